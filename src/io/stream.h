@@ -1,0 +1,77 @@
+// Byte streams and listeners: TCP and unix sockets in `posix`, simulated links in `sim`.
+//
+// A stream is confined to its loop: all calls and all callbacks happen there.
+//
+// Flow control: nothing is read while reading is paused; queued output is bounded by whoever writes, which
+// looks at queued_bytes() and waits for on_drained.
+#pragma once
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/blob.h"
+#include "base/result.h"
+#include "io/loop.h"
+
+namespace quoin::io {
+
+class StreamHandler {
+ public:
+  virtual ~StreamHandler() = default;
+  // `bytes` lives during the call. A handler may call Stream::close() here; no callback but on_closed follows.
+  virtual void on_data(std::string_view bytes) = 0;
+  // The peer shut down its sending side; the stream can still be written to.
+  virtual void on_eof() = 0;
+  // Queued output fell to 0.
+  virtual void on_drained() = 0;
+  // Last callback. `error` is ok after a close() of ours.
+  virtual void on_closed(Result<> error) = 0;
+};
+
+class Stream {
+ public:
+  virtual ~Stream() = default;  // closes at once; no callback follows
+  virtual void set_handler(StreamHandler* handler) = 0;  // reading starts once a handler is set
+  virtual void pause_reading() = 0;
+  virtual void resume_reading() = 0;
+  // Takes the bytes over; written in order, as many buffers as possible per system call.
+  virtual void write(std::string bytes) = 0;
+  virtual void write(Blob bytes) = 0;
+  virtual size_t queued_bytes() const = 0;
+  // Sends what is queued, then shuts down the sending side.
+  virtual void shutdown() = 0;
+  // Drops what is queued; on_closed follows as a task of its own.
+  virtual void close() = 0;
+  // "127.0.0.1:51234", "@" for an unnamed unix socket.
+  virtual const std::string& peer_address() const = 0;
+  virtual const std::string& local_address() const = 0;
+  virtual Loop& loop() = 0;
+};
+
+struct ListenAddress {
+  bool unix_socket = false;
+  std::string host;  // TCP: address or name; unix: path
+  uint16_t port = 0;
+};
+
+class Listener {
+ public:
+  virtual ~Listener() = default;  // stops accepting
+  // Port actually bound (differs from the one asked for when that was 0).
+  virtual uint16_t port() const = 0;
+};
+
+class Network {
+ public:
+  virtual ~Network() = default;
+  // Binds and listens. `accept` runs on the loop that shall own the connection (connections are handed round
+  // over `loops`; the accepting socket lives on loops[0]). kIo with the operating system's words otherwise.
+  virtual Result<std::unique_ptr<Listener>> listen(const ListenAddress& address, std::vector<Loop*> loops,
+                                                   absl::AnyInvocable<void(std::unique_ptr<Stream>)> accept) = 0;
+  // Connects; `done` runs on `loop`.
+  virtual void connect(const ListenAddress& address, Loop& loop,
+                       absl::AnyInvocable<void(Result<std::unique_ptr<Stream>>)> done) = 0;
+};
+
+}  // namespace quoin::io
