@@ -1,0 +1,167 @@
+// What is durable of the state machine: the ten buckets of etcd's schema, kept in one file by an engine (bolt)
+// that only this module knows.
+//
+// Apply writes memory, the file strand writes the file. Changes go into the active segment. freeze() makes it
+// immutable together with the consistent index, term and ConfState of that moment, and hands it to the file
+// strand, which turns it into exactly one commit. There is at most one active and one frozen segment; their
+// bounds are kSegmentOps and kSegmentBytesMax, and while full() apply must stop taking entries.
+//
+// Threads: Backend is confined to the apply strand, except where a method says otherwise. A View is immutable
+// and may be read on any thread; the bytes it hands out live as long as the View. Compactor::visit runs on the
+// file strand.
+// Errors: kCorruption names file, page and what is wrong with it; kIo / kNoSpaceOnDevice from the engine's
+// commit are fatal to the member (a failed sync promises nothing).
+// Source: spec storage-formats 2, 6.1, 7, 8; design.md sections 1 and 5. Format: docs/formats/backend.md.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/blob.h"
+#include "base/ids.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "base/result.h"
+#include "io/clock.h"
+#include "io/executor.h"
+#include "io/file.h"
+#include "io/timer.h"
+
+namespace quoin::backend {
+
+enum class Bucket : uint8_t {
+  kAlarm, kAuth, kAuthRoles, kAuthUsers, kCluster, kKey, kLease, kMembers, kMembersRemoved, kMeta,
+};
+constexpr int kBucketCount = 10;
+std::string_view bucket_name(Bucket bucket);
+
+// The key of a record in bucket `key`: 8 bytes main, '_', 8 bytes sub, and 't' for a tombstone.
+class RevisionKey {
+ public:
+  RevisionKey(Revision revision, bool tombstone = false);
+  std::string_view view() const { return {bytes_, size_}; }
+
+ private:
+  char bytes_[18];
+  uint8_t size_;
+};
+struct ParsedRevisionKey {
+  Revision revision;
+  bool tombstone = false;
+};
+// kCorruption on a wrong length, separator or a negative number, with etcd's texts.
+Result<ParsedRevisionKey> parse_revision_key(std::string_view key);
+
+// Called with a record of bucket `key`; return false to stop.
+using RecordVisitor = std::function<bool(Revision, bool tombstone, std::string_view value)>;
+// Called with a key and value of another bucket; return false to stop.
+using PairVisitor = std::function<bool(std::string_view key, std::string_view value)>;
+
+// The revision bucket as of one moment: file and segments seen as one. Holding a View keeps its segments in
+// memory and its pages from being reused.
+class View {
+ public:
+  virtual ~View() = default;
+  // The encoded KeyValue of the put at `revision`. kNotFound if there is no such record.
+  virtual Result<std::string_view> record(Revision revision) const = 0;
+  // Records with revision in [from, to), ascending.
+  virtual Result<> scan_records(Revision from, Revision to, const RecordVisitor& visit) const = 0;
+};
+
+// Decides record by record what a compaction keeps. Runs on the file strand.
+class Compactor {
+ public:
+  virtual ~Compactor() = default;
+  // Records come in revision order, each once, starting at (0,0); false: delete it.
+  virtual bool keep(std::string_view revision_key, Revision revision, bool tombstone, std::string_view value) = 0;
+};
+
+struct Options {
+  std::string path;                                // .../member/snap/db
+  int64_t batch_interval_ns = 100 * io::kMillisecond;
+  uint64_t batch_limit = 10'000;                   // operations
+  uint64_t segment_bytes_max = 64u << 20;          // bound of one segment; at it full() holds
+  uint64_t map_bytes = 1ull << 40;                 // address space reserved for the file
+  bool unsafe_no_fsync = false;
+  uint64_t compaction_batch_limit = 1000;          // records scanned per commit
+  int64_t compaction_sleep_ns = 10 * io::kMillisecond;
+};
+
+// A consistent copy of the file being read out, as Maintenance.Snapshot and raft snapshots send it.
+class SnapshotSource {
+ public:
+  virtual ~SnapshotSource() = default;
+  virtual uint64_t size() const = 0;  // HWM * page size
+  // Bytes [offset, offset + out.size()) of the stream (spec storage-formats 6.1). Any thread, one at a time.
+  virtual Result<> read(uint64_t offset, std::span<char> out) const = 0;
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  // Blocking. Opens or creates the file, makes missing buckets, takes the file lock. `fs` must be bound to
+  // `file`. Refuses a damaged file by name. Metrics cells are registered in `metrics`.
+  static Result<std::unique_ptr<Backend>> open(const Options& options, io::FileSystem& fs, io::Executor& apply,
+                                               io::Executor& file, io::TimerService& timers, io::Clock& clock,
+                                               metrics::Registry& metrics, log::Logger& log);
+
+  // ---- writing (apply strand) ----
+  // Appends a record; revisions must ascend.
+  virtual void append(Revision revision, bool tombstone, Blob value) = 0;
+  // Any bucket but kKey.
+  virtual void put(Bucket bucket, std::string_view key, std::string_view value) = 0;
+  virtual void erase(Bucket bucket, std::string_view key) = 0;
+  // Taken into the next freeze. The index never goes down (CHECK), except by set_consistent_index_forced
+  // (restore tools, received snapshots).
+  virtual void set_consistent_index(Index index, Term term) = 0;
+  virtual void set_conf_state(std::string_view json) = 0;
+  // Consistent index as of everything applied / as of the newest durable commit.
+  virtual Index consistent_index() const = 0;
+  virtual Index durable_index() const = 0;
+  // True while the active segment is at a bound and the frozen one is not yet written: stop applying.
+  virtual bool full() const = 0;
+  // Runs on apply whenever full() turned false.
+  virtual void set_not_full_callback(std::function<void()> callback) = 0;
+
+  // ---- reading the newest state (apply strand) ----
+  virtual std::optional<std::string> get(Bucket bucket, std::string_view key) const = 0;
+  // Bucket::kKey is read through view(). Keys in [from, to); to empty: to the end. Segments are merged in.
+  virtual Result<> scan(Bucket bucket, std::string_view from, std::string_view to, const PairVisitor& visit) const = 0;
+  // Everything appended so far. Cheap; call once per applied batch.
+  virtual std::shared_ptr<const View> view() = 0;
+
+  // ---- commits ----
+  // Freezes what is there (also when nothing changed: then an empty commit is skipped) and runs `durable` on
+  // apply once everything written before this call is on disk. Never waits. Any number may be outstanding.
+  virtual void commit(std::function<void()> durable) = 0;
+  // Frozen commits run by themselves every batch interval or batch limit. A failed commit ends here.
+  virtual void set_failure_callback(std::function<void(Error)> callback) = 0;
+
+  // ---- maintenance (started from apply, run in steps on the file strand between commits) ----
+  // Scans records of revisions <= `revision` that are in the file, in steps; deletes what `compactor` does not
+  // keep; the last step puts finishedCompactRev = `revision` in the same commit. `done` runs on apply. One at a
+  // time (CHECK). What was appended before this call is covered.
+  virtual void compact(int64_t revision, std::shared_ptr<Compactor> compactor, std::function<void()> done) = 0;
+  // CRC-32C over all buckets without the keys excluded by spec 2.5, of the state durable after a commit that
+  // covers everything written so far.
+  virtual void hash(std::function<void(Result<uint32_t>)> done) = 0;
+  // Rewrites the file compactly and swaps it in; views stay valid. `done` on apply.
+  virtual void defragment(std::function<void(Result<>)> done) = 0;
+  // A copy that holds everything written so far.
+  virtual void snapshot(std::function<void(Result<std::shared_ptr<SnapshotSource>>)> done) = 0;
+
+  // File sizes as etcd reports them (HWM * page size; without free pages). Any thread.
+  virtual uint64_t size() const = 0;
+  virtual uint64_t size_in_use() const = 0;
+  virtual uint64_t open_read_transactions() const = 0;
+
+  // Commits what is left, stores what a clean stop stores, closes the file; `done` on apply. Views must be gone.
+  virtual void close(std::function<void(Result<>)> done) = 0;
+};
+
+}  // namespace quoin::backend
