@@ -26,7 +26,8 @@ TEST(Coding, HexForms) {
   uint64_t v = 0;
   EXPECT_TRUE(parse_hex("0000000000000063", &v));
   EXPECT_EQ(v, 0x63u);
-  for (std::string_view bad : {"", "g", "12345678901234567", "1 ", "-1"}) EXPECT_FALSE(parse_hex(bad, &v)) << bad;
+  for (std::string_view bad : {"", "g", "12345678901234567", "1 ", "-1"})
+    EXPECT_FALSE(parse_hex(bad, &v)) << bad;
   EXPECT_EQ(be64(0x0102030405060708ull), std::string_view("\1\2\3\4\5\6\7\10", 8));
 }
 
@@ -46,7 +47,8 @@ TEST(Error, TableTextsAndOwnTexts) {
   Error e(Code::kCompacted);
   EXPECT_EQ(e.text(), "etcdserver: mvcc: required revision has been compacted");
   EXPECT_EQ(e.grpc_status(), GrpcStatus::kOutOfRange);
-  EXPECT_EQ(e.prefixed("applyTxn").text(), "applyTxn: etcdserver: mvcc: required revision has been compacted");
+  EXPECT_EQ(e.prefixed("applyTxn").text(),
+            "applyTxn: etcdserver: mvcc: required revision has been compacted");
   auto f = [](bool fail) -> Result<int> {
     auto g = [&]() -> Result<int> {
       if (fail) return make_error(Code::kIo, "read {}", "x");

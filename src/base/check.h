@@ -13,7 +13,9 @@ namespace quoin {
 [[noreturn]] void check_failed(const char* file, int line, const char* condition, const std::string& detail);
 
 namespace internal {
-inline std::string check_text() { return {}; }
+inline std::string check_text() {
+  return {};
+}
 template <class... A>
 std::string check_text(fmt::format_string<A...> f, A&&... args) {
   return fmt::format(f, std::forward<A>(args)...);
@@ -21,19 +23,19 @@ std::string check_text(fmt::format_string<A...> f, A&&... args) {
 }  // namespace internal
 }  // namespace quoin
 
-#define CHECK(cond, ...)                                                                                  \
-  do {                                                                                                    \
-    if (!(cond)) [[unlikely]]                                                                             \
-      ::quoin::check_failed(__FILE__, __LINE__, #cond, ::quoin::internal::check_text(__VA_ARGS__));       \
+#define CHECK(cond, ...)                                                                            \
+  do {                                                                                              \
+    if (!(cond)) [[unlikely]]                                                                       \
+      ::quoin::check_failed(__FILE__, __LINE__, #cond, ::quoin::internal::check_text(__VA_ARGS__)); \
   } while (0)
 
-#define QUOIN_CHECK_OP(a, op, b)                                                                          \
-  do {                                                                                                    \
-    const auto& check_a_ = (a);                                                                           \
-    const auto& check_b_ = (b);                                                                           \
-    if (!(check_a_ op check_b_)) [[unlikely]]                                                             \
-      ::quoin::check_failed(__FILE__, __LINE__, #a " " #op " " #b,                                        \
-                            ::quoin::internal::check_text("{} vs {}", check_a_, check_b_));               \
+#define QUOIN_CHECK_OP(a, op, b)                                                            \
+  do {                                                                                      \
+    const auto& check_a_ = (a);                                                             \
+    const auto& check_b_ = (b);                                                             \
+    if (!(check_a_ op check_b_)) [[unlikely]]                                               \
+      ::quoin::check_failed(__FILE__, __LINE__, #a " " #op " " #b,                          \
+                            ::quoin::internal::check_text("{} vs {}", check_a_, check_b_)); \
   } while (0)
 #define CHECK_EQ(a, b) QUOIN_CHECK_OP(a, ==, b)
 #define CHECK_NE(a, b) QUOIN_CHECK_OP(a, !=, b)

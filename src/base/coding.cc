@@ -5,8 +5,12 @@
 #include <charconv>
 
 namespace quoin {
-std::string hex(uint64_t v) { return fmt::format("{:x}", v); }
-std::string hex16(uint64_t v) { return fmt::format("{:016x}", v); }
+std::string hex(uint64_t v) {
+  return fmt::format("{:x}", v);
+}
+std::string hex16(uint64_t v) {
+  return fmt::format("{:016x}", v);
+}
 
 bool parse_hex(std::string_view text, uint64_t* v) {
   if (text.empty() || text.size() > 16) return false;

@@ -20,8 +20,12 @@ template <class Int>
 void store_le(void* p, Int v) {
   std::memcpy(p, &v, sizeof v);
 }
-inline uint64_t load_be64(const void* p) { return __builtin_bswap64(load_le<uint64_t>(p)); }
-inline void store_be64(void* p, uint64_t v) { store_le(p, __builtin_bswap64(v)); }
+inline uint64_t load_be64(const void* p) {
+  return __builtin_bswap64(load_le<uint64_t>(p));
+}
+inline void store_be64(void* p, uint64_t v) {
+  store_le(p, __builtin_bswap64(v));
+}
 inline std::string be64(uint64_t v) {
   std::string s(8, '\0');
   store_be64(s.data(), v);

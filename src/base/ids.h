@@ -35,9 +35,9 @@ using Term = StrongId<struct TermTag, uint64_t>;        // raft term
 using Index = StrongId<struct IndexTag, uint64_t>;      // raft log index
 using MemberId = StrongId<struct MemberTag, uint64_t>;  // raft node id = etcd member id
 using ClusterId = StrongId<struct ClusterTag, uint64_t>;
-using LeaseId = StrongId<struct LeaseTag, int64_t>;     // 0: no lease
-using PageId = StrongId<struct PageTag, uint64_t>;      // bolt page number
-using TxId = StrongId<struct TxTag, uint64_t>;          // bolt transaction id
+using LeaseId = StrongId<struct LeaseTag, int64_t>;  // 0: no lease
+using PageId = StrongId<struct PageTag, uint64_t>;   // bolt page number
+using TxId = StrongId<struct TxTag, uint64_t>;       // bolt transaction id
 
 // A revision of the store: `main` counts transactions that changed something, `sub` the changes within
 // one. Order is (main, sub). The store starts at main 1; the first write is (2, 0).

@@ -28,7 +28,8 @@ struct Hex {  // an id in lower-case hex without leading zeros, as a string
 
 struct Field {
   using Strings = const std::vector<std::string>*;
-  using Value = std::variant<std::string_view, int64_t, uint64_t, bool, double, Duration, Hex, JsonText, Strings>;
+  using Value =
+      std::variant<std::string_view, int64_t, uint64_t, bool, double, Duration, Hex, JsonText, Strings>;
   std::string_view key;
   Value value;
 
@@ -71,8 +72,9 @@ Logger& null_logger();
 }  // namespace quoin::log
 
 // LOG(logger, kInfo, "closing etcd server", {"name", name}, {"data-dir", dir});
-#define LOG(logger, level_, message_, ...)                                                       \
-  do {                                                                                           \
-    if ((logger).enabled(::quoin::log::Level::level_))                                           \
-      (logger).log(::quoin::log::Event{::quoin::log::Level::level_, message_, {__VA_ARGS__}, __FILE__, __LINE__}); \
+#define LOG(logger, level_, message_, ...)                                                                \
+  do {                                                                                                    \
+    if ((logger).enabled(::quoin::log::Level::level_))                                                    \
+      (logger).log(                                                                                       \
+          ::quoin::log::Event{::quoin::log::Level::level_, message_, {__VA_ARGS__}, __FILE__, __LINE__}); \
   } while (0)

@@ -7,7 +7,7 @@
 namespace quoin::metrics {
 
 Histogram::Histogram(std::vector<double> upper_bounds)
-    : bounds_(std::move(upper_bounds)), counts_(new std::atomic<uint64_t>[bounds_.size() + 1]{}) {
+    : bounds_(std::move(upper_bounds)), counts_(new std::atomic<uint64_t>[bounds_.size() + 1] {}) {
   CHECK(std::is_sorted(bounds_.begin(), bounds_.end()));
 }
 
@@ -27,7 +27,8 @@ Family& Registry::family(std::string_view name, std::string_view help, Type type
   auto it = std::lower_bound(families_.begin(), families_.end(), name,
                              [](const auto& f, std::string_view n) { return f->name < n; });
   if (it == families_.end() || (*it)->name != name) {
-    it = families_.insert(it, std::make_unique<Family>(Family{std::string(name), std::string(help), type, {}}));
+    it = families_.insert(it,
+                          std::make_unique<Family>(Family{std::string(name), std::string(help), type, {}}));
   }
   CHECK((*it)->type == type, "metric {} registered with two types", name);
   return **it;

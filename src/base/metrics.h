@@ -78,7 +78,8 @@ class Registry {
  public:
   Counter& counter(std::string_view name, std::string_view help, Labels labels = {});
   Gauge& gauge(std::string_view name, std::string_view help, Labels labels = {});
-  Histogram& histogram(std::string_view name, std::string_view help, std::vector<double> bounds, Labels labels = {});
+  Histogram& histogram(std::string_view name, std::string_view help, std::vector<double> bounds,
+                       Labels labels = {});
   // Read at scrape time, on the scraping thread.
   void callback(std::string_view name, std::string_view help, Type type, std::function<double()> read,
                 Labels labels = {});

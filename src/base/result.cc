@@ -12,7 +12,9 @@ constexpr ErrorInfo kTable[] = {
 };
 }  // namespace
 
-const ErrorInfo& error_info(Code code) { return kTable[static_cast<size_t>(code)]; }
+const ErrorInfo& error_info(Code code) {
+  return kTable[static_cast<size_t>(code)];
+}
 
 Error errno_error(std::string_view operation, std::string_view path, int errno_value) {
   Code code = Code::kIo;

@@ -5,8 +5,8 @@
 // never blocks and does not know which thread it is on.
 //
 // Implementations: posix has a thread that waits for disks (append, file), a loop (clients, peers), and an
-// inline strand (raft, apply: runs in whoever posts when idle, within a step budget, else on a loop). sim runs
-// all executors in one thread in an order drawn from the seed, and never inline.
+// inline strand (raft, apply: runs in whoever posts when idle, within a step budget, else on a loop). sim
+// runs all executors in one thread in an order drawn from the seed, and never inline.
 //
 // Threads: post() may be called on any thread. A task may run inside post() (inline strand), so a caller must
 // not hold a lock or be in the middle of changing state that the task could reach.

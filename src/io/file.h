@@ -61,8 +61,8 @@ class File {
   virtual Result<size_t> read_at(uint64_t offset, std::span<char> out) = 0;
   virtual Result<> write_at(uint64_t offset, std::string_view bytes) = 0;
   virtual Result<> sync() = 0;  // fdatasync: data and what is needed to read it back, size included
-  virtual Result<> truncate(uint64_t size) = 0;   // shrink or extend with zeros
-  virtual Result<> allocate(uint64_t size) = 0;   // extend to `size`, blocks reserved, zeros; never shrinks
+  virtual Result<> truncate(uint64_t size) = 0;  // shrink or extend with zeros
+  virtual Result<> allocate(uint64_t size) = 0;  // extend to `size`, blocks reserved, zeros; never shrinks
   virtual Result<uint64_t> size() = 0;
   // flock(2), not waiting: kLocked if another process or handle has it.
   virtual Result<> lock(LockMode mode) = 0;
@@ -100,15 +100,16 @@ class FileSystem {
 
   // ---- blocking ----
   virtual Result<std::unique_ptr<File>> open(const std::string& path, OpenOptions options) = 0;
-  virtual Result<> make_dir(const std::string& path, uint32_t mode) = 0;  // ok if it is there already
-  virtual Result<> make_dirs(const std::string& path, uint32_t mode) = 0; // with all parents
+  virtual Result<> make_dir(const std::string& path, uint32_t mode) = 0;    // ok if it is there already
+  virtual Result<> make_dirs(const std::string& path, uint32_t mode) = 0;   // with all parents
   virtual Result<std::vector<DirEntry>> list(const std::string& path) = 0;  // sorted by name
   virtual Result<bool> exists(const std::string& path) = 0;
-  virtual Result<> rename(const std::string& from, const std::string& to) = 0;  // files or directories; replaces a file
-  virtual Result<> remove(const std::string& path) = 0;                   // a file; kFileNotFound if missing
-  virtual Result<> remove_all(const std::string& path) = 0;               // a tree; ok if missing
+  virtual Result<> rename(const std::string& from,
+                          const std::string& to) = 0;        // files or directories; replaces a file
+  virtual Result<> remove(const std::string& path) = 0;      // a file; kFileNotFound if missing
+  virtual Result<> remove_all(const std::string& path) = 0;  // a tree; ok if missing
   virtual Result<> sync_dir(const std::string& path) = 0;
-  virtual Result<uint32_t> permissions(const std::string& path) = 0;      // mode & 0777
+  virtual Result<uint32_t> permissions(const std::string& path) = 0;  // mode & 0777
 
   // ---- asynchronous ----
   virtual void async_open(const std::string& path, OpenOptions options,

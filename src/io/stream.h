@@ -19,7 +19,8 @@ namespace quoin::io {
 class StreamHandler {
  public:
   virtual ~StreamHandler() = default;
-  // `bytes` lives during the call. A handler may call Stream::close() here; no callback but on_closed follows.
+  // `bytes` lives during the call. A handler may call Stream::close() here; no callback but on_closed
+  // follows.
   virtual void on_data(std::string_view bytes) = 0;
   // The peer shut down its sending side; the stream can still be written to.
   virtual void on_eof() = 0;
@@ -31,7 +32,7 @@ class StreamHandler {
 
 class Stream {
  public:
-  virtual ~Stream() = default;  // closes at once; no callback follows
+  virtual ~Stream() = default;                           // closes at once; no callback follows
   virtual void set_handler(StreamHandler* handler) = 0;  // reading starts once a handler is set
   virtual void pause_reading() = 0;
   virtual void resume_reading() = 0;
@@ -67,8 +68,9 @@ class Network {
   virtual ~Network() = default;
   // Binds and listens. `accept` runs on the loop that shall own the connection (connections are handed round
   // over `loops`; the accepting socket lives on loops[0]). kIo with the operating system's words otherwise.
-  virtual Result<std::unique_ptr<Listener>> listen(const ListenAddress& address, std::vector<Loop*> loops,
-                                                   absl::AnyInvocable<void(std::unique_ptr<Stream>)> accept) = 0;
+  virtual Result<std::unique_ptr<Listener>> listen(
+      const ListenAddress& address, std::vector<Loop*> loops,
+      absl::AnyInvocable<void(std::unique_ptr<Stream>)> accept) = 0;
   // Connects; `done` runs on `loop`.
   virtual void connect(const ListenAddress& address, Loop& loop,
                        absl::AnyInvocable<void(Result<std::unique_ptr<Stream>>)> done) = 0;

@@ -1,8 +1,8 @@
 // One-shot timers that fire as tasks of an executor.
 //
-// Threads: schedule() and Timer's methods may be called on any thread. The callback runs on the executor given
-// to schedule(). cancel() called from that executor guarantees the callback does not run afterwards; from
-// elsewhere it may be running already.
+// Threads: schedule() and Timer's methods may be called on any thread. The callback runs on the executor
+// given to schedule(). cancel() called from that executor guarantees the callback does not run afterwards;
+// from elsewhere it may be running already.
 #pragma once
 #include <memory>
 

@@ -1,0 +1,135 @@
+#include "posix/loop.h"
+
+#include <pthread.h>
+#include <uv.h>
+
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+#include "base/check.h"
+
+namespace quoin::posix {
+
+struct UvLoop::Impl {
+  std::string name;
+  uv_loop_t loop;
+  uv_async_t wake;
+  uv_prepare_t before_wait;
+  std::mutex mutex;
+  std::vector<Task> queue;  // guarded by mutex: from other threads
+  bool stopping = false;    // guarded by mutex
+  std::vector<Task> own;    // from the loop's thread
+  std::vector<Task> round;  // at_end_of_round
+  std::thread thread;
+  std::thread::id id;
+
+  void run_batch(std::vector<Task>& from) {
+    std::vector<Task> batch;
+    batch.swap(from);
+    for (Task& t : batch) {
+      std::move(t)();
+      t = nullptr;
+    }
+  }
+  void run_posted() {
+    std::vector<Task> batch;
+    {
+      std::lock_guard lock(mutex);
+      batch.swap(queue);
+    }
+    run_batch(batch);
+  }
+  void end_round() {
+    // Own tasks and round tasks may add more of each. A chain that never ends would starve the sockets,
+    // so after a bound the rest waits for the next round.
+    for (int i = 0; i < 64 && (!own.empty() || !round.empty()); ++i) {
+      run_batch(own);
+      run_batch(round);
+    }
+    if (!own.empty() || !round.empty()) uv_async_send(&wake);
+  }
+};
+
+UvLoop::UvLoop(std::string name) : impl_(std::make_unique<Impl>()) {
+  Impl& s = *impl_;
+  s.name = std::move(name);
+  CHECK_EQ(uv_loop_init(&s.loop), 0);
+  s.loop.data = this;
+  s.wake.data = &s;
+  s.before_wait.data = &s;
+  uv_async_init(&s.loop, &s.wake, [](uv_async_t* h) { static_cast<Impl*>(h->data)->run_posted(); });
+  uv_prepare_init(&s.loop, &s.before_wait);
+  uv_prepare_start(&s.before_wait, [](uv_prepare_t* h) { static_cast<Impl*>(h->data)->end_round(); });
+  std::mutex started_mutex;
+  std::condition_variable started_cv;
+  bool started = false;
+  s.thread = std::thread([&] {
+    Impl& st = *impl_;
+    {
+      std::lock_guard lock(started_mutex);
+      st.id = std::this_thread::get_id();
+      started = true;
+      started_cv.notify_one();
+    }
+    pthread_setname_np(pthread_self(), st.name.substr(0, 15).c_str());
+    uv_run(&st.loop, UV_RUN_DEFAULT);
+  });
+  std::unique_lock lock(started_mutex);
+  started_cv.wait(lock, [&] { return started; });
+}
+
+UvLoop::~UvLoop() {
+  stop();
+}
+
+void UvLoop::post(Task task) {
+  Impl& s = *impl_;
+  if (running_here()) {
+    s.own.push_back(std::move(task));
+    return;
+  }
+  bool wake;
+  {
+    std::lock_guard lock(s.mutex);
+    wake = s.queue.empty();
+    s.queue.push_back(std::move(task));
+    // The handle is closed only after `stopping` was seen with this lock held, so sending here is safe.
+    if (wake && !s.stopping) uv_async_send(&s.wake);
+  }
+}
+
+bool UvLoop::running_here() const {
+  return std::this_thread::get_id() == impl_->id;
+}
+
+void UvLoop::at_end_of_round(Task task) {
+  DCHECK(running_here());
+  impl_->round.push_back(std::move(task));
+}
+
+void UvLoop::stop() {
+  Impl& s = *impl_;
+  if (!s.thread.joinable()) return;
+  CHECK(!running_here());
+  post([&s] {
+    std::lock_guard lock(s.mutex);
+    s.stopping = true;
+    uv_walk(
+        &s.loop,
+        [](uv_handle_t* h, void*) {
+          if (!uv_is_closing(h)) uv_close(h, nullptr);
+        },
+        nullptr);
+  });
+  s.thread.join();
+  // Tasks that were posted meanwhile never run; they are destroyed here, on the stopping thread.
+  uv_run(&s.loop, UV_RUN_DEFAULT);
+  uv_loop_close(&s.loop);
+}
+
+uv_loop_s* UvLoop::uv() {
+  return &impl_->loop;
+}
+
+}  // namespace quoin::posix

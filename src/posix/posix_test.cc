@@ -1,0 +1,217 @@
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <filesystem>
+#include <future>
+
+#include "posix/clock.h"
+#include "posix/executors.h"
+#include "posix/file.h"
+#include "posix/loop.h"
+#include "posix/timers.h"
+
+namespace quoin::posix {
+namespace {
+
+class TempDir {
+ public:
+  TempDir() {
+    char name[] = "/tmp/quoin-posix-XXXXXX";
+    path_ = mkdtemp(name);
+  }
+  ~TempDir() { std::filesystem::remove_all(path_); }
+  std::string operator/(std::string_view name) const { return path_ + "/" + std::string(name); }
+
+ private:
+  std::string path_;
+};
+
+TEST(InlineStrand, RunsInThePosterAndNeverNested) {
+  DiskThread fallback("fallback");
+  InlineStrand a(fallback), b(fallback);
+  std::vector<std::string> order;
+  a.post([&] {
+    EXPECT_TRUE(a.running_here());
+    b.post([&] {
+      order.push_back("b");
+      EXPECT_FALSE(a.running_here());
+      a.post([&] { order.push_back("a2"); });
+    });
+    order.push_back("a");
+  });
+  EXPECT_EQ(order, (std::vector<std::string>{"a", "b", "a2"}));
+  EXPECT_FALSE(a.running_here());
+}
+
+TEST(InlineStrand, ManyPostersOneOrderNoLoss) {
+  DiskThread fallback("fallback");
+  InlineStrand strand(fallback);
+  int64_t plain_counter = 0;  // unprotected on purpose: the strand is its protection
+  std::vector<std::thread> posters;
+  for (int t = 0; t < 4; ++t) {
+    posters.emplace_back([&] {
+      for (int i = 0; i < 5000; ++i) strand.post([&] { ++plain_counter; });
+    });
+  }
+  for (auto& p : posters) p.join();
+  std::promise<int64_t> result;
+  strand.post([&] { result.set_value(plain_counter); });
+  EXPECT_EQ(result.get_future().get(), 20000);
+}
+
+TEST(InlineStrand, DiskThreadWithBacklogHandsOver) {
+  DiskThread disk("disk"), fallback("fallback");
+  InlineStrand strand(fallback);
+  std::promise<bool> ran_on_fallback;
+  std::promise<void> go;
+  disk.post([&, wait = go.get_future().share()] {
+    wait.wait();
+    strand.post([&] { ran_on_fallback.set_value(fallback.running_here()); });
+  });
+  disk.post([] {});
+  go.set_value();
+  EXPECT_TRUE(ran_on_fallback.get_future().get());
+}
+
+TEST(Timers, FireInOrderAndCancelledOnesDoNot) {
+  SystemClock clock;
+  DiskThread thread("t");
+  ThreadTimers timers(clock);
+  std::vector<int> order;
+  std::promise<void> done;
+  auto t3 = timers.schedule(3 * io::kMillisecond, thread, [&] {
+    order.push_back(3);
+    done.set_value();
+  });
+  auto t1 = timers.schedule(1 * io::kMillisecond, thread, [&] { order.push_back(1); });
+  auto t2 = timers.schedule(2 * io::kMillisecond, thread, [&] { order.push_back(2); });
+  t2->cancel();
+  done.get_future().wait();
+  EXPECT_EQ(order, (std::vector<int>{1, 3}));
+}
+
+TEST(File, WriteReadLockMapAndGrow) {
+  TempDir dir;
+  DiskThread thread("disk");
+  auto fs = make_file_system(thread);
+  auto file = *fs->open(dir / "f", {.write = true, .create = true});
+  ASSERT_TRUE(file->write_at(0, "hello"));
+  ASSERT_TRUE(file->allocate(10000));
+  EXPECT_EQ(*file->size(), 10000u);
+  auto mapping = *file->map(1 << 20, true);
+  EXPECT_EQ(std::string_view(mapping->data(), 5), "hello");
+  EXPECT_EQ(mapping->size(), 10000u);
+  const char* base = mapping->data();
+
+  std::promise<void> wrote;
+  thread.post([&] {
+    file->async_write(20000, {"abc", "", "def"}, [&](Result<> r) {
+      EXPECT_TRUE(r);
+      file->async_sync([&](Result<> s) {
+        EXPECT_TRUE(s);
+        wrote.set_value();
+      });
+    });
+  });
+  wrote.get_future().wait();
+  ASSERT_TRUE(mapping->refresh());
+  EXPECT_EQ(mapping->data(), base);
+  EXPECT_EQ(std::string_view(base + 20000, 6), "abcdef");
+
+  auto other = *fs->open(dir / "f", {.write = true});
+  ASSERT_TRUE(file->lock(io::LockMode::kExclusive));
+  EXPECT_EQ(other->lock(io::LockMode::kShared).error().code(), Code::kLocked);
+  ASSERT_TRUE(file->lock_ofd());
+  EXPECT_EQ(other->lock_ofd().error().text(), "file already locked");
+  EXPECT_EQ(fs->open(dir / "none", {}).error().code(), Code::kFileNotFound);
+  EXPECT_EQ(fs->open(dir / "f", {.write = true, .create = true, .exclusive = true}).error().code(),
+            Code::kFileExists);
+  EXPECT_EQ((*fs->list(dir / ""))[0].name, "f");
+}
+
+// A server that sends back what it gets, and a client that sends much more than the socket takes at once.
+class Echo : public io::StreamHandler {
+ public:
+  explicit Echo(std::unique_ptr<io::Stream> s) : stream(std::move(s)) { stream->set_handler(this); }
+  void on_data(std::string_view bytes) override { stream->write(std::string(bytes)); }
+  void on_eof() override { stream->shutdown(); }
+  void on_drained() override {}
+  void on_closed(Result<>) override {}
+  std::unique_ptr<io::Stream> stream;
+};
+class Collect : public io::StreamHandler {
+ public:
+  void on_data(std::string_view bytes) override { got += bytes; }
+  void on_eof() override { done.set_value(); }
+  void on_drained() override {}
+  void on_closed(Result<>) override {}
+  std::string got;
+  std::promise<void> done;
+};
+
+void echo_over(const io::ListenAddress& where) {
+  UvLoop loop0("loop0"), loop1("loop1");
+  UvNetwork network;
+  std::vector<std::unique_ptr<Echo>> servers;
+  auto listener = network.listen(where, {&loop0}, [&](std::unique_ptr<io::Stream> s) {
+    servers.push_back(std::make_unique<Echo>(std::move(s)));
+  });
+  ASSERT_TRUE(listener) << listener.error().text();
+  io::ListenAddress to = where;
+  if (!where.unix_socket) to.port = (*listener)->port();
+  Collect client;
+  std::unique_ptr<io::Stream> stream;
+  std::string sent;
+  for (int i = 0; i < 300000; ++i) sent += std::to_string(i);
+  network.connect(to, loop1, [&](Result<std::unique_ptr<io::Stream>> s) {
+    ASSERT_TRUE(s) << s.error().text();
+    stream = std::move(*s);
+    stream->set_handler(&client);
+    stream->write(sent.substr(0, 1000));
+    stream->write(Blob::copy(std::string_view(sent).substr(1000)));
+    stream->shutdown();
+  });
+  client.done.get_future().wait();
+  EXPECT_EQ(client.got.size(), sent.size());
+  EXPECT_TRUE(client.got == sent);
+  std::promise<void> closed;
+  loop1.post([&] {
+    stream.reset();
+    closed.set_value();
+  });
+  closed.get_future().wait();
+  std::promise<void> gone;
+  loop0.post([&] {
+    servers.clear();
+    gone.set_value();
+  });
+  gone.get_future().wait();
+  listener->reset();
+  loop1.stop();
+  loop0.stop();
+}
+
+TEST(Network, EchoOverTcp) {
+  echo_over({.host = "127.0.0.1", .port = 0});
+}
+TEST(Network, EchoOverUnixSocket) {
+  TempDir dir;
+  echo_over({.unix_socket = true, .host = dir / "sock"});
+}
+
+TEST(Network, SecondListenerOnAPortIsRefused) {
+  UvLoop loop("loop");
+  UvNetwork network;
+  auto first = network.listen({.host = "127.0.0.1"}, {&loop}, [](std::unique_ptr<io::Stream>) {});
+  ASSERT_TRUE(first);
+  auto second = network.listen({.host = "127.0.0.1", .port = (*first)->port()}, {&loop},
+                               [](std::unique_ptr<io::Stream>) {});
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().text(),
+            fmt::format("listen tcp 127.0.0.1:{}: bind: address already in use", (*first)->port()));
+  first->reset();
+  loop.stop();
+}
+
+}  // namespace
+}  // namespace quoin::posix
