@@ -1,0 +1,220 @@
+// What the etcd program was asked to do: command line, environment and configuration file turned into one
+// plain struct, checked in etcd's order with etcd's texts (spec operations 1 and 2.1).
+//
+//   Command c = read_command_line(args, environment);
+//   emit(c.notices, early_logger, logger)            // warnings of the reading, in order
+//   if (c.action == Command::Action::kExit) ...      // write c.out, c.err, return c.exit_code
+//   else start a member with c.config
+//
+// Reading touches no global state: arguments and environment are passed in, only the configuration file is
+// read (and the routing table, for the default host). Threads: none; call before any is started.
+//
+// Options that Quoin does not serve yet (TLS, discovery, auth tokens, tracing, ...) are known by name, read
+// and validated; set to anything but their default they are refused by name, never ignored.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "base/log.h"
+#include "base/result.h"
+
+namespace quoin::cmd {
+
+// Durations are nanoseconds.
+using DurationNs = int64_t;
+
+// A URL as etcd accepts it: http and https with "host:port" and nothing behind, or a unix socket.
+struct Url {
+  std::string scheme;  // http, https, unix, unixs
+  std::string host;    // http(s): "host:port"; unix: what stands before the first slash of the rest
+  std::string path;    // unix only, with its leading slash
+  bool is_unix() const { return scheme == "unix" || scheme == "unixs"; }
+  bool is_tls() const { return scheme == "https" || scheme == "unixs"; }
+  // http(s): without the brackets of an IPv6 literal.
+  std::string hostname() const;
+  std::string port() const;
+  std::string text() const { return scheme + "://" + host + path; }
+  friend bool operator==(const Url&, const Url&) = default;
+};
+using Urls = std::vector<Url>;
+std::vector<std::string> texts(const Urls& urls);
+std::string joined(const Urls& urls);
+
+// lumberjack's settings (spec operations 6.2).
+struct LogRotation {
+  int64_t max_size_mib = 100;
+  int64_t max_age_days = 0;  // 0: no limit
+  int64_t max_backups = 0;   // 0: all
+  bool local_time = false;
+  bool compress = false;
+};
+
+struct LogConfig {
+  log::Level level = log::Level::kInfo;
+  bool console = false;  // else JSON
+  std::vector<std::string> outputs = {
+      "default"};  // sorted; default, stderr, stdout, systemd/journal or paths
+  std::optional<LogRotation> rotation;
+};
+
+// Gates of 3.6 (spec operations 1.5).
+struct FeatureGates {
+  bool all_alpha = false;
+  bool all_beta = false;
+  bool compact_hash_check = false;
+  bool initial_corrupt_check = false;
+  bool lease_checkpoint = false;
+  bool lease_checkpoint_persist = false;
+  bool set_member_local_addr = false;
+  bool stop_grpc_service_on_defrag = false;
+  bool txn_mode_write_with_shared_buffer = true;
+};
+struct FeatureGate {
+  std::string_view name;
+  std::string_view stage;  // ALPHA or BETA
+  bool enabled;
+};
+// All nine, sorted by name: for the metric etcd_server_feature_enabled.
+std::vector<FeatureGate> list_gates(const FeatureGates& gates);
+
+enum class CompactionMode : uint8_t { kPeriodic, kRevision };
+
+struct Config {
+  // Member.
+  std::string name = "default";
+  std::string data_dir;  // never empty after reading: <name>.etcd by default
+  std::string wal_dir;   // empty: <data_dir>/member/wal
+  std::string wal_path() const { return wal_dir.empty() ? data_dir + "/member/wal" : wal_dir; }
+  std::string snap_path() const { return data_dir + "/member/snap"; }
+  uint64_t snapshot_count = 10000;
+  uint64_t snapshot_catchup_entries = 5000;
+  uint32_t heartbeat_ms = 100;
+  uint32_t election_ms = 1000;
+  int election_ticks() const { return static_cast<int>(election_ms / heartbeat_ms); }
+  bool initial_election_tick_advance = true;
+  Urls listen_peer_urls;
+  Urls listen_client_urls;
+  Urls listen_client_http_urls;  // not empty: client URLs speak gRPC alone
+  Urls listen_metrics_urls;
+  uint32_t max_snapshots = 5;       // 0: keep all
+  uint32_t max_wals = 5;            // 0: keep all
+  int64_t quota_backend_bytes = 0;  // as given: 0 default (2 GiB), negative off
+  std::string backend_freelist_type;
+  DurationNs backend_batch_interval = 100'000'000;
+  int64_t backend_batch_limit = 10000;
+  uint64_t max_txn_ops = 128;
+  uint64_t max_request_bytes = 1572864;
+  uint32_t max_concurrent_streams = 4294967295U;
+  DurationNs grpc_keepalive_min_time = 5'000'000'000;     // <= 0: five minutes
+  DurationNs grpc_keepalive_interval = 7200'000'000'000;  // <= 0: both back to 2 h, 20 s
+  DurationNs grpc_keepalive_timeout = 20'000'000'000;
+  bool socket_reuse_port = false;
+  bool socket_reuse_address = false;
+  bool enable_grpc_gateway = true;
+  DurationNs raft_read_timeout = 5'000'000'000;
+  DurationNs raft_write_timeout = 5'000'000'000;
+  int64_t max_learners = 1;
+
+  // Clustering.
+  Urls initial_advertise_peer_urls;
+  Urls advertise_client_urls;
+  std::string initial_cluster;  // never empty after reading
+  bool initial_cluster_existing = false;
+  std::string initial_cluster_token = "etcd-cluster";
+  bool strict_reconfig_check = true;
+  bool pre_vote = true;
+  CompactionMode auto_compaction_mode = CompactionMode::kPeriodic;
+  std::string auto_compaction_retention_text = "0";
+  // Periodic: nanoseconds; revision: revisions. 0: off.
+  int64_t auto_compaction_retention = 0;
+  std::string v2_deprecation = "write-only";
+
+  // Client HTTP.
+  std::vector<std::string> cors = {"*"};
+  std::vector<std::string> host_whitelist = {"*"};
+
+  // Monitoring, logging.
+  bool enable_pprof = false;
+  bool metrics_extensive = false;
+  LogConfig log;
+  DurationNs warning_unary_request_duration = 300'000'000;
+  DurationNs warning_apply_duration = 100'000'000;
+
+  // Checks, compaction, watch.
+  DurationNs corrupt_check_time = 0;  // 0: off
+  DurationNs compact_hash_check_time = 60'000'000'000;
+  int64_t compaction_batch_limit = 1000;
+  DurationNs compaction_sleep_interval = 10'000'000;
+  DurationNs watch_progress_notify_interval = 600'000'000'000;
+  DurationNs downgrade_check_time = 5'000'000'000;
+  uint64_t bootstrap_defrag_threshold_mib = 0;  // 0: off
+  FeatureGates gates;
+  std::string feature_gates_text;  // those set, "A=true,B=false", for the start line
+
+  // Unsafe.
+  bool force_new_cluster = false;
+  bool unsafe_no_fsync = false;
+
+  // Members of initial_cluster: name -> URLs sorted. Errors: etcd's text ("error setting up initial cluster:
+  // ...").
+  Result<std::map<std::string, std::vector<std::string>>> initial_members() const;
+  // What a directory without a WAL asks of initial_cluster (spec operations 2.2, state "new"); a cluster of
+  // more than one member and joining an existing one are refused by name. Not called when a WAL exists: the
+  // flags are ignored then.
+  Result<> check_bootstrap() const;
+  // 5 s and twice the election timeout: the bound of a client request.
+  DurationNs request_timeout() const {
+    return 5'000'000'000 + 2 * 1'000'000 * static_cast<int64_t>(election_ms);
+  }
+};
+
+// A log line that reading the configuration asks for. It owns its text.
+struct Notice {
+  log::Level level;
+  bool early;  // goes to the default logger (JSON on standard error), whatever the configuration says
+  std::string message;
+  using Value = std::variant<std::string, std::vector<std::string>, DurationNs>;
+  std::vector<std::pair<std::string, Value>> fields;
+};
+
+struct Command {
+  enum class Action : uint8_t { kRun, kExit };
+  Action action = Action::kExit;
+  int exit_code = 0;
+  std::string out;  // for standard output
+  std::string err;  // for standard error, before the notices
+  std::vector<Notice> notices;
+  Config config;  // whole if action == kRun; `log` also when only a later check failed
+};
+
+// NAME=value entries, as the process got them.
+using Environment = std::vector<std::string>;
+
+struct ReadOptions {
+  // Source address of the default route, or an error text. Used when a listener is on 0.0.0.0 and the
+  // advertise URL was left alone. Empty function: the real one.
+  std::function<std::pair<std::string, std::string>()> default_host;
+};
+
+// `args` is argv, program name first.
+Command read_command_line(const std::vector<std::string>& args, const Environment& environment,
+                          const ReadOptions& options = {});
+
+// Hands every notice to the logger it belongs to.
+void emit(const std::vector<Notice>& notices, log::Logger& early, log::Logger& configured);
+
+// The four lines of etcd's --version and Quoin's fifth.
+std::string version_text();
+// Versions clients and peers decide by, and Quoin's own.
+inline constexpr std::string_view kEtcdVersion = "3.6.14";
+inline constexpr std::string_view kQuoinVersion = "0.1.0";
+inline constexpr std::string_view kGitSha = "quoin";
+
+}  // namespace quoin::cmd

@@ -1,0 +1,39 @@
+// The metrics page as Go's Prometheus client prints it (spec operations 5.1): families by name, HELP and TYPE
+// lines, series by label values, numbers in Go's shortest %g form.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/metrics.h"
+
+namespace quoin::httpapi {
+
+// Figures of this process at the time of a scrape; the program fills them in. The page shows them under the
+// process_* names, and under the go_* names of what corresponds best.
+struct ProcessStats {
+  double cpu_seconds = 0;
+  double open_fds = 0;
+  double max_fds = 0;
+  double virtual_bytes = 0;
+  double virtual_max_bytes = 0;  // no limit: 18446744073709551615
+  double resident_bytes = 0;
+  double start_time_seconds = 0;
+  double network_receive_bytes = 0;
+  double network_transmit_bytes = 0;
+  double threads = 0;
+  double cpus = 0;
+  // Of the allocator.
+  double heap_in_use_bytes = 0;  // handed out
+  double heap_mapped_bytes = 0;  // obtained from the system
+  double heap_released_bytes = 0;
+};
+
+// Go's strconv 'g' with the shortest digits, and +Inf, -Inf, NaN.
+std::string format_float(double v);
+
+// The whole page: all families of the registry and those of `process` (none if null).
+std::string render_metrics(const metrics::Registry& registry, const ProcessStats* process);
+
+}  // namespace quoin::httpapi
