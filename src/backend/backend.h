@@ -80,6 +80,10 @@ class Compactor {
   virtual bool keep(std::string_view revision_key, Revision revision, bool tombstone, std::string_view value) = 0;
 };
 
+// The metric cells of a backend. One per process: whoever opens a second Backend (a received snapshot replaces
+// the file) hands on the first one's, so that no cell is registered twice.
+struct Probe;
+
 struct Options {
   std::string path;                                // .../member/snap/db
   int64_t batch_interval_ns = 100 * io::kMillisecond;
@@ -89,6 +93,7 @@ struct Options {
   bool unsafe_no_fsync = false;
   uint64_t compaction_batch_limit = 1000;          // records scanned per commit
   int64_t compaction_sleep_ns = 10 * io::kMillisecond;
+  std::shared_ptr<Probe> probe;                    // null: new cells are registered
 };
 
 // A consistent copy of the file being read out, as Maintenance.Snapshot and raft snapshots send it.
@@ -96,6 +101,9 @@ class SnapshotSource {
  public:
   virtual ~SnapshotSource() = default;
   virtual uint64_t size() const = 0;  // HWM * page size
+  // Of the state in the copy. Equal to Backend::consistent_index() at the call of snapshot() if the caller held
+  // to full() since.
+  virtual Index consistent_index() const = 0;
   // Bytes [offset, offset + out.size()) of the stream (spec storage-formats 6.1). Any thread, one at a time.
   virtual Result<> read(uint64_t offset, std::span<char> out) const = 0;
 };
@@ -120,10 +128,14 @@ class Backend {
   // (restore tools, received snapshots).
   virtual void set_consistent_index(Index index, Term term) = 0;
   virtual void set_conf_state(std::string_view json) = 0;
-  // Consistent index as of everything applied / as of the newest durable commit.
+  // The same without the check.
+  virtual void set_consistent_index_forced(Index index, Term term) = 0;
+  // Consistent index (and its term) as of everything applied / as of the newest durable commit.
   virtual Index consistent_index() const = 0;
+  virtual Term consistent_term() const = 0;
   virtual Index durable_index() const = 0;
-  // True while the active segment is at a bound and the frozen one is not yet written: stop applying.
+  // True while the active segment is at a bound and the frozen one is not yet written, and while a snapshot()
+  // waits for its freeze: stop applying.
   virtual bool full() const = 0;
   // Runs on apply whenever full() turned false.
   virtual void set_not_full_callback(std::function<void()> callback) = 0;
@@ -136,10 +148,13 @@ class Backend {
   virtual std::shared_ptr<const View> view() = 0;
 
   // ---- commits ----
-  // Freezes what is there (also when nothing changed: then an empty commit is skipped) and runs `durable` on
-  // apply once everything written before this call is on disk. Never waits. Any number may be outstanding.
+  // Freezes what is there and runs `durable` on apply, as a task of its own, once everything written before
+  // this call is on disk, the consistent index included. Where nothing changed no commit is made. Never waits.
+  // Any number may be outstanding. After a failed commit it is dropped.
   virtual void commit(std::function<void()> durable) = 0;
-  // Frozen commits run by themselves every batch interval or batch limit. A failed commit ends here.
+  // Commits also run by themselves every batch interval or batch limit, where there are changes: a consistent
+  // index that moved alone waits for the next commit. A failed commit ends here, on apply; nothing is acknowledged
+  // after it and the member must stop.
   virtual void set_failure_callback(std::function<void(Error)> callback) = 0;
 
   // ---- maintenance (started from apply, run in steps on the file strand between commits) ----
@@ -159,8 +174,11 @@ class Backend {
   virtual uint64_t size() const = 0;
   virtual uint64_t size_in_use() const = 0;
   virtual uint64_t open_read_transactions() const = 0;
+  virtual std::shared_ptr<Probe> probe() const = 0;
 
-  // Commits what is left, stores what a clean stop stores, closes the file; `done` on apply. Views must be gone.
+  // Commits what is left (the consistent index too), stores what a clean stop stores, closes the file; `done` on
+  // apply. Views and snapshot sources must be gone. Maintenance under way ends: compact() without its `done`, the
+  // others with kStopped.
   virtual void close(std::function<void(Result<>)> done) = 0;
 };
 
