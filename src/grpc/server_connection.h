@@ -1,0 +1,110 @@
+// The server side of one gRPC connection, without a socket: bytes in, calls to the services of a MethodTable,
+// bytes out. Exact behaviour: spec api-semantics 1.1, 1.2, 1.8.
+//
+// Threads: confined to its loop. Time is passed in.
+// Lifetime: table, calls and probe outlive the connection. Destroying it cancels open calls
+// (kConnectionLost). Re-entrance: services may answer calls from within their handlers; feed(), produce(),
+// tick() and close() must not be called from there. The owner calls produce() after feed(), tick() and
+// whenever `notify` fired.
+//
+// Bounds (bytes): request bytes held (messages under way, requests of calls in progress) and answers not yet
+// sent are counted together. Above `ConnectionLimits::held_bytes` (or MemoryBudget's for all connections) no
+// window is given back, except to the oldest message under way; if the excess is all of unfinished requests,
+// the youngest of them are refused with REFUSED_STREAM, which clients retry.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "grpc/call.h"
+#include "grpc/method_table.h"
+#include "http2/session.h"
+#include "io/clock.h"
+
+namespace quoin::grpc {
+
+// Request and answer bytes held by all connections of the process. Thread-safe.
+class MemoryBudget {
+ public:
+  explicit MemoryBudget(size_t limit_bytes) : limit_(limit_bytes) {}
+  void add(int64_t delta) { used_.fetch_add(delta, std::memory_order_relaxed); }
+  size_t used() const {
+    const int64_t v = used_.load(std::memory_order_relaxed);
+    return v > 0 ? static_cast<size_t>(v) : 0;
+  }
+  bool exceeded() const { return used() > limit_; }
+
+ private:
+  const size_t limit_;
+  std::atomic<int64_t> used_{0};
+};
+
+struct ConnectionLimits {
+  size_t max_received_message_bytes = 1'572'864 + 524'288;  // --max-request-bytes + gRPC's overhead
+  uint32_t max_concurrent_streams = UINT32_MAX;             // --max-concurrent-streams
+  size_t held_bytes = 8 << 20;                              // at least twice the largest message
+  size_t stream_queue_bytes = 256 << 10;                    // above it a stream is not writable()
+
+  // Keepalive enforcement (--grpc-keepalive-min-time; <= 0: gRPC's own five minutes).
+  int64_t keepalive_min_time_ns = 5 * io::kSecond;
+  // Pings of ours (--grpc-keepalive-interval, --grpc-keepalive-timeout); an interval <= 0 sends none.
+  int64_t keepalive_interval_ns = 7'200 * io::kSecond;
+  int64_t keepalive_timeout_ns = 20 * io::kSecond;
+};
+
+// Who is at the other end.
+struct PeerInfo {
+  std::string address;
+  std::string tls_common_name;
+};
+
+// What several connections share.
+struct ServerContext {
+  const MethodTable& methods;
+  CallTable& calls;  // of this loop
+  Probe& probe;
+  MemoryBudget& memory;
+  ConnectionLimits limits;
+};
+
+class ServerConnection {
+ public:
+  // Told that a call was answered outside feed() and tick(): there is output now.
+  class Notify {
+   public:
+    virtual ~Notify() = default;
+    virtual void output_ready() = 0;
+  };
+
+  ServerConnection(ServerContext& context, PeerInfo peer, Notify& notify, io::MonotonicNs now);
+  ~ServerConnection();
+
+  // All bytes are taken. An error means: produce() once more, write that, close the transport.
+  Result<> feed(std::string_view bytes, io::MonotonicNs now);
+  // Appends output until `out` holds `limit` bytes or nothing is left.
+  Result<> produce(http2::ByteQueue& out, size_t limit);
+  bool wants_write() const;
+
+  // When tick() is due next (deadlines, keepalive); kNoDeadline for never. Calling it early is harmless.
+  io::MonotonicNs next_tick() const;
+  // kStopped: the client did not answer a keepalive ping; close the transport.
+  Result<> tick(io::MonotonicNs now);
+
+  // Graceful stop: GOAWAY, no new streams; done() once all calls are over and the output is taken.
+  void shutdown();
+  bool done() const;
+  // Ends all calls now; nothing is sent for them. The transport closes.
+  void close(CancelReason reason);
+
+  size_t calls_in_progress() const;
+  size_t held_bytes() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace quoin::grpc
