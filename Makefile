@@ -1,0 +1,60 @@
+# Quoin's few commands. `make help` lists them; all of them install what they need on Debian 12.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+JOBS ?= $(shell nproc)
+PRESET ?= release
+BUILD := build/$(PRESET)
+DATA ?= default.etcd
+
+.PHONY: help packages configure build test serve check bench sim fuzz asan tsan interop
+
+help: ## list the commands
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+packages: ## install what the build needs (Debian packages; asks nothing)
+	@tools/install_packages.sh
+
+configure: packages
+	@[ -f $(BUILD)/build.ninja ] || cmake --preset $(PRESET) >/dev/null
+
+build: configure ## the release programs, into bin/
+	@ninja -C $(BUILD) -j $(JOBS) programs
+	@mkdir -p bin && for p in etcd; do cmp -s $(BUILD)/bin/$$p bin/$$p || cp $(BUILD)/bin/$$p bin/$$p; done
+
+serve: build ## build, then run a member on 127.0.0.1:2379 with data in ./default.etcd
+	@tools/serve.sh $(DATA)
+
+test: configure ## packages, build, every test (short sets of the long ones)
+	@ninja -C $(BUILD) -j $(JOBS)
+	@mkdir -p bin && cp -u $(BUILD)/bin/etcd bin/
+	@tools/prepare_tests.sh $(BUILD)
+	@cd $(BUILD) && ctest -j $(JOBS) --output-on-failure --timeout 900
+
+check: configure ## format, include order
+	@tools/check_format.sh
+	@python3 tools/check_includes.py .
+
+bench: build ## server CPU per request against a real etcd in the same run (needs Go)
+	@tools/prepare_tests.sh $(BUILD)
+	@python3 tests/bench/compare.py --quoin bin/etcd --oracle $(BUILD)/oracle/etcd-3.6
+
+sim: configure ## 200 simulated crashes of a whole member from printed seeds
+	@ninja -C $(BUILD) -j $(JOBS) scenarios_crash
+	@$(BUILD)/scenarios/scenarios_crash --runs 200
+
+interop: build ## 20,000 random requests to Quoin and a real etcd, and 20 hand-overs of a data directory (needs Go)
+	@tools/prepare_tests.sh $(BUILD)
+	@python3 tests/interop/run.py --build $(BUILD) --long
+
+fuzz: ## every fuzz target for FUZZ_SECONDS (60) each, with libFuzzer
+	@PRESET=fuzz $(MAKE) --no-print-directory configure
+	@ninja -C build/fuzz -j $(JOBS) && tools/run_fuzz.sh build/fuzz $${FUZZ_SECONDS:-60}
+
+asan: ## every test under AddressSanitizer and UBSan
+	@PRESET=asan $(MAKE) --no-print-directory configure
+	@ninja -C build/asan -j $(JOBS) && tools/prepare_tests.sh build/asan && cd build/asan && ctest -j $(JOBS) --output-on-failure
+
+tsan: ## the tests that run real threads under ThreadSanitizer
+	@PRESET=tsan $(MAKE) --no-print-directory configure
+	@ninja -C build/tsan -j $(JOBS) && tools/prepare_tests.sh build/tsan && cd build/tsan && ctest -j $(JOBS) --output-on-failure -E 'fuzz|bench'

@@ -1,0 +1,24 @@
+#!/bin/bash
+# Builds the Go programs of tests/go into the folder named, if Go is there and new enough. Prints what is
+# missing otherwise and succeeds: the tests that need them name themselves as skipped.
+set -euo pipefail
+out=$1
+cd "$(dirname "$0")/go"
+if ! command -v go >/dev/null; then
+  echo "Go is not installed: comparisons with a real etcd 3.5, 3.6 and 3.7 will be skipped"
+  exit 0
+fi
+mkdir -p "$out"
+for module in */; do
+  module=${module%/}
+  need=$(sed -n 's/^go //p' "$module/go.mod")
+  have=$(go env GOVERSION | sed 's/^go//')
+  if [ "$(printf '%s\n%s\n' "$need" "$have" | sort -V | head -n 1)" != "$need" ]; then
+    echo "Go $have is older than the $need that tests/go/$module needs: its tests will be skipped"
+    continue
+  fi
+  case $module in
+    v35) name=etcd-3.5 ;; v36) name=oracle-3.6 ;; v37) name=etcd-3.7 ;; *) name=$module ;;
+  esac
+  (cd "$module" && GOFLAGS=-mod=mod GOTOOLCHAIN=local nice go build -o "$out/$name" .)
+done

@@ -1,0 +1,70 @@
+// The real etcd 3.6 and its tools in one program, for tests that compare: the first argument (or the name the
+// program is called by) says which.
+//
+//	oracle-3.6 etcd|etcdctl|etcdutl ARGS...
+//	oracle-3.6 bbolt-check FILE      Go's own whole-file check; prints OK or the findings, exit 1
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"go.etcd.io/bbolt"
+	ctl "go.etcd.io/etcd/etcdctl/v3/ctlv3"
+	utl "go.etcd.io/etcd/etcdutl/v3/etcdutl"
+	"go.etcd.io/etcd/server/v3/etcdmain"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	if len(os.Args) < 2 {
+		fmt.Fprintln(os.Stderr, "usage: oracle-3.6 etcd|etcdctl|etcdutl|bbolt-check ARGS...")
+		os.Exit(2)
+	}
+	program := os.Args[1]
+	os.Args = append([]string{program}, os.Args[2:]...)
+	switch program {
+	case "etcd":
+		etcdmain.Main(os.Args)
+	case "etcdctl":
+		if err := ctl.Start(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	case "etcdutl":
+		root := &cobra.Command{Use: "etcdutl", SilenceUsage: true}
+		root.PersistentFlags().StringVarP(&utl.OutputFormat, "write-out", "w", "simple", "output format")
+		root.AddCommand(utl.NewSnapshotCommand(), utl.NewHashKVCommand(), utl.NewDefragCommand(), utl.NewMigrateCommand())
+		if err := root.Execute(); err != nil {
+			os.Exit(1)
+		}
+	case "bbolt-check":
+		check(os.Args[1])
+	default:
+		fmt.Fprintln(os.Stderr, "unknown program", program)
+		os.Exit(2)
+	}
+}
+
+func check(path string) {
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true, PreLoadFreelist: true})
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	defer db.Close()
+	findings := 0
+	_ = db.View(func(tx *bbolt.Tx) error {
+		for err := range tx.Check() {
+			fmt.Println(err)
+			findings++
+		}
+		return nil
+	})
+	if findings > 0 {
+		fmt.Printf("%d errors found\n", findings)
+		os.Exit(1)
+	}
+	fmt.Println("OK")
+}
