@@ -1,0 +1,187 @@
+// The multi-version store: every change of a key is a record of its own revision.
+//
+// Threads: confined to the apply strand, except views().load() and what is read through a ReadView.
+// Life of a batch on the apply strand:
+//     WriteTxn& txn = store.begin();  txn.put(...); txn.delete_range(...);  store.end();     (per entry)
+//     store.publish();                                                                       (per batch)
+//     ... answers leave ...
+//     while (store.maintain(budget)) post another one;                                       (between
+//     batches)
+// Nothing here blocks or posts; callbacks of the backend arrive on the apply strand.
+//
+// The newest state (between end() and publish()) is read on the apply strand with find_current() and through
+// WriteTxn; everybody else reads what was published.
+// Errors: per method; kCorruption from restore names the record.
+// Source: spec api-semantics 2, storage-formats 2.3, 8; docs/decisions on the key index.
+#pragma once
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "backend/backend.h"
+#include "base/blob.h"
+#include "base/ids.h"
+#include "base/metrics.h"
+#include "base/result.h"
+#include "mvcc/lease_attachments.h"
+#include "mvcc/range.h"
+#include "mvcc/read_view.h"
+
+namespace quoin::mvcc {
+
+class KeyIndex;
+class Store;
+
+struct StoreOptions {
+  // Index entries looked at by one maintain() call per unit of budget are bounded by the budget itself; this
+  // is how many compaction hashes are remembered.
+  size_t compaction_hashes_max = 10;
+};
+
+// One change of a finished transaction, in the order it was made; what watch matching works from.
+struct Change {
+  Revision revision;
+  bool tombstone = false;
+  bool create = false;   // a put whose create_revision is its mod_revision
+  Blob record;           // the encoded KeyValue; of a tombstone: with only the key
+  std::string_view key;  // within `record`
+};
+
+struct PutRequest {
+  std::string_view key;
+  std::string_view value;
+  LeaseId lease;              // 0: none, and an old one is detached
+  bool ignore_value = false;  // keep the old value; the key must exist
+  bool ignore_lease = false;  // keep the old lease; the key must exist
+  bool prev_kv = false;
+};
+struct PutResult {
+  Revision revision;
+  // The encoded KeyValue before; empty if there was none or it was not asked for. Lives until Store::end().
+  std::optional<std::string_view> prev_kv;
+};
+
+// The one open write transaction. All its changes carry one main revision; subs count changes in the order
+// made.
+class WriteTxn {
+ public:
+  // What a response header says now: the transaction's revision once it changed something, else the old one.
+  int64_t revision() const;
+  bool changed() const { return next_sub_ > 0; }
+
+  // kKeyNotFound: ignore_value or ignore_lease on a missing key (nothing written).
+  Result<PutResult> put(const PutRequest& request);
+  // Deletes in key order; `prev` (if given) is called with the encoded KeyValue of each before it goes; its
+  // bytes live until Store::end(). Returns how many.
+  Result<int64_t> delete_range(std::string_view key, std::string_view range_end, const KvVisitor& prev = {});
+  // A Range that sees the changes made so far. The scan must be finished before the next change.
+  Result<RangeScan> range(const RangeRequest& request);
+
+ private:
+  friend class Store;
+  explicit WriteTxn(Store& store) : store_(store) {}
+  Result<std::string_view> record(const KeyMeta& meta);
+  void erase_one(std::string_view key, bool has_lease);
+
+  Store& store_;
+  int64_t next_sub_ = 0;
+  int64_t operations_ = 0;
+  // Views whose records this transaction handed out.
+  std::vector<std::shared_ptr<const backend::View>> pinned_;
+};
+
+class Store {
+ public:
+  // Blocking: reads bucket `key` and the compaction marks, and attaches every live key that has a lease (in
+  // key order). A compaction that had not finished is scheduled again. All references must outlive the store.
+  static Result<std::unique_ptr<Store>> restore(backend::Backend& backend, LeaseAttachments& leases,
+                                                metrics::Registry& metrics, const StoreOptions& options = {});
+  ~Store();
+
+  // ---- state ----
+  int64_t revision() const { return revision_; }
+  int64_t compact_revision() const { return compact_revision_; }
+  // The key in its newest state, for compares and checks before a transaction (and within it).
+  std::optional<KeyMeta> find_current(std::string_view key) const;
+  // The record behind it; `hold` keeps the bytes alive.
+  Result<std::string_view> record_current(const KeyMeta& meta, std::shared_ptr<const backend::View>* hold);
+  // Visits the live keys of a range in key order, newest state; false stops.
+  void for_each_current(std::string_view key, std::string_view range_end,
+                        const std::function<bool(std::string_view key, const KeyMeta&)>& visit) const;
+
+  // ---- writing ----
+  // One transaction at a time (CHECK). `end` returns the revision after it.
+  WriteTxn& begin();
+  int64_t end();
+
+  // ---- publishing ----
+  // Makes everything ended so far visible to readers. Cheap when nothing changed.
+  std::shared_ptr<const ReadView> publish();
+  // The newest published view, for any thread. Lives as long as the store.
+  const ViewCell& views() const { return views_; }
+
+  // While on, the changes of ended transactions are collected, and take_changes() hands them over. One taker:
+  // the watch table.
+  void collect_changes(bool on) { collect_changes_ = on; }
+  std::vector<Change> take_changes();
+
+  // ---- compaction ----
+  // kCompacted, kFutureRev. On success reads below `revision` fail from the next publish() on; `scheduled`
+  // runs once the mark is durable (the RPC may answer then), `finished` once the records are gone from the
+  // file.
+  Result<> compact(int64_t revision, std::function<void()> scheduled, std::function<void()> finished);
+  // `idle` runs when the compactions asked for so far have finished; at once if there are none.
+  void when_compactions_finished(std::function<void()> idle);
+  // Index compaction and the freeing of what closed views held, at most about `budget` entries of it. True if
+  // there is more to do right now. Call after batches and on ticks.
+  bool maintain(size_t budget);
+
+  // ---- replacement ----
+  // Blocking. Forgets everything and reads `backend` (a received snapshot). Compactions running on the old
+  // backend must not call back any more: close it first. Open views of the old store stay readable.
+  Result<> replace(backend::Backend& backend);
+
+ private:
+  friend class WriteTxn;
+  struct Compaction;
+  struct Probe;
+  class IndexCompactor;
+  Store(backend::Backend& backend, LeaseAttachments& leases, metrics::Registry& metrics,
+        const StoreOptions& options);
+  Result<> load();
+  Snapshot snapshot_now();
+  const std::shared_ptr<const backend::View>& records_upto(Revision revision);
+  void start_compaction();
+  void compaction_finished();
+
+  backend::Backend* backend_;
+  LeaseAttachments& leases_;
+  const StoreOptions options_;
+  std::unique_ptr<Probe> probe_;
+  std::unique_ptr<KeyIndex> index_;
+  int64_t revision_ = 1;
+  int64_t compact_revision_ = -1;
+
+  WriteTxn txn_{*this};
+  bool txn_open_ = false;
+  std::shared_ptr<const backend::View> records_;  // newest view taken from the backend
+  Revision records_upto_;                         // all records up to here are in records_
+  Revision appended_upto_;
+
+  ViewCell views_;
+  std::shared_ptr<const ReadView> published_;
+  std::shared_ptr<const std::vector<CompactionHash>> hashes_;
+
+  bool collect_changes_ = false;
+  std::vector<Change> changes_;
+  std::unique_ptr<Compaction> compaction_;
+  // Guards callbacks of a backend that was replaced.
+  std::shared_ptr<int> backend_alive_;
+};
+
+}  // namespace quoin::mvcc

@@ -1,0 +1,171 @@
+// Watches: who is told which changes, in which order, exactly once.
+//
+// A watcher is in one of four states:
+//   synced       it has been sent everything up to the published revision; matched when apply publishes
+//   catching up  a CatchUp that runs on its stream's loop reads its past from views
+//   waiting      unsynced and not in a CatchUp: its stream has one out already, or had no room (a slow
+//   watcher) dead         cancelled by compaction; its id stays taken until the client cancels it
+// Only apply moves a watcher to synced, when at most kSwitchRevisions are missing, which it sends itself. A
+// sink that has no room turns the watcher into a waiting one; nothing is buffered here for it. So a stream
+// costs memory for its watchers, for one CatchUp (kCatchUpBytesMax) and for what its sink holds.
+//
+// Threads: WatchTable and WatchSink are confined to the apply strand. A CatchUp belongs to whoever holds it:
+// apply makes it, the sink moves it to the loop, the loop posts it back to WatchTable::caught_up. Order:
+// created, events, cancel and progress of a stream leave through its sink in order, catch_up() included; the
+// loop must handle them in that order and write a CatchUp's messages straight to the stream. Then no event
+// precedes its created message, and a progress message with revision R follows all events <= R. Source: spec
+// api-semantics 3; design.md section 1 (Bytes, Bounds).
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/blob.h"
+#include "base/ids.h"
+#include "base/metrics.h"
+#include "base/result.h"
+#include "mvcc/read_view.h"
+#include "mvcc/store.h"
+
+namespace quoin::mvcc {
+
+using StreamId = StrongId<struct WatchStreamTag, uint64_t>;
+
+constexpr int64_t kSwitchRevisions = 256;    // gap that apply closes itself
+constexpr size_t kCatchUpWatchersMax = 512;  // in one CatchUp
+constexpr size_t kCatchUpBytesMax =
+    1u << 20;  // events collected before they are emitted (one revision may exceed it)
+constexpr int64_t kCatchUpRevisionsMax = 1000;  // distinct revisions in one response
+constexpr int64_t kStreamProgressId = -1;       // watch_id of the answer to a progress request
+
+struct WatchRequest {
+  std::string key;        // as received; empty means "\0"
+  std::string range_end;  // as received: empty is the key alone, "\0" is open-ended
+  int64_t start_revision = 0;
+  int64_t watch_id = 0;  // 0: choose one
+  bool progress_notify = false;
+  bool prev_kv = false;
+  bool fragment = false;
+  bool no_put = false, no_delete = false;  // filters
+};
+
+// One WatchResponse. Encode head fields (header with `header_revision`, watch_id, created, canceled,
+// compact_revision, cancel_reason, fragment), then append `events`.
+struct WatchMessage {
+  int64_t watch_id = 0;
+  int64_t header_revision = 0;
+  bool created = false;
+  bool canceled = false;
+  bool fragment = false;
+  int64_t compact_revision = 0;
+  std::string cancel_reason;
+  Blob events;  // `events` (field 11), encoded; shared between all watchers that are sent the same
+  size_t event_count = 0;
+  bool progress() const { return !created && !canceled && event_count == 0; }
+};
+
+class CatchUp;
+
+// A stream's way to its client, as seen from apply. The queue behind it is the server's.
+class WatchSink {
+ public:
+  virtual ~WatchSink() = default;
+  // Created and cancel messages. Must be taken; what bounds them is the number of requests the server lets
+  // in.
+  virtual void control(WatchMessage message) = 0;
+  // Events and progress. False: no room, nothing was taken; call WatchTable::has_room when there is room
+  // again.
+  virtual bool deliver(const WatchMessage& message) = 0;
+  // Runs behind everything sent so far. Must be taken; one per stream at a time.
+  virtual void catch_up(std::unique_ptr<CatchUp> work) = 0;
+  // Encoded bytes of the `header` field (tag and length included) for this revision, for cutting fragments.
+  virtual size_t header_bytes(int64_t header_revision) const = 0;
+};
+
+struct WatchOptions {
+  // Encoded size of a response from which a fragmenting watcher's response is cut: --max-request-bytes + 512
+  // KiB.
+  size_t fragment_bytes = 1572864 + 524288;
+};
+
+// What a watcher is sent, without who it is.
+struct WatchFilter {
+  std::string key, range_end;  // range_end empty: the key alone; "\0": open-ended
+  bool prev_kv = false, fragment = false, no_put = false, no_delete = false;
+};
+
+// Reads the past for watchers of one stream. Holds no view between steps.
+class CatchUp {
+ public:
+  enum class Outcome : uint8_t {
+    kMore,     // call step again
+    kBlocked,  // `emit` had no room; call step again when it has
+    kDone,     // up to date with the view of this step: post it back to WatchTable::caught_up
+  };
+  ~CatchUp();
+  StreamId stream() const { return stream_; }
+  // Scans at most `records_max` records of `view` (the newest one; never older than the last step's).
+  // Messages go to `emit` in order; false from it means that the message was not taken and must be offered
+  // again. Errors: kCorruption, kIo from the backend.
+  using Emit = std::function<bool(const WatchMessage&)>;
+  Result<Outcome> step(const ReadView& view, size_t records_max, const Emit& emit);
+  // The cancel message of this watcher has gone out: emit nothing for it any more.
+  void forget(int64_t watch_id);
+
+ private:
+  friend class WatchTable;
+  struct Item;
+  struct State;
+  CatchUp(StreamId stream, const WatchOptions& options, std::function<size_t(int64_t)> header_bytes);
+  StreamId stream_;
+  std::unique_ptr<State> state_;
+};
+
+class WatchTable {
+ public:
+  // `store` must outlive the table.
+  WatchTable(Store& store, metrics::Registry& metrics, const WatchOptions& options = {});
+  ~WatchTable();
+
+  // Per batch, instead of store.publish(): publishes, then matches and sends what the batch changed. The
+  // answers of the batch may leave afterwards.
+  std::shared_ptr<const ReadView> publish();
+
+  // `sink` must live until close_stream.
+  StreamId open_stream(WatchSink& sink);
+  // Ends all watchers of the stream. A CatchUp that is out may simply be dropped.
+  void close_stream(StreamId stream);
+
+  // All of the following publish first if something is unpublished.
+  // `denied` is asked with key and range_end at its place in the order of checks (spec 3.1); it returns the
+  // cancel_reason if the caller may not read the range. The outcome goes to the sink.
+  using Denied = std::function<std::optional<std::string>(std::string_view key, std::string_view range_end)>;
+  void create(StreamId stream, const WatchRequest& request, const Denied& denied = {});
+  // An unknown id is passed over in silence.
+  void cancel(StreamId stream, int64_t watch_id);
+  // The client's progress request: answered if every watcher of the stream is synced, else dropped.
+  void request_progress(StreamId stream);
+  // The stream's tick for watchers with progress_notify.
+  void progress_tick(StreamId stream);
+
+  // The sink can take events again.
+  void has_room(StreamId stream);
+  // A CatchUp is done. Ignored if the stream is gone.
+  void caught_up(std::unique_ptr<CatchUp> work);
+  // The store was replaced by a received snapshot: synced watchers fall back to catching up.
+  void store_replaced();
+
+  size_t watchers() const;
+  size_t slow_watchers() const;  // not synced, not dead
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace quoin::mvcc
