@@ -29,6 +29,7 @@ size_t encoded_size(const SnapshotMetadata& x);
 size_t encoded_size(const Snapshot& x);
 size_t encoded_size(const Message& x);
 size_t encoded_size(const ConfChange& x);
+size_t encoded_size(const ConfChangeSingle& x);
 size_t encoded_size(const ConfChangeV2& x);
 
 // Writes exactly encoded_size(x) bytes at `out` and returns the place after them.
@@ -39,6 +40,7 @@ char* encode(const SnapshotMetadata& x, char* out);
 char* encode(const Snapshot& x, char* out);
 char* encode(const Message& x, char* out);
 char* encode(const ConfChange& x, char* out);
+char* encode(const ConfChangeSingle& x, char* out);
 char* encode(const ConfChangeV2& x, char* out);
 
 template <class T>

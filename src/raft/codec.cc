@@ -1,0 +1,627 @@
+#include "raft/codec.h"
+
+#include <cstring>
+#include <optional>
+
+#include "base/check.h"
+
+namespace quoin::raft {
+namespace {
+
+// ---- writing ----
+
+constexpr int kVarint = 0, kFixed64 = 1, kBytes = 2, kGroupStart = 3, kGroupEnd = 4, kFixed32 = 5;
+
+size_t varint_size(uint64_t v) {
+  return (static_cast<size_t>(63 - __builtin_clzll(v | 1)) * 9 + 73) / 64;
+}
+
+char* put_varint(char* p, uint64_t v) {
+  while (v >= 0x80) {
+    *p++ = static_cast<char>(v | 0x80);
+    v >>= 7;
+  }
+  *p++ = static_cast<char>(v);
+  return p;
+}
+
+// Every field number is below 16, so a tag is one byte.
+char* put_tag(char* p, int number, int wire) {
+  *p++ = static_cast<char>(number << 3 | wire);
+  return p;
+}
+size_t number_size(uint64_t v) {
+  return 1 + varint_size(v);
+}
+char* put_number(char* p, int number, uint64_t v) {
+  return put_varint(put_tag(p, number, kVarint), v);
+}
+
+size_t nested_size(size_t size) {
+  return 1 + varint_size(size) + size;
+}
+template <class T>
+char* put_nested(char* p, int number, const T& x) {
+  p = put_varint(put_tag(p, number, kBytes), encoded_size(x));
+  return encode(x, p);
+}
+
+size_t blob_size(const Blob& b) {
+  return b.empty() ? 0 : nested_size(b.size());
+}
+char* put_blob(char* p, int number, const Blob& b) {
+  if (b.empty()) return p;
+  p = put_varint(put_tag(p, number, kBytes), b.size());
+  std::memcpy(p, b.view().data(), b.size());
+  return p + b.size();
+}
+
+size_t ids_size(const std::vector<MemberId>& ids) {
+  size_t sum = 0;
+  for (MemberId id : ids) sum += number_size(id.v);
+  return sum;
+}
+char* put_ids(char* p, int number, const std::vector<MemberId>& ids) {
+  for (MemberId id : ids) p = put_number(p, number, id.v);
+  return p;
+}
+
+template <class E>
+uint64_t number_of(E e) {
+  return static_cast<uint64_t>(e);
+}
+
+// ---- reading ----
+
+struct Field {
+  uint64_t number = 0;
+  int wire = 0;
+  uint64_t value = 0;      // kVarint, kFixed32, kFixed64
+  std::string_view bytes;  // kBytes
+};
+
+template <class... A>
+Error malformed(fmt::format_string<A...> f, A&&... args) {
+  return make_error(Code::kMalformed, f, std::forward<A>(args)...);
+}
+
+class Reader {
+ public:
+  explicit Reader(std::string_view bytes) : p_(bytes.data()), end_(p_ + bytes.size()) {}
+  bool done() const { return p_ == end_; }
+
+  Result<uint64_t> varint() {
+    uint64_t v = 0;
+    for (int shift = 0; shift < 70; shift += 7) {
+      if (p_ == end_) return malformed("unexpected EOF");
+      const uint8_t b = static_cast<uint8_t>(*p_++);
+      v |= static_cast<uint64_t>(b & 0x7f) << shift;
+      if (b < 0x80) return v;
+    }
+    return malformed("proto: integer overflow");
+  }
+
+  // The next field; groups are skipped whole and come out as kGroupStart.
+  Result<Field> next() {
+    ASSIGN_OR_RETURN(Field f, tag());
+    switch (f.wire) {
+      case kVarint: {
+        ASSIGN_OR_RETURN(f.value, varint());
+        return f;
+      }
+      case kFixed64:
+        TRY(take(8));
+        return f;
+      case kFixed32:
+        TRY(take(4));
+        return f;
+      case kBytes: {
+        ASSIGN_OR_RETURN(const uint64_t size, varint());
+        const char* from = p_;
+        TRY(take(size));
+        f.bytes = {from, size};
+        return f;
+      }
+      case kGroupStart:
+        TRY(skip_group());
+        return f;
+      case kGroupEnd:
+        return malformed("proto: unexpected end of group");
+      default:
+        return malformed("proto: illegal wireType {}", f.wire);
+    }
+  }
+
+ private:
+  Result<Field> tag() {
+    ASSIGN_OR_RETURN(const uint64_t tag, varint());
+    Field f;
+    f.number = tag >> 3;
+    f.wire = static_cast<int>(tag & 7);
+    if (f.number == 0 || f.number > 0x1fffffff) return malformed("proto: illegal tag {}", f.number);
+    return f;
+  }
+  Result<> take(uint64_t n) {
+    if (n > static_cast<uint64_t>(end_ - p_)) return malformed("unexpected EOF");
+    p_ += n;
+    return {};
+  }
+  // After a group's start: everything up to the end that belongs to it. Counts instead of calling itself.
+  Result<> skip_group() {
+    for (int depth = 1; depth > 0;) {
+      ASSIGN_OR_RETURN(const Field f, tag());
+      switch (f.wire) {
+        case kVarint:
+          TRY(varint());
+          break;
+        case kFixed64:
+          TRY(take(8));
+          break;
+        case kFixed32:
+          TRY(take(4));
+          break;
+        case kBytes: {
+          ASSIGN_OR_RETURN(const uint64_t size, varint());
+          TRY(take(size));
+          break;
+        }
+        case kGroupStart:
+          ++depth;
+          break;
+        case kGroupEnd:
+          --depth;
+          break;
+        default:
+          return malformed("proto: illegal wireType {}", f.wire);
+      }
+    }
+    return {};
+  }
+
+  const char* p_;
+  const char* end_;
+};
+
+Result<> expect(const Field& f, int wire, const char* name) {
+  if (f.wire != wire) return malformed("proto: wrong wireType = {} for field {}", f.wire, name);
+  return {};
+}
+
+Result<> read(const Field& f, const char* name, uint64_t& out) {
+  TRY(expect(f, kVarint, name));
+  out = f.value;
+  return {};
+}
+template <class Tag>
+Result<> read(const Field& f, const char* name, StrongId<Tag, uint64_t>& out) {
+  return read(f, name, out.v);
+}
+Result<> read(const Field& f, const char* name, bool& out) {
+  TRY(expect(f, kVarint, name));
+  out = f.value != 0;
+  return {};
+}
+template <class E>
+Result<> read_enum(const Field& f, const char* name, E max, E& out) {
+  TRY(expect(f, kVarint, name));
+  if (f.value > number_of(max)) return malformed("unknown {} {}", name, f.value);
+  out = static_cast<E>(f.value);
+  return {};
+}
+Result<> read_ids(const Field& f, const char* name, std::vector<MemberId>& out) {
+  if (f.wire == kVarint) {
+    out.push_back(MemberId{f.value});
+    return {};
+  }
+  TRY(expect(f, kBytes, name));
+  for (Reader packed(f.bytes); !packed.done();) {
+    ASSIGN_OR_RETURN(const uint64_t v, packed.varint());
+    out.push_back(MemberId{v});
+  }
+  return {};
+}
+// `all` holds the bytes that are read.
+Result<> read_blob(const Field& f, const char* name, const Blob& all, Blob& out) {
+  TRY(expect(f, kBytes, name));
+  out = f.bytes.empty() ? Blob() : all.slice(f.bytes);
+  return {};
+}
+
+// Each of these reads fields into what is there already, so that a nested message that comes twice is merged.
+Result<> merge(std::string_view bytes, HardState& x) {
+  for (Reader r(bytes); !r.done();) {
+    ASSIGN_OR_RETURN(const Field f, r.next());
+    switch (f.number) {
+      case 1:
+        TRY(read(f, "Term", x.term));
+        break;
+      case 2:
+        TRY(read(f, "Vote", x.vote));
+        break;
+      case 3:
+        TRY(read(f, "Commit", x.commit));
+        break;
+    }
+  }
+  return {};
+}
+
+Result<> merge(std::string_view bytes, ConfState& x) {
+  for (Reader r(bytes); !r.done();) {
+    ASSIGN_OR_RETURN(const Field f, r.next());
+    switch (f.number) {
+      case 1:
+        TRY(read_ids(f, "Voters", x.voters));
+        break;
+      case 2:
+        TRY(read_ids(f, "Learners", x.learners));
+        break;
+      case 3:
+        TRY(read_ids(f, "VotersOutgoing", x.voters_outgoing));
+        break;
+      case 4:
+        TRY(read_ids(f, "LearnersNext", x.learners_next));
+        break;
+      case 5:
+        TRY(read(f, "AutoLeave", x.auto_leave));
+        break;
+    }
+  }
+  return {};
+}
+
+Result<> merge(std::string_view bytes, SnapshotMetadata& x) {
+  for (Reader r(bytes); !r.done();) {
+    ASSIGN_OR_RETURN(const Field f, r.next());
+    switch (f.number) {
+      case 1:
+        TRY(expect(f, kBytes, "ConfState"));
+        TRY(merge(f.bytes, x.conf_state));
+        break;
+      case 2:
+        TRY(read(f, "Index", x.index));
+        break;
+      case 3:
+        TRY(read(f, "Term", x.term));
+        break;
+    }
+  }
+  return {};
+}
+
+Result<> merge(std::string_view bytes, const Blob& all, Snapshot& x) {
+  for (Reader r(bytes); !r.done();) {
+    ASSIGN_OR_RETURN(const Field f, r.next());
+    switch (f.number) {
+      case 1:
+        TRY(read_blob(f, "Data", all, x.data));
+        break;
+      case 2:
+        TRY(expect(f, kBytes, "Metadata"));
+        TRY(merge(f.bytes, x.metadata));
+        break;
+    }
+  }
+  return {};
+}
+
+Result<> merge(std::string_view bytes, const Blob& all, Entry& x) {
+  for (Reader r(bytes); !r.done();) {
+    ASSIGN_OR_RETURN(const Field f, r.next());
+    switch (f.number) {
+      case 1:
+        TRY(read_enum(f, "entry type", EntryType::kConfChangeV2, x.type));
+        break;
+      case 2:
+        TRY(read(f, "Term", x.term));
+        break;
+      case 3:
+        TRY(read(f, "Index", x.index));
+        break;
+      case 4:
+        TRY(read_blob(f, "Data", all, x.data));
+        break;
+    }
+  }
+  return {};
+}
+
+Result<> merge(std::string_view bytes, const Blob& all, ConfChange& x) {
+  for (Reader r(bytes); !r.done();) {
+    ASSIGN_OR_RETURN(const Field f, r.next());
+    switch (f.number) {
+      case 1:
+        TRY(read(f, "ID", x.id));
+        break;
+      case 2:
+        TRY(read_enum(f, "conf change type", ConfChangeType::kAddLearnerNode, x.type));
+        break;
+      case 3:
+        TRY(read(f, "NodeID", x.node_id));
+        break;
+      case 4:
+        TRY(read_blob(f, "Context", all, x.context));
+        break;
+    }
+  }
+  return {};
+}
+
+Result<> merge(std::string_view bytes, ConfChangeSingle& x) {
+  for (Reader r(bytes); !r.done();) {
+    ASSIGN_OR_RETURN(const Field f, r.next());
+    switch (f.number) {
+      case 1:
+        TRY(read_enum(f, "conf change type", ConfChangeType::kAddLearnerNode, x.type));
+        break;
+      case 2:
+        TRY(read(f, "NodeID", x.node_id));
+        break;
+    }
+  }
+  return {};
+}
+
+Result<> merge(std::string_view bytes, const Blob& all, ConfChangeV2& x) {
+  for (Reader r(bytes); !r.done();) {
+    ASSIGN_OR_RETURN(const Field f, r.next());
+    switch (f.number) {
+      case 1:
+        TRY(read_enum(f, "transition", ConfChangeTransition::kJointExplicit, x.transition));
+        break;
+      case 2:
+        TRY(expect(f, kBytes, "Changes"));
+        TRY(merge(f.bytes, x.changes.emplace_back()));
+        break;
+      case 3:
+        TRY(read_blob(f, "Context", all, x.context));
+        break;
+    }
+  }
+  return {};
+}
+
+Result<> merge(std::string_view bytes, const Blob& all, int depth, Message& x);
+
+// The fields of a message that hold other messages. False: not one of them.
+Result<bool> merge_nested(const Field& f, const Blob& all, int depth, std::optional<Snapshot>& snapshot,
+                          Message& x) {
+  switch (f.number) {
+    case 7:
+      TRY(expect(f, kBytes, "Entries"));
+      TRY(merge(f.bytes, all, x.entries.emplace_back()));
+      return true;
+    case 9:
+      TRY(expect(f, kBytes, "Snapshot"));
+      if (!snapshot) snapshot.emplace();
+      TRY(merge(f.bytes, all, *snapshot));
+      return true;
+    case 14:
+      TRY(expect(f, kBytes, "Responses"));
+      if (depth == kNestingMax) return malformed("messages nested too deeply");
+      TRY(merge(f.bytes, all, depth + 1, x.responses.emplace_back()));
+      return true;
+    default:
+      return false;
+  }
+}
+
+Result<> merge(std::string_view bytes, const Blob& all, int depth, Message& x) {
+  std::optional<Snapshot> snapshot;
+  for (Reader r(bytes); !r.done();) {
+    ASSIGN_OR_RETURN(const Field f, r.next());
+    ASSIGN_OR_RETURN(const bool nested, merge_nested(f, all, depth, snapshot, x));
+    if (nested) continue;
+    switch (f.number) {
+      case 1:
+        TRY(read_enum(f, "message type", MessageType::kForgetLeader, x.type));
+        break;
+      case 2:
+        TRY(read(f, "To", x.to));
+        break;
+      case 3:
+        TRY(read(f, "From", x.from));
+        break;
+      case 4:
+        TRY(read(f, "Term", x.term));
+        break;
+      case 5:
+        TRY(read(f, "LogTerm", x.log_term));
+        break;
+      case 6:
+        TRY(read(f, "Index", x.index));
+        break;
+      case 8:
+        TRY(read(f, "Commit", x.commit));
+        break;
+      case 10:
+        TRY(read(f, "Reject", x.reject));
+        break;
+      case 11:
+        TRY(read(f, "RejectHint", x.reject_hint));
+        break;
+      case 12:
+        TRY(read_blob(f, "Context", all, x.context));
+        break;
+      case 13:
+        TRY(read(f, "Vote", x.vote));
+        break;
+    }
+  }
+  // 3.5 sends an empty snapshot with everything; only in MsgSnap one means something.
+  if (snapshot && (x.type == MessageType::kSnap || !snapshot->empty())) {
+    x.snapshot = std::make_shared<const Snapshot>(std::move(*snapshot));
+  }
+  return {};
+}
+
+}  // namespace
+
+// ---- HardState, ConfState ----
+
+size_t encoded_size(const HardState& x) {
+  return number_size(x.term.v) + number_size(x.vote.v) + number_size(x.commit.v);
+}
+char* encode(const HardState& x, char* p) {
+  p = put_number(p, 1, x.term.v);
+  p = put_number(p, 2, x.vote.v);
+  return put_number(p, 3, x.commit.v);
+}
+
+size_t encoded_size(const ConfState& x) {
+  return ids_size(x.voters) + ids_size(x.learners) + ids_size(x.voters_outgoing) + ids_size(x.learners_next) +
+         2;
+}
+char* encode(const ConfState& x, char* p) {
+  p = put_ids(p, 1, x.voters);
+  p = put_ids(p, 2, x.learners);
+  p = put_ids(p, 3, x.voters_outgoing);
+  p = put_ids(p, 4, x.learners_next);
+  return put_number(p, 5, x.auto_leave);
+}
+
+// ---- Snapshot ----
+
+size_t encoded_size(const SnapshotMetadata& x) {
+  return nested_size(encoded_size(x.conf_state)) + number_size(x.index.v) + number_size(x.term.v);
+}
+char* encode(const SnapshotMetadata& x, char* p) {
+  p = put_nested(p, 1, x.conf_state);
+  p = put_number(p, 2, x.index.v);
+  return put_number(p, 3, x.term.v);
+}
+
+size_t encoded_size(const Snapshot& x) {
+  return blob_size(x.data) + nested_size(encoded_size(x.metadata));
+}
+char* encode(const Snapshot& x, char* p) {
+  p = put_blob(p, 1, x.data);
+  return put_nested(p, 2, x.metadata);
+}
+
+// ---- Entry, Message ----
+
+char* encode(const Entry& x, char* p) {
+  p = put_number(p, 1, number_of(x.type));
+  p = put_number(p, 2, x.term.v);
+  p = put_number(p, 3, x.index.v);
+  return put_blob(p, 4, x.data);
+}
+
+size_t encoded_size(const Message& x) {
+  size_t sum = number_size(number_of(x.type)) + number_size(x.to.v) + number_size(x.from.v) +
+               number_size(x.term.v) + number_size(x.log_term.v) + number_size(x.index.v) +
+               number_size(x.commit.v) + 2 + number_size(x.reject_hint.v) + blob_size(x.context) +
+               number_size(x.vote.v);
+  for (const Entry& e : x.entries) sum += nested_size(encoded_size(e));
+  if (x.snapshot) sum += nested_size(encoded_size(*x.snapshot));
+  for (const Message& m : x.responses) sum += nested_size(encoded_size(m));
+  return sum;
+}
+char* encode(const Message& x, char* p) {
+  p = put_number(p, 1, number_of(x.type));
+  p = put_number(p, 2, x.to.v);
+  p = put_number(p, 3, x.from.v);
+  p = put_number(p, 4, x.term.v);
+  p = put_number(p, 5, x.log_term.v);
+  p = put_number(p, 6, x.index.v);
+  for (const Entry& e : x.entries) p = put_nested(p, 7, e);
+  p = put_number(p, 8, x.commit.v);
+  if (x.snapshot) p = put_nested(p, 9, *x.snapshot);
+  p = put_number(p, 10, x.reject);
+  p = put_number(p, 11, x.reject_hint.v);
+  p = put_blob(p, 12, x.context);
+  p = put_number(p, 13, x.vote.v);
+  for (const Message& m : x.responses) p = put_nested(p, 14, m);
+  return p;
+}
+
+// ---- configuration changes ----
+
+size_t encoded_size(const ConfChange& x) {
+  return number_size(x.id) + number_size(number_of(x.type)) + number_size(x.node_id.v) + blob_size(x.context);
+}
+char* encode(const ConfChange& x, char* p) {
+  p = put_number(p, 1, x.id);
+  p = put_number(p, 2, number_of(x.type));
+  p = put_number(p, 3, x.node_id.v);
+  return put_blob(p, 4, x.context);
+}
+
+size_t encoded_size(const ConfChangeSingle& x) {
+  return number_size(number_of(x.type)) + number_size(x.node_id.v);
+}
+char* encode(const ConfChangeSingle& x, char* p) {
+  p = put_number(p, 1, number_of(x.type));
+  return put_number(p, 2, x.node_id.v);
+}
+
+size_t encoded_size(const ConfChangeV2& x) {
+  size_t sum = number_size(number_of(x.transition)) + blob_size(x.context);
+  for (const ConfChangeSingle& c : x.changes) sum += nested_size(encoded_size(c));
+  return sum;
+}
+char* encode(const ConfChangeV2& x, char* p) {
+  p = put_number(p, 1, number_of(x.transition));
+  for (const ConfChangeSingle& c : x.changes) p = put_nested(p, 2, c);
+  return put_blob(p, 3, x.context);
+}
+
+// ---- decode ----
+
+Result<HardState> decode_hard_state(std::string_view bytes) {
+  HardState x;
+  TRY(merge(bytes, x));
+  return x;
+}
+Result<ConfState> decode_conf_state(std::string_view bytes) {
+  ConfState x;
+  TRY(merge(bytes, x));
+  return x;
+}
+Result<SnapshotMetadata> decode_snapshot_metadata(std::string_view bytes) {
+  SnapshotMetadata x;
+  TRY(merge(bytes, x));
+  return x;
+}
+Result<Snapshot> decode_snapshot(const Blob& bytes) {
+  Snapshot x;
+  TRY(merge(bytes.view(), bytes, x));
+  return x;
+}
+Result<Entry> decode_entry(const Blob& bytes) {
+  Entry x;
+  TRY(merge(bytes.view(), bytes, x));
+  return x;
+}
+Result<Message> decode_message(const Blob& bytes) {
+  Message x;
+  TRY(merge(bytes.view(), bytes, 0, x));
+  return x;
+}
+Result<ConfChange> decode_conf_change(const Blob& bytes) {
+  ConfChange x;
+  TRY(merge(bytes.view(), bytes, x));
+  return x;
+}
+Result<ConfChangeV2> decode_conf_change_v2(const Blob& bytes) {
+  ConfChangeV2 x;
+  TRY(merge(bytes.view(), bytes, x));
+  return x;
+}
+
+ConfChangeV2 to_v2(const ConfChange& change) {
+  ConfChangeV2 v2;
+  v2.changes.push_back({change.type, change.node_id});
+  v2.context = change.context;
+  return v2;
+}
+
+Result<ConfChangeV2> conf_change_of(const Entry& entry) {
+  CHECK(entry.type != EntryType::kNormal);
+  if (entry.type == EntryType::kConfChangeV2) return decode_conf_change_v2(entry.data);
+  ASSIGN_OR_RETURN(const ConfChange v1, decode_conf_change(entry.data));
+  return to_v2(v1);
+}
+
+}  // namespace quoin::raft
