@@ -44,7 +44,7 @@ struct Batch {
   }
 };
 
-// The state after one commit. Bytes handed out live as long as the snapshot.
+// The state after one commit. Immutable. Bytes handed out live as long as the snapshot.
 class EngineSnapshot {
  public:
   virtual ~EngineSnapshot() = default;

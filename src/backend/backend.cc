@@ -1,0 +1,418 @@
+// The half of the backend on the apply strand: segments, the newest state, when to freeze.
+#include "backend/backend.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "backend/engine.h"
+#include "backend/file_side.h"
+#include "backend/probe.h"
+#include "backend/segment.h"
+#include "backend/view.h"
+#include "base/check.h"
+#include "base/coding.h"
+
+namespace quoin::backend {
+namespace {
+
+class Source final : public SnapshotSource {
+ public:
+  Source(SnapshotRef snapshot, Index index, std::shared_ptr<Probe> probe, io::Clock& clock)
+      : snapshot_(std::move(snapshot)),
+        index_(index),
+        probe_(std::move(probe)),
+        clock_(clock),
+        opened_(clock.monotonic()) {}
+  ~Source() override {
+    probe_->snapshot_seconds.observe(static_cast<double>(clock_.monotonic() - opened_) / 1e9);
+  }
+  uint64_t size() const override { return snapshot_->copy_size(); }
+  Index consistent_index() const override { return index_; }
+  Result<> read(uint64_t offset, std::span<char> out) const override {
+    return snapshot_->read_copy(offset, out);
+  }
+
+ private:
+  SnapshotRef snapshot_;
+  Index index_;
+  std::shared_ptr<Probe> probe_;
+  io::Clock& clock_;
+  io::MonotonicNs opened_;
+};
+
+class BackendImpl final : public Backend {
+ public:
+  BackendImpl(const Options& options, io::Executor& apply, io::Executor& file, io::TimerService& timers,
+              io::Clock& clock, std::shared_ptr<Probe> probe)
+      : options_(options),
+        apply_(apply),
+        file_(file),
+        timers_(timers),
+        clock_(clock),
+        probe_(std::move(probe)) {}
+
+  // Before the strands run.
+  Result<> start(io::FileSystem& fs, log::Logger& log, std::unique_ptr<EngineFactory> factory,
+                 std::unique_ptr<Engine> engine);
+
+  void append(Revision revision, bool tombstone, Blob value) override {
+    active_->append(revision, tombstone, std::move(value));
+    changed();
+  }
+  void put(Bucket bucket, std::string_view key, std::string_view value) override {
+    active_->put(bucket, key, value);
+    changed();
+  }
+  void erase(Bucket bucket, std::string_view key) override {
+    active_->erase(bucket, key);
+    changed();
+  }
+  void set_consistent_index(Index index, Term term) override {
+    CHECK_GE(index, index_);
+    set_consistent_index_forced(index, term);
+  }
+  void set_consistent_index_forced(Index index, Term term) override {
+    if (index != index_ || term != term_) index_moved_ = true;
+    index_ = index;
+    term_ = term;
+    boundary();
+  }
+  void set_conf_state(std::string_view json) override {
+    conf_state_ = std::string(json);
+    changed();
+  }
+  Index consistent_index() const override { return index_; }
+  Term consistent_term() const override { return term_; }
+  Index durable_index() const override { return durable_index_; }
+  bool full() const override {
+    const bool is_full = exact_ || (frozen_ && at_bound());
+    was_full_ = was_full_ || is_full;
+    return is_full;
+  }
+  void set_not_full_callback(std::function<void()> callback) override { not_full_ = std::move(callback); }
+
+  std::optional<std::string> get(Bucket bucket, std::string_view key) const override;
+  Result<> scan(Bucket bucket, std::string_view from, std::string_view to,
+                const PairVisitor& visit) const override {
+    CHECK(bucket != Bucket::kKey);
+    return merged_scan(*snapshot_, frozen_ ? frozen_->segment.get() : nullptr, active_.get(), bucket, from,
+                       to, visit);
+  }
+  std::shared_ptr<const View> view() override;
+
+  void commit(std::function<void()> durable) override {
+    when_durable([durable = std::move(durable)](const Result<SnapshotRef>& snapshot) {
+      if (snapshot) durable();
+    });
+  }
+  void set_failure_callback(std::function<void(Error)> callback) override { failure_ = std::move(callback); }
+
+  void compact(int64_t revision, std::shared_ptr<Compactor> compactor, std::function<void()> done) override;
+  void hash(std::function<void(Result<uint32_t>)> done) override;
+  void defragment(std::function<void(Result<>)> done) override;
+  void snapshot(std::function<void(Result<std::shared_ptr<SnapshotSource>>)> done) override;
+  uint64_t size() const override { return file_side_->size(); }
+  uint64_t size_in_use() const override { return file_side_->size_in_use(); }
+  uint64_t open_read_transactions() const override { return file_side_->open_snapshots(); }
+  std::shared_ptr<Probe> probe() const override { return probe_; }
+  void close(std::function<void(Result<>)> done) override;
+
+ private:
+  // Gets the snapshot of the commit, or why there is none.
+  using Waiter = std::function<void(const Result<SnapshotRef>&)>;
+
+  // A task for apply that does nothing once this object is gone.
+  Task guarded(Task task) {
+    return [alive = std::weak_ptr<int>(alive_), task = std::move(task)]() mutable {
+      if (auto held = alive.lock()) task();
+    };
+  }
+  bool at_bound() const {
+    return active_->ops() >= options_.batch_limit || active_->bytes() >= options_.segment_bytes_max;
+  }
+  void changed();
+  void boundary();
+  void boundary_soon();
+  void when_durable(Waiter waiter);
+  void freeze();
+  void hand_over_close();
+  void on_committed(Committed c);
+  void on_failed(const Error& error);
+  void tell_not_full();
+
+  const Options options_;
+  io::Executor& apply_;
+  io::Executor& file_;
+  io::TimerService& timers_;
+  io::Clock& clock_;
+  const std::shared_ptr<Probe> probe_;
+  std::shared_ptr<FileSide> file_side_;
+
+  std::shared_ptr<Segment> active_ = std::make_shared<Segment>();
+  std::optional<FrozenSegment> frozen_;  // being committed
+  SnapshotRef snapshot_;
+  std::shared_ptr<const SegmentedView> view_;  // the last one made, while it is the newest
+  uint64_t view_count_ = 0;
+
+  Index index_, durable_index_;
+  Term term_;
+  bool index_moved_ = false;  // since the last freeze
+  std::optional<std::string> conf_state_;
+
+  bool freeze_wanted_ = false;  // somebody waits for the active segment's commit
+  bool exact_ = false;          // a snapshot waits for its freeze: nothing may be applied before
+  bool boundary_posted_ = false;
+  mutable bool was_full_ = false;  // the caller was told so, and not yet of the end
+  std::vector<Waiter> waiters_active_, waiters_frozen_;
+  std::unique_ptr<io::Timer> timer_;  // running while the active segment has changes
+
+  std::function<void()> not_full_;
+  std::function<void(Error)> failure_;
+  std::function<void(Result<>)> close_done_;
+  std::optional<Error> dead_;
+  bool closing_ = false;
+  std::shared_ptr<int> alive_ = std::make_shared<int>(0);
+};
+
+Result<> BackendImpl::start(io::FileSystem& fs, log::Logger& log, std::unique_ptr<EngineFactory> factory,
+                            std::unique_ptr<Engine> engine) {
+  FileSide::Env env;
+  env.options = options_;
+  env.fs = &fs;
+  env.file = &file_;
+  env.timers = &timers_;
+  env.clock = &clock_;
+  env.log = &log;
+  env.probe = probe_;
+  // These two run on the file strand and may outlive this object: they touch nothing of it but through
+  // guarded tasks.
+  std::weak_ptr<int> alive = alive_;
+  env.to_apply = [alive, &apply = apply_](Task task) {
+    apply.post([alive, task = std::move(task)]() mutable {
+      if (auto held = alive.lock()) task();
+    });
+  };
+  env.committed = [this, to_apply = env.to_apply](Committed c) {
+    to_apply([this, c = std::move(c)]() mutable { on_committed(std::move(c)); });
+  };
+  env.failed = [this, to_apply = env.to_apply](Error error) {
+    to_apply([this, error = std::move(error)] { on_failed(error); });
+  };
+  env.release = [this] {  // runs by to_apply
+    view_.reset();
+    snapshot_.reset();
+  };
+  file_side_ = std::make_shared<FileSide>(std::move(env), std::move(factory), std::move(engine));
+  snapshot_ = file_side_->newest();
+  for (const auto& [name, out] :
+       {std::pair<std::string_view, uint64_t*>{"consistent_index", &index_.v}, {"term", &term_.v}}) {
+    ASSIGN_OR_RETURN(const auto stored, snapshot_->get(Bucket::kMeta, name));
+    if (!stored) continue;
+    if (stored->size() != 8) {
+      return make_error(Code::kCorruption, "{}: meta/{} has {} bytes, not 8", options_.path, name,
+                        stored->size());
+    }
+    *out = load_be64(stored->data());
+  }
+  durable_index_ = index_;
+  return {};
+}
+
+// After each change of the active segment: the batch interval runs from the first one.
+void BackendImpl::changed() {
+  CHECK(!closing_);
+  if (dead_) return;
+  if (!timer_) {
+    timer_ = timers_.schedule(options_.batch_interval_ns, apply_, guarded([this] {
+                                timer_.reset();
+                                freeze_wanted_ = true;
+                                boundary();
+                              }));
+  }
+  if (at_bound() && !frozen_ && !boundary_posted_) boundary_soon();
+}
+
+// Between two entries: the only places where a freeze may fall, so that an entry's changes and its index are
+// in one commit.
+void BackendImpl::boundary() {
+  if (frozen_ || dead_) return;
+  if (freeze_wanted_ || at_bound()) freeze();
+}
+
+// A task of apply never ends within an entry. For callers that set no consistent index, and for the end of
+// the entry that runs now.
+void BackendImpl::boundary_soon() {
+  boundary_posted_ = true;
+  apply_.post(guarded([this] {
+    boundary_posted_ = false;
+    boundary();
+    tell_not_full();
+  }));
+}
+
+void BackendImpl::when_durable(Waiter waiter) {
+  CHECK(!closing_);
+  if (dead_) return apply_.post(guarded([waiter = std::move(waiter), error = *dead_] { waiter(error); }));
+  waiters_active_.push_back(std::move(waiter));
+  freeze_wanted_ = true;
+  if (!boundary_posted_) boundary_soon();
+}
+
+// The index alone is reason enough only if somebody waits for this commit.
+void BackendImpl::freeze() {
+  const bool asked = !waiters_active_.empty() || closing_;
+  freeze_wanted_ = false;
+  exact_ = false;
+  timer_.reset();
+  const bool nothing = active_->empty() && !conf_state_ && !(index_moved_ && asked && index_);
+  if (nothing) {
+    // All that was written is durable already.
+    if (waiters_active_.empty()) return;
+    apply_.post(
+        guarded([waiters = std::exchange(waiters_active_, {}), snapshot = Result<SnapshotRef>(snapshot_)] {
+          for (const auto& w : waiters) w(snapshot);
+        }));
+    return;
+  }
+  if (was_full_ && !boundary_posted_) boundary_soon();
+  frozen_ = FrozenSegment{std::move(active_), index_, term_, std::exchange(conf_state_, std::nullopt)};
+  active_ = std::make_shared<Segment>();
+  index_moved_ = false;
+  view_.reset();
+  waiters_frozen_ = std::exchange(waiters_active_, {});
+  file_.post([side = file_side_, frozen = *frozen_]() mutable { side->submit(std::move(frozen)); });
+}
+
+void BackendImpl::on_committed(Committed c) {
+  snapshot_ = std::move(c.snapshot);
+  view_.reset();
+  if (!c.segment) return;
+  durable_index_ = frozen_->index;
+  frozen_.reset();
+  const auto waiters = std::exchange(waiters_frozen_, {});
+  const Result<SnapshotRef> snapshot = snapshot_;
+  for (const auto& w : waiters) w(snapshot);
+  boundary();
+  tell_not_full();
+  if (closing_) hand_over_close();
+}
+
+// Once the last segment is in the file.
+void BackendImpl::hand_over_close() {
+  if (frozen_ || !close_done_) return;
+  file_.post([side = file_side_, done = std::exchange(close_done_, nullptr)] { side->close(done); });
+}
+
+void BackendImpl::tell_not_full() {
+  if (!was_full_ || full() || dead_) return;
+  was_full_ = false;
+  if (not_full_) not_full_();
+}
+
+void BackendImpl::on_failed(const Error& error) {
+  dead_ = error;
+  timer_.reset();
+  auto waiters = std::exchange(waiters_frozen_, {});
+  std::move(waiters_active_.begin(), waiters_active_.end(), std::back_inserter(waiters));
+  waiters_active_.clear();
+  for (const auto& w : waiters) w(error);
+  if (auto done = std::exchange(close_done_, nullptr)) done(error);
+  if (failure_) failure_(error);
+}
+
+std::optional<std::string> BackendImpl::get(Bucket bucket, std::string_view key) const {
+  CHECK(bucket != Bucket::kKey);
+  for (const Segment* s :
+       {static_cast<const Segment*>(active_.get()), frozen_ ? frozen_->segment.get() : nullptr}) {
+    if (s == nullptr) continue;
+    const auto& pairs = s->pairs(bucket);
+    if (auto it = pairs.find(key); it != pairs.end()) return it->second;
+  }
+  const auto found = snapshot_->get(bucket, key);
+  // A damaged page that the open did not see: there is no state to go on with.
+  CHECK(found.has_value(), "{}", found.error().text());
+  if (!*found) return std::nullopt;
+  return std::string(**found);
+}
+
+std::shared_ptr<const View> BackendImpl::view() {
+  const uint64_t count = active_->record_count();
+  if (!view_ || view_count_ != count) {
+    view_ = std::make_shared<const SegmentedView>(snapshot_, frozen_ ? frozen_->segment : nullptr, active_,
+                                                  count);
+    view_count_ = count;
+  }
+  return view_;
+}
+
+void BackendImpl::compact(int64_t revision, std::shared_ptr<Compactor> compactor,
+                          std::function<void()> done) {
+  when_durable([this, revision, compactor = std::move(compactor),
+                done = std::move(done)](const Result<SnapshotRef>& durable) {
+    if (!durable) return;
+    file_.post([side = file_side_, revision, compactor, done] { side->compact(revision, compactor, done); });
+  });
+}
+
+void BackendImpl::hash(std::function<void(Result<uint32_t>)> done) {
+  when_durable([this, done = std::move(done)](const Result<SnapshotRef>& durable) {
+    if (!durable) return done(durable.error());
+    file_.post([side = file_side_, done] { side->hash(done); });
+  });
+}
+
+void BackendImpl::defragment(std::function<void(Result<>)> done) {
+  CHECK(!closing_);
+  file_.post([side = file_side_, done = std::move(done)] { side->defragment(done); });
+}
+
+void BackendImpl::snapshot(std::function<void(Result<std::shared_ptr<SnapshotSource>>)> done) {
+  exact_ = true;
+  when_durable([this, done = std::move(done)](const Result<SnapshotRef>& snapshot) {
+    if (!snapshot) return done(snapshot.error());
+    done(
+        std::shared_ptr<SnapshotSource>(std::make_shared<Source>(*snapshot, durable_index_, probe_, clock_)));
+  });
+}
+
+void BackendImpl::close(std::function<void(Result<>)> done) {
+  CHECK(!closing_);
+  if (dead_) {
+    apply_.post(guarded([done = std::move(done), error = *dead_] { done(error); }));
+    return;
+  }
+  closing_ = true;
+  freeze_wanted_ = true;
+  exact_ = false;
+  close_done_ = std::move(done);
+  apply_.post(guarded([this] {
+    boundary();
+    hand_over_close();
+  }));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Backend>> open_with_engine(const Options& options,
+                                                  std::unique_ptr<EngineFactory> factory, io::FileSystem& fs,
+                                                  io::Executor& apply, io::Executor& file,
+                                                  io::TimerService& timers, io::Clock& clock,
+                                                  metrics::Registry& metrics, log::Logger& log) {
+  const size_t slash = options.path.rfind('/');
+  const std::string directory = slash == std::string::npos ? "." : options.path.substr(0, slash);
+  const std::string leftover = options.path.substr(slash == std::string::npos ? 0 : slash + 1) + ".tmp.";
+  ASSIGN_OR_RETURN(auto engine, factory->open(options.path, /*filling=*/false));
+  // Under the lock of the file itself: no other process is filling one of these.
+  ASSIGN_OR_RETURN(const auto entries, fs.list(directory));
+  for (const auto& e : entries) {
+    if (e.directory || !e.name.starts_with(leftover)) continue;
+    LOG(log, kInfo, "found orphaned defragmentation file; deleting", {"path", directory + "/" + e.name});
+    TRY(fs.remove(directory + "/" + e.name));
+  }
+  auto probe = options.probe ? options.probe : std::make_shared<Probe>(metrics);
+  auto backend = std::make_unique<BackendImpl>(options, apply, file, timers, clock, std::move(probe));
+  TRY(backend->start(fs, log, std::move(factory), std::move(engine)));
+  return std::unique_ptr<Backend>(std::move(backend));
+}
+
+}  // namespace quoin::backend
