@@ -77,10 +77,7 @@ class BackendImpl final : public Backend {
     term_ = term;
     boundary();
   }
-  void set_conf_state(std::string_view json) override {
-    conf_state_ = std::string(json);
-    changed();
-  }
+  void set_conf_state(std::string_view json) override { put(Bucket::kMeta, "confState", json); }
   Index consistent_index() const override { return index_; }
   Term consistent_term() const override { return term_; }
   Index durable_index() const override { return durable_index_; }
@@ -157,7 +154,6 @@ class BackendImpl final : public Backend {
   Index index_, durable_index_;
   Term term_;
   bool index_moved_ = false;  // since the last freeze
-  std::optional<std::string> conf_state_;
 
   bool freeze_wanted_ = false;  // somebody waits for the active segment's commit
   bool exact_ = false;          // a snapshot waits for its freeze: nothing may be applied before
@@ -264,7 +260,7 @@ void BackendImpl::freeze() {
   freeze_wanted_ = false;
   exact_ = false;
   timer_.reset();
-  const bool nothing = active_->empty() && !conf_state_ && !(index_moved_ && asked && index_);
+  const bool nothing = active_->empty() && !(index_moved_ && asked && index_);
   if (nothing) {
     // All that was written is durable already.
     if (waiters_active_.empty()) return;
@@ -275,7 +271,7 @@ void BackendImpl::freeze() {
     return;
   }
   if (was_full_ && !boundary_posted_) boundary_soon();
-  frozen_ = FrozenSegment{std::move(active_), index_, term_, std::exchange(conf_state_, std::nullopt)};
+  frozen_ = FrozenSegment{std::move(active_), index_, term_};
   active_ = std::make_shared<Segment>();
   index_moved_ = false;
   view_.reset();

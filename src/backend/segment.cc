@@ -103,7 +103,6 @@ void BatchBuilder::add(const FrozenSegment& frozen) {
   // Spec storage-formats 2.1: never an index of 0, the term only if there is one.
   if (frozen.index) put_meta("consistent_index", be64(frozen.index.v));
   if (frozen.term) put_meta("term", be64(frozen.term.v));
-  if (frozen.conf_state) put_meta("confState", *frozen.conf_state);
 }
 
 const Batch& BatchBuilder::build() {

@@ -81,7 +81,6 @@ struct FrozenSegment {
   std::shared_ptr<const Segment> segment;
   Index index;
   Term term;
-  std::optional<std::string> conf_state;  // only if it changed
 };
 
 // A segment's changes, and others merged into them, as a batch for an engine. Holds the bytes that are
