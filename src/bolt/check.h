@@ -26,7 +26,8 @@ void check_reachable(const ReadTx& tx, const PageSet* free, PageSet* reachable, 
 
 // check_reachable, and each page below the HWM that is neither reachable, nor free, nor a meta page, is a
 // finding
-// ("page %d: unreachable unfreed"). `free` holds free and pending pages and the pages of a saved freelist.
-std::vector<std::string> check_file(const ReadTx& tx, const PageSet& free);
+// ("page %d: unreachable unfreed"). `free` holds free and pending pages and the pages of a saved freelist;
+// null where none is known (then what is not reachable counts as free).
+std::vector<std::string> check_file(const ReadTx& tx, const PageSet* free);
 
 }  // namespace quoin::bolt

@@ -26,7 +26,8 @@ class CompactCopy {
  public:
   CompactCopy(std::shared_ptr<const ReadTx> from, Db& to, CopyLimits limits = {});
 
-  // Copies some items and commits them; `done` runs as a task of the file executor.
+  // Copies some items and commits them; `done` runs as a task of the file executor, or at once if the source
+  // is damaged. This object must live until then.
   void step(io::Completion done);
   Result<> step_blocking();
   // Whether everything is in a finished commit.
@@ -37,6 +38,7 @@ class CompactCopy {
   // One bucket being copied.
   struct Level {
     std::string name;  // empty: the root
+    BucketView bucket;
     Cursor cursor;
   };
   // A transaction with the next items in it.

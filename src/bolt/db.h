@@ -11,9 +11,9 @@
 //
 // Threads: confined to the file thread (the executor the FileSystem is bound to), but ReadTxs may be read and
 // dropped anywhere. One WriteTx at a time, and none while a commit runs (CHECK).
-// Lifetime: `fs` outlives the Db. Destroying a Db drops lock and mapping unless ReadTxs still hold them; no
-// commit may be running (CHECK). ReadTxs may outlive it.
-// Errors: kLocked      another process (or handle) has the file open for writing
+// Lifetime: `fs` outlives the Db. Destroying a Db drops lock and mapping unless ReadTxs still hold them. A
+// commit that runs meanwhile stops where it is, as in a crash, and its `done` is never called. ReadTxs may
+// outlive the Db. Errors: kLocked      another process (or handle) has the file open for writing
 //         kCorruption  the file is damaged: names file, page and what is wrong
 //         kLimit       the file outgrew the address space reserved for it
 //         kIo, kNoSpaceOnDevice
@@ -23,10 +23,12 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
+#include "bolt/check.h"
 #include "bolt/format.h"
 #include "bolt/read_tx.h"
 #include "bolt/write_tx.h"
@@ -83,14 +85,15 @@ class Db {
   Result<std::unique_ptr<WriteTx>> begin_write();
 
   // Builds the pages at once (tx's borrowed bytes may go when this returns), then writes and syncs
-  // asynchronously; `done` runs as a task of the file executor. An unchanged transaction still writes a meta,
-  // as bolt does: see WriteTx::changed().
+  // asynchronously; `done` runs as a task of the file executor, or at once if the pages could not be built.
+  // An unchanged transaction still writes a meta, as bolt does: see WriteTx::changed().
   void commit(std::unique_ptr<WriteTx> tx, io::Completion done);
   // For start-up and tools.
   Result<> commit_blocking(std::unique_ptr<WriteTx> tx);
 
   // Ends a clean run. With save_freelist, and if no ReadTx is open, one more commit stores the list of free
-  // pages, so that the next open need not walk the file. The Db takes no calls but stats() after this.
+  // pages, so that the next open need not walk the file. The Db takes no calls but stats() after this. With
+  // nothing to write, `done` runs before close() returns.
   void close(bool save_freelist, io::Completion done);
   Result<> close_blocking(bool save_freelist);
 
@@ -105,36 +108,40 @@ class Db {
 
  private:
   struct Commit;
-  Db(std::shared_ptr<Store> store, const Options& options);
-  static Result<Meta> load_metas(Db& db);
-  Result<> load_freelist();
-  Result<> load_saved_freelist();
-  Result<> build(WriteTx& tx, bool save_freelist, CommitPlan* plan);
-  void lower_hwm(Meta* meta);
-  void start(CommitPlan plan, io::Completion done);
-  void write_data();
-  void sync_data();
-  void write_meta();
-  void sync_meta();
-  Result<> publish(const CommitPlan& plan);
-  // The length the file may be cut to; 0 if it stays.
-  uint64_t cut_bytes() const;
-  void maybe_cut();
-  void finish(Result<> result);
-  Result<> run_blocking(CommitPlan plan);
-  void fail(const Error& error);
+  Db(std::shared_ptr<Store> store, const Options& options, const Meta& meta);
 
-  Options options_;
+  // ---- open.cc ----
+  Result<> load();
+  Result<> load_saved_freelist();
+  Result<> walk_for_free_pages(bool have_list);
+  PageSet known_free() const;
+
+  // ---- commit.cc ----
+  Result<std::unique_ptr<CommitPlan>> build(WriteTx& tx, bool save_freelist);
+  Result<> free_pages_of(const WriteTx& tx);
+  Result<uint64_t> growth_for(PageId hwm) const;
+  void submit(std::unique_ptr<CommitPlan> plan, io::Completion done);
+  // Goes on to the next stage of `c` after the operations of the one before ended with `result`.
+  static void advance(const std::shared_ptr<Commit>& c, Result<> result);
+  void write_pages(const std::shared_ptr<Commit>& c);
+  void end_commit(const std::shared_ptr<Commit>& c, Result<> result);
+  Result<> run_blocking(std::unique_ptr<CommitPlan> plan);
+  void publish(const CommitPlan& plan);
+  // The length the file may be cut to now; 0 if it stays.
+  uint64_t cut_to() const;
+
+  const Options options_;
   std::shared_ptr<Store> store_;
   std::shared_ptr<ReaderTable> readers_;
   std::unique_ptr<Freelist> freelist_;
   Meta meta_;                      // of the last durable commit
-  PageId slot_hwm_[2];             // HWM of the meta in each slot on disk
-  uint64_t saved_list_pages_ = 0;  // pages of the list that meta_.freelist names
-  bool write_open_ = false;
+  PageId slot_hwm_[2];             // HWM of the meta in each slot on disk; 0: the slot holds none
+  uint64_t saved_list_pages_ = 0;  // of the list that meta_.freelist names
+  uint64_t file_bytes_ = 0;
+  std::shared_ptr<bool> write_open_;
   bool closed_ = false;
   std::optional<Error> dead_;
-  std::unique_ptr<Commit> commit_;
+  std::shared_ptr<Commit> commit_;
 };
 
 }  // namespace quoin::bolt

@@ -97,6 +97,9 @@ class PageView {
   // Branch only.
   PageId child(size_t i) const { return PageId(load_le<uint64_t>(element(i) + 8)); }
 
+  // Bytes from the page's start to the end of its last item.
+  uint64_t used_bytes() const;
+
   // Leaf: the first item with a key >= `key`; count() if there is none.
   size_t lower_bound(std::string_view key) const;
   // Branch: the child whose subtree holds `key`: the last with a separator <= `key`, or the first child.
@@ -133,6 +136,9 @@ constexpr uint64_t node_bytes(uint64_t count, uint64_t payload) {
 constexpr uint64_t pages_for(uint64_t bytes, uint32_t page_size) {
   return (bytes + page_size - 1) / page_size;
 }
+
+// "leaf", "branch", ... as bolt names them in its texts.
+std::string page_type(uint16_t flags);
 
 uint64_t fnv1a64(std::string_view bytes);
 

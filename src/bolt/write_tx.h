@@ -53,6 +53,7 @@ class WriteCursor {
  private:
   friend class Bucket;
   explicit WriteCursor(class Bucket& bucket);
+  void check_current() const;
   class Bucket* bucket_;
   uint64_t version_;
   Cursor cursor_;
@@ -67,10 +68,10 @@ class Bucket {
   // Missing keys are fine.
   Result<> erase(std::string_view key);
   // Empty if there is no such key, or a nested bucket stands there.
-  Result<std::optional<std::string_view>> get(std::string_view key);
+  Result<std::optional<std::string_view>> get(std::string_view key) const;
   WriteCursor cursor() { return WriteCursor(*this); }
   // A cursor that only reads and can go both ways; any change of the bucket ends it.
-  Cursor read_cursor();
+  Cursor read_cursor() const;
 
   // Null if there is none of this name.
   Result<Bucket*> bucket(std::string_view name);
@@ -101,10 +102,10 @@ class Bucket {
   // Makes nodes of all pages from the root to the leaf that `key` belongs to; path_ holds them.
   Result<> descend(std::string_view key);
   void split_path(size_t level);
-  Result<> free_tree(PageId root);
-  void free_nodes(Node& node);
-  Result<> free_all();
-  Result<> free_nested_of(Node& leaf);
+  Result<> erase_item(std::string_view key);
+  Result<> free_all(size_t depth);
+  Result<> free_node(Node& node, size_t depth);
+  Result<> free_page(PageId id, size_t depth);
   void changed();
 
   WriteTx& tx_;
@@ -143,15 +144,14 @@ class WriteTx {
     PageId first;
     uint64_t count;
   };
-  WriteTx(std::shared_ptr<const Store> store, const Meta& base);
+  WriteTx(std::shared_ptr<const Store> store, const Meta& base, std::shared_ptr<bool> open);
 
   Node* new_node(bool leaf);
-  Result<Node*> load_node(PageId id);
-  Node* load_inline(const char* page);
+  // A copy of a page, or of an inline bucket's page image.
+  Node* node_of(PageView page);
   void free_page_run(PageId first, uint64_t count) { freed_.push_back({first, count}); }
   // Copies into memory that lives as long as the transaction.
   std::string_view keep(std::string_view bytes);
-  char* allocate(size_t bytes);
 
   std::shared_ptr<const Store> store_;
   Meta base_;
@@ -162,7 +162,7 @@ class WriteTx {
   std::unique_ptr<std::deque<Node>> nodes_;
   std::vector<PageRun> freed_;  // pages this transaction no longer needs
   std::unique_ptr<Bucket> root_;
-  bool* open_flag_ = nullptr;  // the Db's "a transaction is open"
+  std::shared_ptr<bool> open_;  // the Db's "a transaction is open"
 };
 
 }  // namespace quoin::bolt

@@ -1,0 +1,94 @@
+// Which pages below the high-water mark may be written.
+//
+//   free      reachable from no meta that counts and no open reader: allocate() hands them out, lowest first
+//   pending   freed by a commit, but needed by an open reader or, as long as that commit is not durable, by
+//             the meta before it
+//
+// A page allocated by transaction A and freed by F is seen by readers with A <= txid < F. Each pending run
+// waits for one such reader (the newest); when that has gone, the run looks for another one or becomes free.
+// No new reader can turn up in [A, F): readers start from the durable meta, which is F or later by then. So a
+// run is touched once per reader it waits for, however many commits go by.
+//
+// Threads: the file thread.
+// Source: spec storage-formats 1.7.
+#pragma once
+#include <absl/container/flat_hash_map.h>
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "bolt/format.h"
+
+namespace quoin::bolt {
+
+// One bit a page.
+class PageBits {
+ public:
+  bool test(PageId id) const { return id.v / 64 < words_.size() && (words_[id.v / 64] >> (id.v % 64) & 1); }
+  void set(PageId id) {
+    if (id.v / 64 >= words_.size()) words_.resize(id.v / 64 + 1);
+    words_[id.v / 64] |= uint64_t{1} << (id.v % 64);
+  }
+  void clear(PageId id) {
+    if (id.v / 64 < words_.size()) words_[id.v / 64] &= ~(uint64_t{1} << (id.v % 64));
+  }
+  // The first set bit at or after `from`.
+  std::optional<PageId> next_set(PageId from) const;
+  // Set bits in a row from `first` on, counted up to `limit`.
+  uint64_t run_length(PageId first, uint64_t limit) const;
+
+ private:
+  std::vector<uint64_t> words_;
+};
+
+class Freelist {
+ public:
+  // ---- at open ----
+  // The page becomes free; false if it was.
+  bool add_free(PageId id);
+
+  // ---- per write transaction ----
+  // The commit before is durable and `readers` (ascending) are open: pending pages none of them needs become
+  // free.
+  void release(const std::vector<TxId>& readers);
+  // The lowest run of `count` free pages, now no longer free; empty if there is none.
+  std::optional<PageId> allocate(uint64_t count);
+  // For runs that allocate() or a raised HWM gave to transaction `txid`, while `readers` are open.
+  void note_allocated(PageId first, TxId txid, bool readers_open);
+  // Transaction `txid` no longer needs the run. False if one of the pages is free or pending already.
+  bool free_run(PageId first, uint64_t count, TxId txid);
+  // Drops free pages from the end of the file; answers the new HWM. Pending pages stop it.
+  PageId trim(PageId hwm);
+
+  uint64_t free_count() const { return free_count_; }
+  uint64_t pending_count() const { return pending_count_; }
+  bool is_free(PageId id) const { return free_.test(id); }
+  bool is_pending(PageId id) const { return pending_.test(id); }
+  // Free and pending pages, ascending: what a saved list holds.
+  std::vector<PageId> all() const;
+
+ private:
+  struct Run {
+    PageId first;
+    uint64_t count;
+    TxId allocated;  // 0: before any reader that is open
+    TxId freed;
+  };
+  void place(const Run& run, const std::vector<TxId>& readers);
+
+  PageBits free_, pending_;
+  uint64_t free_count_ = 0, pending_count_ = 0;
+  std::vector<Run> fresh_;                  // freed by the commit that is being written
+  std::map<TxId, std::vector<Run>> waits_;  // for the reader of that txid
+  // Allocating transactions of pages younger than the oldest open reader; older ones need none.
+  absl::flat_hash_map<PageId, TxId> allocated_by_;
+  std::deque<std::pair<TxId, std::vector<PageId>>> allocated_;  // the same by txid, to forget them in order
+  // No run of the key's length starts below the value. Holds until pages become free.
+  absl::flat_hash_map<uint64_t, PageId> search_from_;
+};
+
+}  // namespace quoin::bolt

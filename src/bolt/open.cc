@@ -1,0 +1,243 @@
+// Opening: creation of a new file, page size, metas, and the freelist (loaded, or rebuilt by a walk).
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "base/check.h"
+#include "bolt/commit_plan.h"
+#include "bolt/db.h"
+#include "bolt/freelist.h"
+#include "bolt/readers.h"
+#include "bolt/store.h"
+
+namespace quoin::bolt {
+namespace {
+
+constexpr size_t kMetaReadBytes = 4096;  // what Go reads to look for a meta
+constexpr uint64_t kSectorBytes = 512;   // io's granularity of torn writes
+constexpr uint64_t kNewFilePages = 4;
+
+Error damaged(const io::File& file, std::string_view what) {
+  return make_error(Code::kCorruption, "{}: {}", file.path(), what);
+}
+
+// Two metas, an empty freelist, an empty root leaf.
+std::string new_file_image(uint32_t page_size) {
+  std::string image(kNewFilePages * page_size, '\0');
+  Meta meta;
+  meta.page_size = page_size;
+  meta.root = PageId(3);
+  meta.freelist = PageId(2);
+  meta.hwm = PageId(kNewFilePages);
+  for (uint64_t slot = 0; slot < 2; ++slot) {
+    meta.txid = TxId(slot);
+    meta.write(image.data() + slot * page_size, slot);
+  }
+  PageHeader{PageId(2), kFlagFreelist, 0, 0}.write(image.data() + 2 * page_size);
+  PageHeader{PageId(3), kFlagLeaf, 0, 0}.write(image.data() + 3 * page_size);
+  return image;
+}
+
+Result<> create_file(io::File& file, uint32_t page_size) {
+  TRY(file.write_at(0, new_file_image(page_size)));
+  return file.sync();
+}
+
+// What a crash during create_file can leave: each sector as written, or still zero.
+Result<bool> creation_was_cut_short(io::File& file, uint64_t size, uint32_t page_size) {
+  const std::string image = new_file_image(page_size);
+  if (size > image.size()) return false;
+  std::string bytes(size, '\0');
+  ASSIGN_OR_RETURN(const size_t n, file.read_at(0, bytes));
+  if (n != size) return false;
+  for (uint64_t at = 0; at < size; at += kSectorBytes) {
+    const auto sector = std::string_view(bytes).substr(at, kSectorBytes);
+    if (sector != std::string_view(image).substr(at, sector.size()) &&
+        sector.find_first_not_of('\0') != std::string_view::npos)
+      return false;
+  }
+  return true;
+}
+
+bool plausible_page_size(uint32_t n) {
+  return std::has_single_bit(n) && n >= kPageSizeMin && n <= kPageSizeMax;
+}
+
+// From meta 0, or from meta 1 searched where it is for each page size. Empty if neither is found.
+Result<std::optional<uint32_t>> find_page_size(io::File& file, uint64_t size) {
+  std::string_view why;
+  std::string bytes(kMetaReadBytes, '\0');
+  ASSIGN_OR_RETURN(size_t n, file.read_at(0, bytes));
+  if (n == kMetaReadBytes)
+    if (const auto meta = Meta::read(bytes.data(), &why)) return std::optional(meta->page_size);
+  for (int i = 0; i < 15; ++i) {
+    const uint64_t at = uint64_t{1024} << i;
+    if (at + 1024 >= size) break;
+    ASSIGN_OR_RETURN(n, file.read_at(at, bytes));
+    if (n < kPageHeaderBytes + kMetaBytes) break;
+    if (const auto meta = Meta::read(bytes.data(), &why)) return std::optional(meta->page_size);
+  }
+  return std::optional<uint32_t>();
+}
+
+}  // namespace
+
+Db::Db(std::shared_ptr<Store> store, const Options& options, const Meta& meta)
+    : options_(options),
+      store_(std::move(store)),
+      readers_(std::make_shared<ReaderTable>()),
+      freelist_(std::make_unique<Freelist>()),
+      meta_(meta),
+      write_open_(std::make_shared<bool>(false)) {}
+
+Result<std::unique_ptr<Db>> Db::open(io::FileSystem& fs, const std::string& path, const Options& options) {
+  CHECK(plausible_page_size(options.page_size), "page size {}", options.page_size);
+  CHECK_GT(options.growth_bytes, 0u);
+  const bool write = !options.read_only;
+  ASSIGN_OR_RETURN(auto file, fs.open(path, {.write = write, .create = write && options.create}));
+  TRY(file->lock(write ? io::LockMode::kExclusive : io::LockMode::kShared));
+  ASSIGN_OR_RETURN(uint64_t size, file->size());
+  if (size == 0) {
+    if (!write) return damaged(*file, "invalid database");
+    TRY(create_file(*file, options.page_size));
+  }
+  ASSIGN_OR_RETURN(size, file->size());
+  ASSIGN_OR_RETURN(auto found, find_page_size(*file, size));
+  if (!found && write) {
+    ASSIGN_OR_RETURN(const bool unfinished, creation_was_cut_short(*file, size, options.page_size));
+    if (unfinished) {
+      TRY(create_file(*file, options.page_size));
+      ASSIGN_OR_RETURN(size, file->size());
+      found = options.page_size;
+    }
+  }
+  const uint32_t page_size = found.value_or(options.page_size);
+  if (!plausible_page_size(page_size)) return damaged(*file, fmt::format("page 0: page size {}", page_size));
+  if (size < 2 * uint64_t{page_size}) return damaged(*file, fmt::format("file size too small {}", size));
+  if (size > options.reserve_bytes)
+    return make_error(Code::kLimit, "{}: {} bytes, but only {} reserved", path, size, options.reserve_bytes);
+  ASSIGN_OR_RETURN(auto mapping, file->map(options.reserve_bytes, options.prefault));
+  auto store = std::make_shared<Store>(std::move(file), std::move(mapping), page_size, options.reserve_bytes);
+
+  std::optional<Meta> metas[2];
+  std::string_view why[2];
+  for (int slot = 0; slot < 2; ++slot) {
+    metas[slot] = Meta::read(store->page_data(PageId(slot)), &why[slot]);
+    if (metas[slot] && metas[slot]->page_size != page_size)
+      metas[slot].reset(), why[slot] = "another page size";
+  }
+  if (!metas[0] && !metas[1]) return store->corruption(fmt::format("page 0: {}", why[0]));
+  const bool second = metas[1] && (!metas[0] || metas[1]->txid > metas[0]->txid);
+  std::unique_ptr<Db> db(new Db(std::move(store), options, *metas[second ? 1 : 0]));
+  for (int slot = 0; slot < 2; ++slot)
+    if (metas[slot]) db->slot_hwm_[slot] = metas[slot]->hwm;
+  db->file_bytes_ = size;
+  TRY(db->load());
+  return db;
+}
+
+// What the chosen meta names: root in bounds, freelist.
+Result<> Db::load() {
+  const auto in_file = [&](PageId id) { return id.v >= 2 && id < meta_.hwm; };
+  if (meta_.hwm.v > options_.reserve_bytes / meta_.page_size)
+    return store_->corruption(fmt::format(
+        "meta of transaction {}: high-water mark {} beyond what is reserved", meta_.txid, meta_.hwm));
+  if (!in_file(meta_.root))
+    return store_->corruption(fmt::format("meta of transaction {}: root page {} out of bounds: {}",
+                                          meta_.txid, meta_.root, meta_.hwm));
+  if (meta_.freelist != kNoFreelist && !in_file(meta_.freelist))
+    return store_->corruption(fmt::format("meta of transaction {}: freelist page {} out of bounds: {}",
+                                          meta_.txid, meta_.freelist, meta_.hwm));
+  store_->cover(meta_.hwm);
+  if (options_.read_only) return {};
+  const bool have_list = meta_.freelist != kNoFreelist;
+  const uint64_t needed = meta_.hwm.v * meta_.page_size;
+  if (have_list) TRY(load_saved_freelist());
+  // A file shorter than its meta says may have lost anything: only the walk tells.
+  if (!have_list || options_.check_all || file_bytes_ < needed) TRY(walk_for_free_pages(have_list));
+  if (file_bytes_ < needed) {
+    TRY(store_->file().allocate(needed));
+    file_bytes_ = needed;
+    TRY(store_->refresh());
+  }
+  // The newest meta may be in the system's cache only, when the process before was killed. Once we write, the
+  // pages of the meta before it are fair game, so the newest one has to be durable first.
+  if (!options_.no_sync) TRY(store_->file().sync());
+  return {};
+}
+
+Result<> Db::load_saved_freelist() {
+  const PageId first = meta_.freelist;
+  const char* p = store_->page_data(first);
+  const uint64_t available = store_->available(first);
+  if (available < meta_.page_size)
+    return store_->corruption(fmt::format("page {}: the file ends before it", first));
+  const PageHeader h = PageHeader::read(p);
+  if (h.id != first)
+    return store_->corruption(fmt::format("Page expected to be: {}, but self identifies as {}", first, h.id));
+  if (h.flags != kFlagFreelist)
+    return store_->corruption(
+        fmt::format("invalid freelist page: {}, page type is {}", first, page_type(h.flags)));
+  saved_list_pages_ = uint64_t{h.overflow} + 1;
+  const uint64_t bytes = saved_list_pages_ * meta_.page_size;
+  if (saved_list_pages_ > meta_.hwm - first || bytes > available)
+    return store_->corruption(
+        fmt::format("page {}: {} overflow pages go out of bounds: {}", first, h.overflow, meta_.hwm));
+  const uint64_t slots = (bytes - kPageHeaderBytes) / 8;
+  const bool long_form = h.count == 0xFFFF;
+  const uint64_t count = long_form ? load_le<uint64_t>(p + kPageHeaderBytes) : h.count;
+  if (count > slots - (long_form ? 1 : 0))
+    return store_->corruption(
+        fmt::format("page {}: freelist of {} pages does not fit into {} bytes", first, count, bytes));
+  const char* ids = p + kPageHeaderBytes + (long_form ? 8 : 0);
+  PageId previous;
+  for (uint64_t i = 0; i < count; ++i) {
+    const PageId id(load_le<uint64_t>(ids + 8 * i));
+    if (id.v < 2 || id >= meta_.hwm)
+      return store_->corruption(
+          fmt::format("page {}: freelist entry {}: page {} out of bounds: {}", first, i, id, meta_.hwm));
+    if (id == previous) return store_->corruption(fmt::format("page {}: already freed", id));
+    if (id < previous)
+      return store_->corruption(
+          fmt::format("page {}: freelist entry {}: page {} after page {}", first, i, id, previous));
+    if (id >= first && id < first + saved_list_pages_)
+      return store_->corruption(
+          fmt::format("page {}: freelist entry {}: page {} holds the list itself", first, i, id));
+    previous = id;
+    freelist_->add_free(id);
+  }
+  return {};
+}
+
+PageSet Db::known_free() const {
+  PageSet free(meta_.hwm.v);
+  for (PageId id : freelist_->all())
+    if (id < meta_.hwm) free[id.v] = true;
+  if (meta_.freelist != kNoFreelist)
+    for (uint64_t i = 0; i < saved_list_pages_; ++i) free[meta_.freelist.v + i] = true;
+  return free;
+}
+
+// As Go at each open without a list: what no page of the tree covers is free.
+Result<> Db::walk_for_free_pages(bool have_list) {
+  const auto tx = begin_read();
+  const PageSet listed = known_free();
+  PageSet reachable;
+  std::optional<std::string> finding;
+  check_reachable(*tx, have_list ? &listed : nullptr, &reachable, [&](std::string text) {
+    finding = std::move(text);
+    return false;
+  });
+  if (finding)
+    return store_->corruption(fmt::format("freepages: failed to get all reachable pages ({})", *finding));
+  for (PageId id(2); id < meta_.hwm; ++id) {
+    if (reachable[id.v]) continue;
+    if (!have_list)
+      freelist_->add_free(id);
+    else if (!listed[id.v])
+      return store_->corruption(fmt::format("page {}: unreachable unfreed", id));
+  }
+  return {};
+}
+
+}  // namespace quoin::bolt
