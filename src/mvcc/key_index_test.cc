@@ -1,0 +1,331 @@
+// The key index against a map of histories, with views held open, and with readers on other threads.
+#include "mvcc/key_index.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <thread>
+
+#include "base/prng.h"
+
+namespace quoin::mvcc {
+namespace {
+
+struct Version {
+  int64_t main;
+  bool live;
+};
+using Twin = std::map<std::string, std::vector<Version>>;
+
+bool twin_live(const std::vector<Version>& history, int64_t revision) {
+  bool live = false;
+  for (const Version& v : history) {
+    if (v.main <= revision) live = v.live;
+  }
+  return live;
+}
+
+int64_t twin_count(const Twin& twin, const KeyRange& range, int64_t revision) {
+  int64_t n = 0;
+  for (const auto& [key, history] : twin) {
+    if (range.contains(key) && twin_live(history, revision)) ++n;
+  }
+  return n;
+}
+
+// Keys of several shapes: shared prefixes, zero bytes, one key the prefix of another, the empty key.
+std::string random_key(Prng& prng, uint64_t universe) {
+  const uint64_t n = prng.below(universe);
+  switch (n % 5) {
+    case 0:
+      return fmt::format("/registry/pods/default/pod-{:05}", n);
+    case 1:
+      return fmt::format("/registry/events/ns-{}/{:x}", n % 7, n * 2654435761u);
+    case 2:
+      return std::string(n % 23, 'a');
+    case 3:
+      return std::string("z") + std::string(n % 9, '\0') + static_cast<char>(n % 251);
+    default:
+      return fmt::format("{:x}", n * 0x9e3779b97f4a7c15ull);
+  }
+}
+
+struct Rig {
+  KeyIndex index;
+  Twin twin;
+  int64_t revision = 1;
+  int64_t compacted = -1;
+
+  void put(const std::string& key) {
+    ++revision;
+    const KeyEntry* entry = index.locate(key);
+    const bool live = entry && entry->live();
+    const auto node = live ? RevisionNode::put({revision, 0}, entry->newest()->create_revision,
+                                               entry->newest()->version() + 1, false)
+                           : RevisionNode::put({revision, 0}, revision, 1, false);
+    index.put_located(key, node);
+    twin[key].push_back({revision, true});
+  }
+  void erase(const std::string& key) {
+    const KeyEntry* entry = index.locate(key);
+    if (!entry || !entry->live()) return;
+    ++revision;
+    index.tombstone_located({revision, 0});
+    twin[key].push_back({revision, false});
+  }
+};
+
+struct OpenView {
+  std::shared_ptr<const IndexView> view;
+  int64_t revision;
+};
+
+void compare(const OpenView& open, const Twin& twin, int64_t compacted, Prng& prng, uint64_t universe) {
+  const int64_t low = std::max<int64_t>(compacted, 1);
+  const int64_t at =
+      prng.chance(1, 2)
+          ? open.revision
+          : static_cast<int64_t>(prng.between(static_cast<uint64_t>(std::min(low, open.revision)),
+                                              static_cast<uint64_t>(open.revision)));
+  std::string a = random_key(prng, universe), b = random_key(prng, universe);
+  if (prng.chance(1, 4)) b = std::string(1, '\0');
+  if (prng.chance(1, 8)) a.clear();
+  const KeyRange range{a, b};
+  const IndexRef& ref = open.view->ref();
+  ASSERT_EQ(ref.count(range, at, open.revision), twin_count(twin, range, at)) << "at " << at;
+  std::vector<std::string> got, want;
+  if (!range.single()) {
+    for (IndexCursor c(ref, a, at == open.revision); c.valid() && range.before_end(c.entry().key());
+         c.next()) {
+      if (c.entry().live_at(at)) got.emplace_back(c.entry().key());
+    }
+    for (const auto& [key, history] : twin) {
+      if (range.contains(key) && twin_live(history, at)) want.push_back(key);
+    }
+    ASSERT_EQ(got, want);
+  }
+  const RevisionNode* node = ref.find_live(a, at);
+  const auto it = twin.find(a);
+  ASSERT_EQ(node != nullptr, it != twin.end() && twin_live(it->second, at));
+}
+
+void run(uint64_t seed, uint64_t universe, int steps, int put_percent) {
+  Prng prng(seed);
+  Rig rig;
+  std::vector<OpenView> open;
+  int64_t compacting = 0;  // revision of the index compaction under way
+  std::string from;
+  for (int step = 0; step < steps; ++step) {
+    const std::string key = random_key(prng, universe);
+    if (prng.below(100) < static_cast<uint64_t>(put_percent)) {
+      rig.put(key);
+    } else {
+      rig.erase(key);
+    }
+    if (prng.chance(1, 3)) {
+      OpenView now{rig.index.publish(rig.revision, rig.compacted), rig.revision};
+      ASSERT_NO_FATAL_FAILURE(compare(now, rig.twin, rig.compacted, prng, universe));
+      if (prng.chance(1, 10)) open.push_back(now);
+    }
+    if (open.size() > 4 || (!open.empty() && prng.chance(1, 50))) {
+      const size_t i = prng.below(open.size());
+      ASSERT_NO_FATAL_FAILURE(compare(open[i], rig.twin, rig.compacted, prng, universe));
+      open.erase(open.begin() + static_cast<std::ptrdiff_t>(i));
+    }
+    if (compacting == 0 && prng.chance(1, 400)) {
+      compacting = rig.compacted = static_cast<int64_t>(prng.between(
+          static_cast<uint64_t>(std::max<int64_t>(rig.compacted, 1)), static_cast<uint64_t>(rig.revision)));
+      from.clear();
+      rig.index.publish(rig.revision, rig.compacted);
+    }
+    if (compacting > 0 && !rig.index.older_view_open(compacting)) {
+      if (rig.index.compact_step(compacting, 37, &from)) compacting = 0;
+    }
+    if (prng.chance(1, 5)) rig.index.collect(20);
+    if (step % 97 == 0) rig.index.check(rig.revision);
+  }
+  rig.index.check(rig.revision);
+  // With everything deleted and compacted nothing is left.
+  open.clear();
+  std::vector<std::string> keys;
+  for (const auto& [key, history] : rig.twin) keys.push_back(key);
+  for (const std::string& key : keys) rig.erase(key);
+  ++rig.revision;
+  rig.index.publish(rig.revision, rig.revision);
+  ASSERT_FALSE(rig.index.older_view_open(rig.revision));
+  from.clear();
+  for (int i = 0; !rig.index.compact_step(rig.revision, 50, &from); ++i) {
+    if (i % 11 == 0) rig.index.check(rig.revision);
+  }
+  rig.index.check(rig.revision);
+  IndexCursor c(rig.index.ref(), "");
+  EXPECT_FALSE(c.valid());
+  EXPECT_EQ(rig.index.live_keys(), 0);
+}
+
+TEST(KeyIndex, MatchesAMapOfHistories) {
+  for (uint64_t seed = 1; seed <= 4; ++seed) {
+    SCOPED_TRACE(seed);
+    run(seed, 300, 4000, 70);
+    run(seed, 4000, 12000, 85);
+  }
+}
+
+TEST(KeyIndex, AscendingKeysLeaveFullNodes) {
+  KeyIndex index;
+  int64_t revision = 1;
+  for (int i = 0; i < 64 * 64; ++i) {
+    ++revision;
+    const std::string key = fmt::format("/registry/{:08}", i);
+    ASSERT_EQ(index.locate(key), nullptr);
+    index.put_located(key, RevisionNode::put({revision, 0}, revision, 1, false));
+  }
+  index.check(revision);
+  const Node* node = index.ref().root;
+  int64_t leaves = 0;
+  for (int i = 0; i < node->size; ++i) leaves += as_inner(node).children[i]->leaf ? 1 : 0;
+  EXPECT_EQ(index.live_keys(), 64 * 64);
+  // Full leaves: at most one more than needed.
+  EXPECT_LE(leaves, 65);
+}
+
+// Counts need no walk up to kLogRevisions back, and go on being right beyond.
+TEST(KeyIndex, CountsOfThePast) {
+  Rig rig;
+  std::vector<int64_t> live;  // by revision
+  live.resize(2);
+  Prng prng(7);
+  while (rig.revision < 30'000) {
+    const std::string key = fmt::format("k{:04}", prng.below(3000));
+    const KeyEntry* entry = rig.index.locate(key);
+    const bool lives = entry && entry->live();
+    if (lives && prng.chance(1, 2)) {
+      ++rig.revision;
+      rig.index.tombstone_located({rig.revision, 0});
+      live.push_back(live.back() - 1);
+    } else {
+      rig.put(key);
+      live.push_back(live.back() + (lives ? 0 : 1));
+    }
+  }
+  const auto view = rig.index.publish(rig.revision, -1);
+  const std::string zero(1, '\0');
+  EXPECT_TRUE(view->ref().counts_at(rig.revision - kLogRevisions, rig.revision));
+  EXPECT_FALSE(view->ref().counts_at(5000, rig.revision));
+  for (int64_t revision = 1; revision <= rig.revision; revision += 611) {
+    ASSERT_EQ(view->ref().count({zero, zero}, revision, rig.revision), live[static_cast<size_t>(revision)]);
+  }
+  int64_t parts = 0;
+  const int64_t at = rig.revision - 7777;
+  for (const auto& [a, b] : std::vector<std::pair<std::string, std::string>>{
+           {"a", "k0500"}, {"k0500", "k1999"}, {"k1999", zero}}) {
+    parts += view->ref().count({a, b}, at, rig.revision);
+  }
+  EXPECT_EQ(parts, live[static_cast<size_t>(at)]);
+}
+
+// What a view does not see is freed although it stays open.
+TEST(KeyIndex, AnOldViewHoldsOnlyWhatItSees) {
+  Rig rig;
+  for (int i = 0; i < 1000; ++i) rig.put(fmt::format("k{:04}", i));
+  auto old = rig.index.publish(rig.revision, -1);
+  size_t held = 0;
+  for (int i = 0; i < 2000; ++i) {
+    rig.put(fmt::format("n{:04}", i));
+    rig.index.publish(rig.revision, -1);
+    rig.index.collect(1000);
+  }
+  // The old view's nodes: a thousand keys fill no more than 32 leaves, a root and some log blocks.
+  for (int round = 0; round < 3; ++round) rig.index.collect(100'000);
+  held = IndexRef(old->ref()).live_total(1001);
+  EXPECT_EQ(held, 1000u);
+  old.reset();
+  EXPECT_FALSE(rig.index.collect(100'000));
+}
+
+// Readers check what a view must always show while apply goes on: keys come in pairs that live and die
+// together, and the count equals what a walk finds.
+TEST(KeyIndex, ReadersOnOtherThreads) {
+  KeyIndex index;
+  std::mutex mutex;
+  OpenView shared;
+  int64_t revision = 1;
+  std::atomic<bool> stop{false};
+  std::atomic<int> failures{0};
+  std::atomic<uint64_t> reads{0};
+  shared = {index.publish(1, -1), 1};
+  std::vector<std::thread> readers;
+  for (uint64_t t = 0; t < 2; ++t) {
+    readers.emplace_back([&, t] {
+      Prng prng(100 + t);
+      while (!stop.load(std::memory_order_relaxed)) {
+        OpenView mine;
+        {
+          std::lock_guard<std::mutex> lock(mutex);
+          mine = shared;
+        }
+        const IndexRef& ref = mine.view->ref();
+        const std::string a = fmt::format("{:03}", prng.below(500));
+        int64_t walked = 0;
+        std::string last;
+        bool paired = true;
+        for (IndexCursor c(ref, a); c.valid(); c.next()) {
+          if (!c.entry().live_at(mine.revision)) continue;
+          ++walked;
+          const std::string key(c.entry().key());
+          if (key.back() == 'a') {
+            if (!last.empty()) paired = false;
+            last = key;
+          } else {
+            if (last.empty() || last.substr(0, 3) != key.substr(0, 3)) paired = false;
+            last.clear();
+          }
+        }
+        if (!paired || walked != ref.count({a, std::string_view("\0", 1)}, mine.revision, mine.revision))
+          ++failures;
+        ++reads;
+      }
+    });
+  }
+  Prng prng(9);
+  int64_t compacted = -1;
+  std::string from;
+  bool compacting = false;
+  for (int i = 0; i < 20'000 || reads < 50; ++i) {
+    const std::string base = fmt::format("{:03}", prng.below(500));
+    ++revision;
+    const KeyEntry* entry = index.locate(base + "a");
+    const bool live = entry && entry->live();
+    const bool erase = live && prng.chance(1, 2);
+    for (int sub = 0; sub < 2; ++sub) {
+      const std::string key = base + (sub ? "b" : "a");
+      index.locate(key);
+      if (erase) {
+        index.tombstone_located({revision, sub});
+      } else {
+        index.put_located(key, RevisionNode::put({revision, sub}, revision, 1, false));
+      }
+    }
+    if (!compacting && i % 500 == 499) {
+      compacted = revision - 50;
+      compacting = true;
+      from.clear();
+    }
+    OpenView now{index.publish(revision, compacted), revision};
+    {
+      std::lock_guard<std::mutex> lock(mutex);
+      std::swap(shared, now);
+    }
+    now.view.reset();
+    index.collect(50);
+    if (compacting && !index.older_view_open(compacted))
+      compacting = !index.compact_step(compacted, 20, &from);
+  }
+  stop = true;
+  for (auto& reader : readers) reader.join();
+  EXPECT_EQ(failures, 0);
+  index.check(revision);
+}
+
+}  // namespace
+}  // namespace quoin::mvcc
