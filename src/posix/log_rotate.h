@@ -2,7 +2,8 @@
 // would pass max_size renames x.log to x-2006-01-02T15-04-05.000.log and starts a new file; old ones are
 // removed by number and age, and compressed to .gz where asked.
 //
-// Threads: write() is confined to one thread (the log writer); clean-up runs in it too, after the rename.
+// Threads: write() is confined to one thread (the log writer); clean-up runs in it too, after the rename,
+// since nothing waits for that thread but a full ring.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -19,6 +20,8 @@ struct LogRotateOptions {
   int64_t max_backups = 0;     // 0: all
   bool local_time = false;     // in backup names
   bool compress = false;
+  // Makes a .gz of a whole file's bytes; needed where compress is set (this module links no compressor).
+  std::function<std::string(std::string_view)> gzip;
 };
 
 class RotatingFile {
@@ -34,9 +37,10 @@ class RotatingFile {
 
  private:
   Result<> open_existing_or_new(size_t length);
+  Result<> open_new();
   Result<> rotate();
-  void clean_up();
-  int64_t max_bytes() const;
+  void clean_up() const;
+  int64_t max_bytes() const { return options_.max_size_mib * (int64_t{1} << 20); }
 
   std::string path_;
   LogRotateOptions options_;

@@ -2,9 +2,9 @@
 // plain struct, checked in etcd's order with etcd's texts (spec operations 1 and 2.1).
 //
 //   Command c = read_command_line(args, environment);
-//   emit(c.notices, early_logger, logger)            // warnings of the reading, in order
-//   if (c.action == Command::Action::kExit) ...      // write c.out, c.err, return c.exit_code
-//   else start a member with c.config
+//   Logging logging = start_logging(c);              // config_log.h: writes c.out, c.err and c.notices
+//   if (!logging.sink) return logging.exit_code;
+//   ... look at the data directory, emit(c.start_notices, *logging.sink), start a member with c.config
 //
 // Reading touches no global state: arguments and environment are passed in, only the configuration file is
 // read (and the routing table, for the default host). Threads: none; call before any is started.
@@ -180,7 +180,7 @@ struct Notice {
   log::Level level;
   bool early;  // goes to the default logger (JSON on standard error), whatever the configuration says
   std::string message;
-  using Value = std::variant<std::string, std::vector<std::string>, DurationNs>;
+  using Value = std::variant<std::string, std::vector<std::string>, bool, int64_t, uint64_t>;
   std::vector<std::pair<std::string, Value>> fields;
 };
 
@@ -191,6 +191,8 @@ struct Command {
   std::string out;  // for standard output
   std::string err;  // for standard error, before the notices
   std::vector<Notice> notices;
+  // Warnings that etcd gives again when the server starts, after its lines about the data directory.
+  std::vector<Notice> start_notices;
   Config config;  // whole if action == kRun; `log` also when only a later check failed
 };
 
@@ -207,8 +209,8 @@ struct ReadOptions {
 Command read_command_line(const std::vector<std::string>& args, const Environment& environment,
                           const ReadOptions& options = {});
 
-// Hands every notice to the logger it belongs to.
-void emit(const std::vector<Notice>& notices, log::Logger& early, log::Logger& configured);
+// Hands every notice to the logger (start_notices; start_logging() of config_log.h writes the others).
+void emit(const std::vector<Notice>& notices, log::Logger& logger);
 
 // The four lines of etcd's --version and Quoin's fifth.
 std::string version_text();
@@ -216,5 +218,8 @@ std::string version_text();
 inline constexpr std::string_view kEtcdVersion = "3.6.14";
 inline constexpr std::string_view kQuoinVersion = "0.1.0";
 inline constexpr std::string_view kGitSha = "quoin";
+// Scripts and dashboards expect a Go version where etcd shows one (--version, go_info,
+// etcd_server_go_version): the one that the releases of etcd 3.6 are built with.
+inline constexpr std::string_view kGoVersion = "go1.24";
 
 }  // namespace quoin::cmd

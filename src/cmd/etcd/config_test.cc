@@ -1,0 +1,504 @@
+#include "cmd/etcd/config.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <fstream>
+
+#include "cmd/etcd/config_check.h"
+#include "cmd/etcd/config_options.h"
+#include "cmd/etcd/config_url.h"
+#include "cmd/etcd/config_yaml.h"
+#include "cmd/etcd/flags.h"
+#include "cmd/etcd/flags_text.h"
+#include "cmd/etcd/help.h"
+
+namespace quoin::cmd {
+namespace {
+
+ReadOptions no_route() {
+  return {
+      .default_host = [] { return std::pair<std::string, std::string>("", "could not find default route"); }};
+}
+ReadOptions host_is(std::string host) {
+  return {.default_host = [host] { return std::pair<std::string, std::string>(host, ""); }};
+}
+
+Command read(std::vector<std::string> args, const Environment& env = {},
+             const ReadOptions& options = no_route()) {
+  args.insert(args.begin(), "etcd");
+  return read_command_line(args, env, options);
+}
+
+// The error of the "failed to verify flags" line.
+std::string verify_error(const Command& c) {
+  for (const Notice& n : c.notices) {
+    if (n.message == "failed to verify flags") return std::get<std::string>(n.fields[0].second);
+  }
+  return "";
+}
+bool noticed(const std::vector<Notice>& notices, std::string_view message) {
+  for (const Notice& n : notices) {
+    if (n.message == message) return true;
+  }
+  return false;
+}
+std::string first_line(const std::string& s) {
+  return s.substr(0, s.find('\n'));
+}
+
+class TempFile {
+ public:
+  explicit TempFile(const std::string& text) {
+    path_ = testing::TempDir() + fmt::format("quoin_config_{}_{}.yml", getpid(), ++count_);
+    std::ofstream(path_) << text;
+  }
+  ~TempFile() { std::remove(path_.c_str()); }
+  const std::string& path() const { return path_; }
+
+ private:
+  static int count_;
+  std::string path_;
+};
+int TempFile::count_ = 0;
+
+TEST(FlagsText, QuotesAsGoDoes) {
+  EXPECT_EQ(go_quote("abc"), "\"abc\"");
+  EXPECT_EQ(go_quote("a\"b\\c\n\t\x01\x7f"), R"("a\"b\\c\n\t\x01\x7f")");
+  EXPECT_EQ(go_quote("\xff"), R"("\xff")");
+  EXPECT_EQ(go_quote("ü€"), "\"ü€\"");
+  EXPECT_EQ(go_quote("\u2028"), R"("\u2028")");
+}
+
+TEST(FlagsText, Numbers) {
+  struct Row {
+    std::string_view text;
+    std::string_view want;
+  };
+  for (const Row& r :
+       {Row{"0", "0"}, Row{"12", "12"}, Row{"0x1F", "31"}, Row{"0o17", "15"}, Row{"017", "15"},
+        Row{"0b101", "5"}, Row{"1_000", "1000"}, Row{"0x_1f", "31"}, Row{"0_7", "7"},
+        Row{"18446744073709551615", "18446744073709551615"}, Row{"18446744073709551616", "range"},
+        Row{"", "syntax"}, Row{"x", "syntax"}, Row{"1__0", "syntax"}, Row{"_1", "syntax"},
+        Row{"1_", "syntax"}, Row{"0x", "syntax"}, Row{"08", "syntax"}, Row{"-1", "syntax"}}) {
+    const auto v = parse_unsigned(r.text);
+    const std::string got = v                                      ? std::to_string(*v)
+                            : v.error().text() == "invalid syntax" ? "syntax"
+                                                                   : "range";
+    EXPECT_EQ(got, r.want) << r.text;
+  }
+  EXPECT_EQ(*parse_signed("-9223372036854775808"), INT64_MIN);
+  EXPECT_FALSE(parse_signed("9223372036854775808"));
+  EXPECT_EQ(*parse_signed("+5"), 5);
+  EXPECT_FALSE(parse_unsigned("4294967296", 32));
+}
+
+TEST(FlagsText, Durations) {
+  struct Row {
+    std::string_view text;
+    int64_t ns;
+  };
+  for (const Row& r :
+       {Row{"0", 0}, Row{"5s", 5'000'000'000}, Row{"1h30m", 5'400'000'000'000}, Row{"1.5s", 1'500'000'000},
+        Row{"-20us", -20'000}, Row{"300ms", 300'000'000}, Row{".5s", 500'000'000}, Row{"1µs", 1000},
+        Row{"1h1m1s1ms1us1ns", 3'661'001'001'001}, Row{"2562047h47m16.854775807s", INT64_MAX}}) {
+    const auto v = parse_duration(r.text);
+    ASSERT_TRUE(v) << r.text;
+    EXPECT_EQ(*v, r.ns) << r.text;
+  }
+  const auto error = [](std::string_view s) { return std::string(parse_duration(s).error().text()); };
+  EXPECT_EQ(error("x"), "time: invalid duration \"x\"");
+  EXPECT_EQ(error(""), "time: invalid duration \"\"");
+  EXPECT_EQ(error("5"), "time: missing unit in duration \"5\"");
+  EXPECT_EQ(error("5x"), "time: unknown unit \"x\" in duration \"5x\"");
+  EXPECT_EQ(error("2562047h47m16.854775808s"), "time: invalid duration \"2562047h47m16.854775808s\"");
+}
+
+TEST(Flags, ParseErrorsEndWithTwoAndGosText) {
+  struct Row {
+    std::vector<std::string> args;
+    std::string_view error;
+  };
+  for (const Row& r : std::vector<Row>{
+           {{"--foo"}, "flag provided but not defined: -foo"},
+           {{"-foo=1"}, "flag provided but not defined: -foo"},
+           {{"--name"}, "flag needs an argument: -name"},
+           {{"---name"}, "bad flag syntax: ---name"},
+           {{"-=x"}, "bad flag syntax: -=x"},
+           {{"--max-wals=x"}, "invalid value \"x\" for flag -max-wals: parse error"},
+           {{"--max-wals", "-1"}, "invalid value \"-1\" for flag -max-wals: parse error"},
+           {{"--max-wals=99999999999999999999"},
+            "invalid value \"99999999999999999999\" for flag -max-wals: value out of range"},
+           {{"--max-concurrent-streams=x"},
+            "invalid value \"x\" for flag -max-concurrent-streams: strconv.ParseUint: parsing \"x\": invalid "
+            "syntax"},
+           {{"--pre-vote=x"}, "invalid boolean value \"x\" for -pre-vote: parse error"},
+           {{"--initial-cluster-state=x"},
+            "invalid value \"x\" for flag -initial-cluster-state: invalid value"},
+           {{"--v2-deprecation=not-yet"},
+            "invalid value \"not-yet\" for flag -v2-deprecation: invalid value \"not-yet\""},
+           {{"--listen-peer-urls=http://a"},
+            "invalid value \"http://a\" for flag -listen-peer-urls: URL address does not have the form "
+            "\"host:port\": "
+            "http://a"},
+           {{"--listen-peer-urls=http://a:1/"},
+            "invalid value \"http://a:1/\" for flag -listen-peer-urls: URL must not contain a path: "
+            "http://a:1/"},
+           {{"--cors="},
+            "invalid value \"\" for flag -cors: URL scheme must be http, https, unix, or unixs: "},
+           {{"--feature-gates=Foo=true"},
+            "invalid value \"Foo=true\" for flag -feature-gates: unrecognized feature gate: Foo"},
+           {{"--feature-gates=LeaseCheckpoint=x"},
+            "invalid value \"LeaseCheckpoint=x\" for flag -feature-gates: invalid value of "
+            "LeaseCheckpoint=x, err: "
+            "strconv.ParseBool: parsing \"x\": invalid syntax"},
+           {{"--enable-v2"}, "flag provided but not defined: -enable-v2"},
+       }) {
+    const Command c = read(r.args);
+    EXPECT_EQ(c.exit_code, 2);
+    EXPECT_EQ(first_line(c.err), r.error);
+    EXPECT_NE(c.err.find("Usage:"), std::string::npos);
+    EXPECT_TRUE(c.notices.empty());
+  }
+}
+
+TEST(Flags, FormsOfAFlag) {
+  for (const std::vector<std::string>& args : std::vector<std::vector<std::string>>{{"--name=x"},
+                                                                                    {"-name=x"},
+                                                                                    {"--name", "x"},
+                                                                                    {"-name", "x"},
+                                                                                    {"--name=y", "--name=x"},
+                                                                                    {"--name=x", "--"},
+                                                                                    {"--vv", "--name=x"}}) {
+    const Command c = read(args);
+    ASSERT_EQ(c.action, Command::Action::kRun) << args[0];
+    EXPECT_EQ(c.config.name, "x");
+  }
+  EXPECT_FALSE(read({"--name=x", "--pre-vote=f"}).config.pre_vote);
+  EXPECT_TRUE(read({"--name=x", "--unsafe-no-fsync"}).config.unsafe_no_fsync);
+  EXPECT_EQ(verify_error(read({"--pre-vote", "false"})), "\"false\" is not a valid flag");
+  EXPECT_EQ(verify_error(read({"--name=x", "--", "foo"})), "\"foo\" is not a valid flag");
+}
+
+TEST(Config, Defaults) {
+  const Command c = read({});
+  ASSERT_EQ(c.action, Command::Action::kRun);
+  EXPECT_EQ(c.config.name, "default");
+  EXPECT_EQ(c.config.data_dir, "default.etcd");
+  EXPECT_EQ(c.config.wal_path(), "default.etcd/member/wal");
+  EXPECT_EQ(c.config.initial_cluster, "default=http://localhost:2380");
+  EXPECT_EQ(joined(c.config.listen_client_urls), "http://localhost:2379");
+  EXPECT_EQ(joined(c.config.advertise_client_urls), "http://localhost:2379");
+  EXPECT_EQ(c.config.snapshot_count, 10000U);
+  EXPECT_EQ(c.config.election_ticks(), 10);
+  EXPECT_EQ(c.config.backend_batch_interval, 100'000'000);
+  EXPECT_EQ(c.config.backend_batch_limit, 10000);
+  EXPECT_EQ(c.config.compaction_batch_limit, 1000);
+  EXPECT_EQ(c.config.watch_progress_notify_interval, 600'000'000'000);
+  EXPECT_EQ(c.config.warning_unary_request_duration, 300'000'000);
+  EXPECT_EQ(c.config.request_timeout(), 7'000'000'000);
+  EXPECT_TRUE(c.config.gates.txn_mode_write_with_shared_buffer);
+  EXPECT_TRUE(c.config.check_bootstrap());
+  EXPECT_TRUE(
+      noticed(c.start_notices,
+              "Running http and grpc server on single port. This is not recommended for production."));
+}
+
+TEST(Config, NameAloneRenamesTheCluster) {
+  EXPECT_EQ(read({"--name=abc"}).config.initial_cluster, "abc=http://localhost:2380");
+  EXPECT_EQ(
+      read({"--name=abc", "--initial-advertise-peer-urls=http://b:2,http://a:1"}).config.initial_cluster,
+      "abc=http://a:1,abc=http://b:2");
+  EXPECT_EQ(read({"--name=abc", "--initial-cluster=x=http://a:1"}).config.initial_cluster, "x=http://a:1");
+  EXPECT_EQ(read({"--name=abc"}).config.data_dir, "abc.etcd");
+}
+
+TEST(Config, DefaultHostStandsInForWildcard) {
+  const Command c =
+      read({"--name=n", "--listen-peer-urls=http://0.0.0.0:5", "--listen-client-urls=http://0.0.0.0:6",
+            "--advertise-client-urls=http://localhost:2379"},
+           {}, host_is("10.1.2.3"));
+  EXPECT_EQ(joined(c.config.initial_advertise_peer_urls), "http://10.1.2.3:5");
+  EXPECT_EQ(joined(c.config.advertise_client_urls), "http://10.1.2.3:6");
+  EXPECT_EQ(c.config.initial_cluster, "n=http://10.1.2.3:5");
+  EXPECT_TRUE(noticed(c.notices, "detected default host for advertise"));
+  EXPECT_FALSE(noticed(read({}, {}, host_is("10.1.2.3")).notices, "detected default host for advertise"));
+  EXPECT_TRUE(noticed(read({}).notices, "failed to detect default host"));
+}
+
+TEST(Config, ZeroesBecomeDefaults) {
+  const Config c = read({"--snapshot-count=0", "--snapshot-catchup-entries=0", "--backend-batch-limit=0",
+                         "--compaction-sleep-interval=0", "--watch-progress-notify-interval=1ms"})
+                       .config;
+  EXPECT_EQ(c.snapshot_count, 10000U);
+  EXPECT_EQ(c.snapshot_catchup_entries, 5000U);
+  EXPECT_EQ(c.backend_batch_limit, 10000);
+  EXPECT_EQ(c.compaction_sleep_interval, 10'000'000);
+  EXPECT_EQ(c.watch_progress_notify_interval, 100'000'000);
+}
+
+TEST(Config, VerificationErrors) {
+  struct Row {
+    std::vector<std::string> args;
+    std::string_view error;
+  };
+  for (const Row& r : std::vector<Row>{
+           {{"--listen-peer-urls=http://foo.bar:1"}, "expected IP in URL for binding (http://foo.bar:1)"},
+           {{"--listen-peer-urls=http://:1"}, "expected IP in URL for binding (http://:1)"},
+           {{"--initial-advertise-peer-urls=http://:1"},
+            "--initial-advertise-peer-urls \"http://:1\" must be \"host:port\" (unexpected empty host "
+            "(http://:1))"},
+           {{"--initial-advertise-peer-urls=unix:///p"},
+            "--initial-advertise-peer-urls \"unix:///p\" must be \"host:port\" (missing port in address)"},
+           {{"--heartbeat-interval=0"}, "--heartbeat-interval must be >0 (set to 0ms)"},
+           {{"--election-timeout=0"}, "--election-timeout must be >0 (set to 0ms)"},
+           {{"--heartbeat-interval=300"},
+            "--election-timeout[1000ms] should be at least as 5 times as --heartbeat-interval[300ms]"},
+           {{"--election-timeout=60000"},
+            "--election-timeout[60000ms] is too long, and should be set less than 50000ms"},
+           {{"--listen-client-urls=http://127.0.0.1:1"},
+            "--advertise-client-urls is required when --listen-client-urls is set explicitly"},
+           {{"--auto-compaction-mode="}, "undefined auto-compaction-mode"},
+           {{"--auto-compaction-mode=x"}, "unknown auto-compaction-mode \"x\""},
+           {{"--compact-hash-check-time=0"}, "--compact-hash-check-time must be >0 (set to 0s)"},
+           {{"--experimental-corrupt-check-time=1s", "--corrupt-check-time=1s"},
+            "cannot set --experimental-corrupt-check-time and --corrupt-check-time at the same time, please "
+            "use "
+            "--corrupt-check-time only"},
+           {{"--experimental-enable-lease-checkpoint", "--feature-gates=LeaseCheckpointPersist=true"},
+            "cannot specify both flags: --experimental-enable-lease-checkpoint=true and "
+            "--feature-gates=LeaseCheckpoint=false at the same time, please just use "
+            "--feature-gates=LeaseCheckpoint=false"},
+           {{"--feature-gates=LeaseCheckpointPersist=true"},
+            "enabling feature gate LeaseCheckpointPersist requires enabling feature gate LeaseCheckpoint"},
+           {{"--log-outputs=stdout,default"}, "multi logoutput for \"default\" is not supported yet"},
+           {{"--log-format=foo"}, "unknown log format: foo, supported values json, console"},
+           {{"--logger=capnslog"}, "--logger=capnslog is removed in v3.5"},
+           {{"--enable-log-rotation"},
+            "--log-outputs requires a single file path when --log-rotate-config-json is defined"},
+           {{"--enable-log-rotation", "--log-outputs=x.log", "--log-rotation-config-json={"},
+            "improperly formatted log rotation config: unexpected end of JSON input"},
+           {{"--enable-log-rotation", "--log-outputs=x.log", R"(--log-rotation-config-json={"maxsize":"a"})"},
+            "invalid log rotation config: json: cannot unmarshal string into Go struct field "
+            "logRotationConfig.Logger.maxsize of type int"},
+           {{"--discovery-fallback=proxy"},
+            "v2 proxy is deprecated, and --discovery-fallback can't be configured as \"proxy\""},
+           {{"--initial-cluster=a=http://a:1", "--discovery=x"},
+            "multiple discovery or bootstrap flags are set. Choose one of \"initial-cluster\", "
+            "\"discovery\", "
+            "\"discovery-endpoints\" or \"discovery-srv\""},
+           {{"--experimental-warning-unary-request-duration=1s", "--warning-unary-request-duration=2s"},
+            "both --experimental-warning-unary-request-duration and --warning-unary-request-duration flags "
+            "are set. "
+            "Use only --warning-unary-request-duration"},
+       }) {
+    const Command c = read(r.args);
+    EXPECT_EQ(c.action, Command::Action::kExit);
+    EXPECT_EQ(c.exit_code, 1);
+    EXPECT_EQ(verify_error(c), r.error);
+  }
+  const Command panic = read({"--log-level=foo"});
+  EXPECT_EQ(panic.exit_code, 2);
+  EXPECT_EQ(first_line(panic.err), "panic: unrecognized level: \"foo\"");
+}
+
+TEST(Config, WhatIsNotServedIsRefusedByName) {
+  for (const std::string arg :
+       {"--cert-file=x", "--auto-tls", "--peer-auto-tls", "--discovery=http://x", "--discovery-srv=x",
+        "--auth-token=jwt", "--enable-pprof", "--memory-mlock", "--enable-distributed-tracing",
+        "--listen-peer-urls=https://127.0.0.1:1", "--tls-min-version=TLS1.3", "--bcrypt-cost=11",
+        "--experimental-peer-skip-client-san-verification"}) {
+    const Command c = read({"--name=n", arg});
+    EXPECT_EQ(c.exit_code, 1) << arg;
+    EXPECT_NE(verify_error(c).find("is not served by this version of Quoin"), std::string::npos) << arg;
+  }
+  for (const std::string arg :
+       {"--auth-token=simple", "--auto-tls=false", "--tls-min-version=TLS1.2", "--cert-file="}) {
+    EXPECT_EQ(read({"--name=n", arg}).action, Command::Action::kRun) << arg;
+  }
+  EXPECT_EQ(read({"gateway", "start"}).exit_code, 1);
+}
+
+TEST(Config, OldNamesAndGates) {
+  const Command c =
+      read({"--name=n", "--experimental-compaction-batch-limit=7", "--experimental-corrupt-check-time=5s",
+            "--experimental-enable-lease-checkpoint", "--experimental-enable-lease-checkpoint-persist"});
+  ASSERT_EQ(c.action, Command::Action::kRun);
+  EXPECT_EQ(c.config.compaction_batch_limit, 7);
+  EXPECT_EQ(c.config.corrupt_check_time, 5'000'000'000);
+  EXPECT_TRUE(c.config.gates.lease_checkpoint);
+  EXPECT_TRUE(c.config.gates.lease_checkpoint_persist);
+  EXPECT_EQ(c.config.feature_gates_text, "LeaseCheckpoint=true,LeaseCheckpointPersist=true");
+  EXPECT_TRUE(noticed(
+      c.notices,
+      "--experimental-compaction-batch-limit is deprecated in v3.6 and will be decommissioned in v3.7. "
+      "Use '--compaction-batch-limit' instead."));
+  const FeatureGates all = read({"--feature-gates=AllAlpha=true,CompactHashCheck=false"}).config.gates;
+  EXPECT_TRUE(all.all_alpha);
+  EXPECT_TRUE(all.lease_checkpoint);
+  EXPECT_FALSE(all.compact_hash_check);
+  EXPECT_EQ(list_gates(all).size(), 9U);
+  const FeatureGates twice =
+      read({"--feature-gates=LeaseCheckpoint=true", "--feature-gates=CompactHashCheck=true"}).config.gates;
+  EXPECT_TRUE(twice.lease_checkpoint && twice.compact_hash_check);
+}
+
+TEST(Config, Environment) {
+  const Command used = read({}, {"ETCD_NAME=e", "ETCD_PRE_VOTE=false", "PATH=x"});
+  EXPECT_EQ(used.config.name, "e");
+  EXPECT_FALSE(used.config.pre_vote);
+  EXPECT_TRUE(noticed(used.notices, "recognized and used environment variable"));
+
+  const Command shadowed = read({"--name=f"}, {"ETCD_NAME="});
+  EXPECT_EQ(shadowed.exit_code, 1);
+  EXPECT_EQ(shadowed.notices.back().level, log::Level::kFatal);
+  EXPECT_EQ(std::get<std::string>(shadowed.notices.back().fields[0].second), "ETCD_NAME");
+
+  EXPECT_TRUE(noticed(read({}, {"ETCD_FOO=1"}).notices, "unrecognized environment variable"));
+  EXPECT_EQ(verify_error(read({}, {"ETCD_MAX_WALS=x", "ETCD_PRE_VOTE=y"})),
+            "invalid value \"y\" for ETCD_PRE_VOTE: parse error");
+  EXPECT_EQ(read({}, {"ETCD_VERSION=9"}).action, Command::Action::kRun);
+}
+
+TEST(Config, FileAloneRules) {
+  const TempFile file(
+      "name: f\nlisten-client-urls: http://127.0.0.1:7\nmax-wals: 9\ngrpc-keepalive-min-time: 6000000000\n"
+      "log-outputs: [stdout]\nsocket-options:\n  reuse-port: true\nunknown: 1\nSnapshot-Count: 7\n");
+  const Command c =
+      read({"--config-file=" + file.path(), "--name=flag", "--max-snapshots=1"}, {"ETCD_NAME=env"});
+  ASSERT_EQ(c.action, Command::Action::kRun) << verify_error(c);
+  EXPECT_EQ(c.config.name, "f");
+  EXPECT_EQ(c.config.max_wals, 9U);
+  EXPECT_EQ(c.config.max_snapshots, 5U);
+  EXPECT_EQ(c.config.snapshot_count, 7U);
+  EXPECT_EQ(c.config.grpc_keepalive_min_time, 6'000'000'000);
+  EXPECT_TRUE(c.config.socket_reuse_port);
+  EXPECT_EQ(c.config.log.outputs, std::vector<std::string>{"stdout"});
+  // Unlike on a command line, the default stays advertised.
+  EXPECT_EQ(joined(c.config.advertise_client_urls), "http://localhost:2379");
+  EXPECT_FALSE(noticed(c.notices,
+                       "conflicting environment variable is shadowed by corresponding command-line flag "
+                       "(either unset environment variable or disable flag))"));
+  EXPECT_EQ(read({}, {"ETCD_CONFIG_FILE=" + file.path()}).config.name, "f");
+}
+
+TEST(Config, FileErrors) {
+  struct Row {
+    std::string_view yaml, error;
+  };
+  const std::string head = "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal ";
+  for (const Row& r : {
+           Row{"name: 123", "number into Go struct field configYAML.Config.name of type string"},
+           Row{"name: yes", "bool into Go struct field configYAML.Config.name of type string"},
+           Row{"max-wals: -1", "number -1 into Go struct field configYAML.Config.max-wals of type uint"},
+           Row{"grpc-keepalive-min-time: 6s",
+               "string into Go struct field configYAML.Config.grpc-keepalive-min-time of type time.Duration"},
+           Row{"log-outputs: a",
+               "string into Go struct field configYAML.Config.log-outputs of type []string"},
+           Row{"listen-peer-urls: 3",
+               "number into Go struct field configYAML.configJSON.listen-peer-urls of type string"},
+           Row{"peer-transport-security: 3",
+               "number into Go struct field configYAML.configJSON.peer-transport-security of type "
+               "embed.securityConfig"},
+           Row{"foo", "string into Go value of type embed.configYAML"},
+       }) {
+    FlagSet flags = make_flags();
+    const auto got = read_config_text(std::string(r.yaml), flags);
+    ASSERT_FALSE(got) << r.yaml;
+    EXPECT_EQ(got.error().text(), head + std::string(r.error));
+  }
+  FlagSet flags = make_flags();
+  EXPECT_EQ(read_config_text("peer-transport-security:\n", flags).error().text(),
+            "invalid peer-transport-security");
+  EXPECT_EQ(verify_error(read({"--config-file=/nonexistent/c.yml"})),
+            "open /nonexistent/c.yml: no such file or directory");
+  const TempFile bad("advertise-client-urls: foo\n");
+  const Command c = read({"--config-file=" + bad.path()});
+  EXPECT_EQ(c.err,
+            "unexpected error setting up advertise-peer-urls: URL scheme must be http, https, unix, or "
+            "unixs: foo\n");
+  EXPECT_EQ(c.exit_code, 1);
+  EXPECT_TRUE(c.notices.empty());
+}
+
+TEST(Config, CompactionRetention) {
+  const auto retention = [](const std::string& mode, const std::string& text) {
+    return read({"--name=n", "--auto-compaction-mode=" + mode, "--auto-compaction-retention=" + text})
+        .config.auto_compaction_retention;
+  };
+  EXPECT_EQ(retention("periodic", "0"), 0);
+  EXPECT_EQ(retention("periodic", "2"), 7'200'000'000'000);
+  EXPECT_EQ(retention("periodic", "010"), 36'000'000'000'000);
+  EXPECT_EQ(retention("periodic", "5m"), 300'000'000'000);
+  EXPECT_EQ(retention("revision", "1000"), 1000);
+  EXPECT_EQ(retention("revision", "1us"), 1000);
+  const Command c = read({"--name=n", "--auto-compaction-retention=x"});
+  EXPECT_EQ(c.exit_code, 1);
+  EXPECT_EQ(c.notices.back().message, "discovery failed");
+  EXPECT_EQ(std::get<std::string>(c.notices.back().fields[0].second),
+            "error parsing CompactionRetention: time: invalid duration \"x\"");
+}
+
+TEST(Config, BootstrapChecks) {
+  const auto check = [](const std::string& cluster, const std::string& advertise = "http://h:5") {
+    const Command c = read({"--initial-cluster=" + cluster, "--initial-advertise-peer-urls=" + advertise});
+    const auto r = c.config.check_bootstrap();
+    return r ? std::string() : std::string(r.error().text());
+  };
+  EXPECT_EQ(check("default=http://h:5"), "");
+  EXPECT_EQ(check("default=http://h:6"),
+            "--initial-cluster has default=http://h:6 but missing from "
+            "--initial-advertise-peer-urls=http://h:5 (resolved "
+            "urls: \"http://h:5\" != \"http://h:6\")");
+  EXPECT_EQ(
+      check("default=http://h:5,default=http://h:6"),
+      "--initial-cluster has default=http://h:6 but missing from --initial-advertise-peer-urls=http://h:5 "
+      "(len([\"http://h:5\"]) != len([\"http://h:5\" \"http://h:6\"]))");
+  EXPECT_EQ(check("default=http://h:5", "http://h:5,http://h:6"),
+            "--initial-advertise-peer-urls has http://h:6 but missing from "
+            "--initial-cluster=default=http://h:5,default=http://h:6");
+  EXPECT_EQ(check("default=http://h:5,b=http://h:5"),
+            "initial cluster b=http://h:5,default=http://h:5 has duplicate url");
+  EXPECT_EQ(check("b=http://h:5"),
+            "couldn't find local name \"default\" in the initial cluster configuration");
+  EXPECT_EQ(check("b"), "error setting up initial cluster: URL scheme must be http, https, unix, or unixs: ");
+  EXPECT_NE(check("default=http://h:5,b=http://h:6").find("not served by this version of Quoin"),
+            std::string::npos);
+}
+
+TEST(Config, HelpAndVersion) {
+  const Command help = read({"--help", "whatever", "--foo"});
+  EXPECT_EQ(help.exit_code, 0);
+  EXPECT_EQ(first_line(help.err), "Usage:");
+  for (const Option& o : options()) {
+    if (o.section == Section::kHidden) continue;
+    EXPECT_NE(help.out.find(fmt::format("  --{} '{}'\n    ", o.name, o.default_text)), std::string::npos)
+        << o.name;
+  }
+  const Command version = read({"--version", "--name=x"});
+  EXPECT_EQ(version.exit_code, 0);
+  EXPECT_EQ(first_line(version.out), "etcd Version: 3.6.14");
+  EXPECT_EQ(std::count(version.out.begin(), version.out.end(), '\n'), 5);
+}
+
+TEST(ConfigUrl, HostAndPort) {
+  const auto port_of = [](std::string_view s) {
+    const auto r = split_host_port(s);
+    return r ? r->first + "|" + r->second : std::string(r.error().text());
+  };
+  EXPECT_EQ(port_of("a:1"), "a|1");
+  EXPECT_EQ(port_of("[::1]:2"), "::1|2");
+  EXPECT_EQ(port_of(":3"), "|3");
+  EXPECT_EQ(port_of("a"), "address a: missing port in address");
+  EXPECT_EQ(port_of(""), "missing port in address");
+  EXPECT_EQ(port_of("::1"), "address ::1: too many colons in address");
+  EXPECT_EQ(port_of("[::1"), "address [::1: missing ']' in address");
+  EXPECT_EQ((*parse_urls("http://[::1]:5"))[0].hostname(), "::1");
+  const Urls unix_urls = *parse_urls("unix:///run/e.sock, unix://localhost:2379");
+  EXPECT_EQ(joined(unix_urls), "unix:///run/e.sock,unix://localhost:2379");
+  EXPECT_TRUE(is_ip("::ffff:1.2.3.4"));
+  EXPECT_FALSE(is_ip("fe80::1%eth0"));
+}
+
+}  // namespace
+}  // namespace quoin::cmd

@@ -1,0 +1,22 @@
+// URLs as etcd's options take them (spec operations 1.8, "URL syntax").
+#pragma once
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "base/result.h"
+#include "cmd/etcd/config.h"
+
+namespace quoin::cmd {
+
+// A comma list; blanks around each URL are dropped; sorted by text, doubles kept.
+// Errors: kInvalidArgument with etcd's or Go's words.
+Result<Urls> parse_urls(std::string_view comma_list);
+
+// Go's net.SplitHostPort. Errors: "address x: missing port in address", "too many colons in address", ...
+Result<std::pair<std::string, std::string>> split_host_port(std::string_view host_port);
+
+// An IPv4 or IPv6 literal (a zone is not one).
+bool is_ip(std::string_view host);
+
+}  // namespace quoin::cmd
