@@ -85,9 +85,10 @@ TEST(Types, BoxesAndUnknownFieldsAreCopiedWithTheirMessage) {
   EXPECT_EQ(copy.request_case(), etcdserverpb::RequestOp::RequestCase::kRequestTxn);
   EXPECT_EQ(copy.request_put(), nullptr);
 
-  const std::string in("\x98\x06\x05", 3);
+  const std::string in("\x98\x06\x05\x98\x06\x06", 6);
   auto put = decode<etcdserverpb::PutRequest>(in);
   ASSERT_TRUE(put);
+  EXPECT_EQ(put->unknown.fields().size(), 1u);  // side by side: one view
   const etcdserverpb::PutRequest copied = *put;
   put->unknown = {};
   EXPECT_EQ(encode_string(copied), in);

@@ -132,7 +132,13 @@ class Decoder {
 
   bool unknown(UnknownFields* fields) {
     if (!skip()) return false;
-    fields->add({field_start_, static_cast<size_t>(p_ - field_start_)});
+    const std::string_view field(field_start_, static_cast<size_t>(p_ - field_start_));
+    if (field_start_ == unknown_end_) {
+      fields->extend_last(field.size());
+    } else {
+      fields->add(field);
+    }
+    unknown_end_ = p_;
     return true;
   }
   // Moves past the current field whatever it is; a group with all that is in it.
@@ -170,6 +176,7 @@ class Decoder {
   const char* p_;
   const char* end_;
   const char* field_start_ = nullptr;
+  const char* unknown_end_ = nullptr;  // of the last field that unknown() took
   int32_t field_ = 0;
   uint8_t wire_type_ = 0;
 };

@@ -96,18 +96,38 @@ TEST(Golden, SubMessagesMergeAndOneofMembersReplace) {
   EXPECT_EQ(encoded(*op), "1203120176");
 }
 
+// `in` as field `field` of a message around it.
+std::string wrapped(uint32_t field, const std::string& in) {
+  std::string out(length_delimited_size(field, in.size()), '\0');
+  put_bytes_field(out.data(), field, in);
+  return out;
+}
+
 TEST(Golden, NestingIsBounded) {
   std::string in;
   for (int levels = 0; levels <= kNestingMax; ++levels) {
     EXPECT_TRUE(decode<raftpb::Message>(in)) << levels;
-    const size_t length = in.size();
-    char head[kVarintBytesMax + 1];
-    const char* end = put_length_delimited_head(head, raftpb::Message::kResponsesField, length);
-    in.insert(0, head, static_cast<size_t>(end - head));
+    in = wrapped(raftpb::Message::kResponsesField, in);
   }
   const auto r = decode<raftpb::Message>(in);
   ASSERT_FALSE(r);
   EXPECT_EQ(r.error().text(), "proto: messages nested too deeply");
+}
+
+TEST(Golden, TransactionsNestToTheBoundAndKeepTheirBytes) {
+  const auto deeper = [](const std::string& txn) {
+    return wrapped(etcdserverpb::TxnRequest::kSuccessField,
+                   wrapped(etcdserverpb::RequestOp::kRequestTxnField, txn));
+  };
+  std::string in;
+  for (int levels = 0; levels < kNestingMax; levels += 2) in = deeper(in);
+  auto txn = decode<etcdserverpb::TxnRequest>(in);
+  ASSERT_TRUE(txn);
+  const etcdserverpb::TxnRequest copy = *txn;
+  txn = Code::kStopped;
+  EXPECT_EQ(encode_string(copy), in);
+  in = deeper(in);
+  EXPECT_FALSE(decode<etcdserverpb::TxnRequest>(in));
 }
 
 }  // namespace

@@ -31,10 +31,10 @@ Result<> decode(std::string_view in, M* m) {
 }
 template <class M>
 Result<M> decode(std::string_view in) {
-  Result<M> m(tl::in_place);
+  Result<M> m(tl::in_place);  // the only thing returned, so that it is built in the caller's place
   DecodeContext context;
   if (!merge(in, &*m, context)) [[unlikely]]
-    return fault_error(context.fault);
+    m = fault_error(context.fault);
   return m;
 }
 template <class M>

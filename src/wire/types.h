@@ -51,8 +51,9 @@ struct Raw {
   std::string_view bytes;
 };
 
-// The fields this build has no name for, each from its tag to its end, in the order they came; written last.
-// Costs one pointer where there are none, which is nearly always.
+// The fields this build has no name for, in the order they came; written last. A view holds one field, from
+// its tag to its end, or several that stood side by side, so that a message full of them costs no more than
+// one. Costs one pointer where there are none, which is nearly always.
 class UnknownFields {
  public:
   bool empty() const { return !fields_.has_value(); }
@@ -64,6 +65,11 @@ class UnknownFields {
     return n;
   }
   void add(std::string_view field) { (fields_ ? *fields_ : fields_.emplace()).push_back(field); }
+  // The view added last goes on for `bytes` more.
+  void extend_last(size_t bytes) {
+    std::string_view& last = fields_->back();
+    last = {last.data(), last.size() + bytes};
+  }
   // Empty list if there are none.
   const std::vector<std::string_view>& fields() const;
 
