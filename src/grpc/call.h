@@ -37,6 +37,7 @@ enum class CancelReason : uint8_t {
   kDeadline,     // grpc-timeout is over; the stream has been reset with CANCEL
   kConnectionLost,
   kServerStopped,  // close() of the connection by this side
+  kBadMessage,     // a stream's client sent what is no message; the call has ended with that error
 };
 
 constexpr io::MonotonicNs kNoDeadline = INT64_MAX;

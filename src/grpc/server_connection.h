@@ -8,9 +8,9 @@
 // whenever `notify` fired.
 //
 // Bounds (bytes): request bytes held (messages under way, requests of calls in progress) and answers not yet
-// sent are counted together. Above `ConnectionLimits::held_bytes` (or MemoryBudget's for all connections) no
-// window is given back, except to the oldest message under way; if the excess is all of unfinished requests,
-// the youngest of them are refused with REFUSED_STREAM, which clients retry.
+// sent have a bound each, and one for all connections together (MemoryBudget). Above one of them no window is
+// given back, except to the oldest message under way. If no call is in progress whose end would help, the
+// youngest unfinished requests are refused with REFUSED_STREAM, which clients retry.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -45,7 +45,8 @@ class MemoryBudget {
 struct ConnectionLimits {
   size_t max_received_message_bytes = 1'572'864 + 524'288;  // --max-request-bytes + gRPC's overhead
   uint32_t max_concurrent_streams = UINT32_MAX;             // --max-concurrent-streams
-  size_t held_bytes = 8 << 20;                              // at least twice the largest message
+  size_t request_bytes = 16 << 20;                          // held by one connection; at least two messages
+  size_t answer_bytes = 64 << 20;                           // not yet sent on one connection
   size_t stream_queue_bytes = 256 << 10;                    // above it a stream is not writable()
 
   // Keepalive enforcement (--grpc-keepalive-min-time; <= 0: gRPC's own five minutes).
@@ -100,10 +101,12 @@ class ServerConnection {
   void close(CancelReason reason);
 
   size_t calls_in_progress() const;
+  // Requests held and answers not yet sent.
   size_t held_bytes() const;
 
- private:
   class Impl;
+
+ private:
   std::unique_ptr<Impl> impl_;
 };
 

@@ -187,9 +187,8 @@ class Session {
   // GOAWAY and no more streams; wants_write() falls once it is out.
   void terminate(ErrorCode code, std::string_view debug = {});
 
-  size_t open_streams() const;
-
  private:
+  friend struct CallbackTable;
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

@@ -1,0 +1,352 @@
+#include "grpc/server_connection.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "base/check.h"
+#include "grpc/protocol.h"
+#include "grpc/server_impl.h"
+
+namespace quoin::grpc {
+namespace {
+// The connection's window once a first DATA frame came; a client that never sends much never sees it.
+constexpr uint32_t kConnectionWindowBytes = 1 << 20;
+// A stream's window is given back in steps; most requests end before the first.
+constexpr size_t kStreamCreditStep = 16 * 1024;
+// A connection may hold this much even when all connections together hold too much.
+constexpr int64_t kHeldFloorBytes = 256 * 1024;
+// The shared budget is told in steps, so that connections on different loops do not fight for one cache line.
+constexpr int64_t kBudgetStep = 64 * 1024;
+// Finished calls kept for reuse.
+constexpr size_t kFreeCallsMax = 1024;
+constexpr uint64_t kDrainPing = 0x6e696f7571ull;
+constexpr uint64_t kKeepalivePing = 0x6576696c61ull;
+
+struct Busy {
+  explicit Busy(int& n) : n_(n) { ++n_; }
+  ~Busy() { --n_; }
+  int& n_;
+};
+
+http2::Limits http2_limits(const ConnectionLimits& limits) {
+  http2::Limits l;
+  l.max_concurrent_streams = limits.max_concurrent_streams;
+  return l;
+}
+}  // namespace
+
+using Impl = ServerConnection::Impl;
+
+Impl::Impl(ServerContext& context, PeerInfo peer, Notify& notify, io::MonotonicNs now)
+    : context_(context),
+      peer_(std::move(peer)),
+      notify_(notify),
+      now_(now),
+      police_(context.limits.keepalive_min_time_ns),
+      keepalive_(context.limits.keepalive_interval_ns, context.limits.keepalive_timeout_ns, now),
+      session_(http2::Session::Role::kServer, *this, http2_limits(context.limits)) {}
+
+Impl::~Impl() {
+  close(CancelReason::kConnectionLost);
+  for (auto& call : live_) call->release();
+  context_.memory.add(-(request_bytes_ + answer_bytes_ - unreported_));
+}
+
+// ---------------------------------------------------------------- bytes and time
+
+Result<> Impl::feed(std::string_view bytes, io::MonotonicNs now) {
+  Busy busy(busy_);
+  now_ = now;
+  keepalive_.on_read(now);
+  TRY(session_.feed(bytes, now));
+  settle_credit();
+  if (too_many_pings_) return make_error(Code::kLimit, "too_many_pings");
+  return {};
+}
+
+Result<> Impl::produce(http2::ByteQueue& out, size_t limit) {
+  Busy busy(busy_);
+  for (;;) {
+    TRY(session_.produce(out, limit));
+    settle_credit();
+    if (writable_.empty()) break;
+    // Told only now: a service must not be called from within the library's sending.
+    std::vector<CallId> ids;
+    ids.swap(writable_);
+    for (const CallId id : ids) {
+      if (Call* call = context_.calls.find(id)) static_cast<ServerCall*>(call)->on_writable();
+    }
+    if (out.size() >= limit) break;
+  }
+  return {};
+}
+
+io::MonotonicNs Impl::next_tick() const {
+  const io::MonotonicNs deadline = deadlines_.empty() ? kNoDeadline : deadlines_.top().deadline();
+  return std::min(deadline, keepalive_.next());
+}
+
+Result<> Impl::tick(io::MonotonicNs now) {
+  Busy busy(busy_);
+  now_ = now;
+  while (!deadlines_.empty() && deadlines_.top().deadline() <= now) {
+    ServerCall& call = deadlines_.top();
+    call.cancel(CancelReason::kDeadline);
+    session_.reset(call.stream(), http2::ErrorCode::kCancel);
+  }
+  switch (keepalive_.tick(now)) {
+    case Keepalive::Action::kNone:
+      break;
+    case Keepalive::Action::kPing:
+      session_.submit_ping(kKeepalivePing);
+      break;
+    case Keepalive::Action::kGiveUp:
+      return make_error(Code::kStopped, "keepalive ping not answered");
+  }
+  return {};
+}
+
+void Impl::output_ready() {
+  if (busy_ == 0) notify_.output_ready();
+}
+
+// ---------------------------------------------------------------- stopping
+
+void Impl::shutdown() {
+  if (draining_) return;
+  draining_ = true;
+  // The last stream id follows once the client has seen the notice: no stream of its is lost in between.
+  session_.submit_shutdown_notice();
+  session_.submit_ping(kDrainPing);
+  output_ready();
+}
+
+bool Impl::done() const {
+  if (closed_) return true;
+  if (session_.done()) return true;
+  return goaway_sent_ && live_.empty() && !session_.wants_write();
+}
+
+void Impl::close(CancelReason reason) {
+  closed_ = true;
+  // A service may end other calls of this connection while one is cancelled, but opens none.
+  for (size_t i = 0; i < live_.size(); ++i) live_[i]->cancel(reason);
+}
+
+// ---------------------------------------------------------------- streams
+
+void Impl::on_headers(http2::StreamId id, void*, http2::HeaderBlock& headers, bool) {
+  const RequestHead head = read_request_head(headers);
+  if (head.refusal) return refuse(id, *head.refusal, head.subtype);
+  auto found = context_.methods.find(head.path);
+  if (auto* text = std::get_if<std::string>(&found)) {
+    return refuse(id, {"200", GrpcStatus::kUnimplemented, std::move(*text)}, head.subtype);
+  }
+  if (!head.encoding.empty() && head.encoding != "gzip") {
+    return refuse(
+        id,
+        {"200", GrpcStatus::kUnimplemented,
+         fmt::format("grpc: Decompressor is not installed for grpc-encoding {}", quote(head.encoding))},
+        head.subtype);
+  }
+  if (closed_) return session_.reset(id, http2::ErrorCode::kRefusedStream);
+
+  const Method& method = *std::get<const Method*>(found);
+  ServerCall& call = acquire();
+  io::MonotonicNs deadline = kNoDeadline;
+  if (head.timeout_ns && *head.timeout_ns < kNoDeadline - now_) deadline = now_ + *head.timeout_ns;
+  call.open(id, method, headers, head, deadline);
+  session_.set_stream_user(id, &call);
+  context_.calls.add(call);
+  ++in_progress_;
+  if (deadline != kNoDeadline) deadlines_.push(call);
+  if (method.kind != MethodKind::kBidiStream) message_under_way(call);
+  if (method.kind != MethodKind::kUnary) call.start_stream();
+}
+
+void Impl::refuse(http2::StreamId id, const RequestHead::Refusal& refusal, std::string_view subtype) {
+  const std::string text = encode_message(refusal.text);
+  std::string content_type = "application/grpc";
+  if (!subtype.empty()) content_type.append("+").append(subtype);
+  const std::array<http2::HeaderField, 4> fields = {{{":status", refusal.http_status, true},
+                                                     {"content-type", content_type},
+                                                     {"grpc-status", status_digits(refusal.status), true},
+                                                     {"grpc-message", text, false, true}}};
+  session_.submit_response(id, fields, nullptr);
+}
+
+void Impl::on_data(http2::StreamId, void* user, std::string_view bytes) {
+  auto& call = *static_cast<ServerCall*>(user);
+  if (!window_raised_) {
+    window_raised_ = true;
+    session_.raise_window(0, kConnectionWindowBytes);
+  }
+  call.on_data(bytes);
+  give_credit(call, bytes.size());
+}
+
+void Impl::on_end_stream(http2::StreamId, void* user) {
+  static_cast<ServerCall*>(user)->on_half_close();
+}
+
+void Impl::on_end_sent(http2::StreamId id, void*, bool remote_open) {
+  if (remote_open) session_.reset(id, http2::ErrorCode::kNoError);
+}
+
+void Impl::on_stream_closed(http2::StreamId, void* user, http2::ErrorCode) {
+  auto& call = *static_cast<ServerCall*>(user);
+  call.cancel(CancelReason::kClientReset);
+  call.release();
+  const size_t place = call.live_place;
+  std::unique_ptr<ServerCall> owned = std::move(live_[place]);
+  if (place + 1 < live_.size()) {
+    live_[place] = std::move(live_.back());
+    live_[place]->live_place = place;
+  }
+  live_.pop_back();
+  if (free_.size() < kFreeCallsMax) free_.push_back(std::move(owned));
+}
+
+void Impl::on_ping(bool ack, uint64_t payload) {
+  if (ack) {
+    if (payload == kDrainPing && draining_ && !goaway_sent_) {
+      goaway_sent_ = true;
+      session_.submit_goaway(http2::ErrorCode::kNoError);
+    }
+    return;
+  }
+  if (!police_.on_ping(now_, !live_.empty()) && !too_many_pings_) {
+    too_many_pings_ = true;
+    session_.terminate(http2::ErrorCode::kEnhanceYourCalm, "too_many_pings");
+  }
+}
+
+ServerCall& Impl::acquire() {
+  if (free_.empty()) {
+    live_.push_back(std::make_unique<ServerCall>(*this));
+  } else {
+    live_.push_back(std::move(free_.back()));
+    free_.pop_back();
+  }
+  live_.back()->live_place = live_.size() - 1;
+  return *live_.back();
+}
+
+void Impl::call_ended(ServerCall& call) {
+  context_.calls.remove(call);
+  --in_progress_;
+  deadlines_.erase(call);
+  if (!call.under_way && call.method().kind != MethodKind::kBidiStream) --answering_;
+  message_complete(call);
+}
+
+// ---------------------------------------------------------------- bounds
+
+void Impl::hold_request(int64_t delta) {
+  request_bytes_ += delta;
+  unreported_ += delta;
+  if (unreported_ >= kBudgetStep || unreported_ <= -kBudgetStep)
+    context_.memory.add(std::exchange(unreported_, 0));
+}
+
+void Impl::hold_answer(int64_t delta) {
+  answer_bytes_ += delta;
+  unreported_ += delta;
+  if (unreported_ >= kBudgetStep || unreported_ <= -kBudgetStep)
+    context_.memory.add(std::exchange(unreported_, 0));
+}
+
+void Impl::message_under_way(ServerCall& call) {
+  if (call.under_way) return;
+  call.under_way = true;
+  call.older = youngest_;
+  call.younger = nullptr;
+  (youngest_ ? youngest_->younger : oldest_) = &call;
+  youngest_ = &call;
+}
+
+void Impl::message_complete(ServerCall& call) {
+  if (!call.under_way) return;
+  call.under_way = false;
+  if (!call.ended() && call.method().kind != MethodKind::kBidiStream) ++answering_;
+  (call.older ? call.older->younger : oldest_) = call.younger;
+  (call.younger ? call.younger->older : youngest_) = call.older;
+}
+
+bool Impl::over_bound() const {
+  const auto& limits = context_.limits;
+  return request_bytes_ > static_cast<int64_t>(limits.request_bytes) ||
+         answer_bytes_ > static_cast<int64_t>(limits.answer_bytes) ||
+         (request_bytes_ + answer_bytes_ > kHeldFloorBytes && context_.memory.exceeded());
+}
+
+void Impl::give_credit(ServerCall& call, size_t bytes) {
+  const bool over = over_bound();
+  if (over && &call != oldest_) {
+    owed_connection_ += bytes;
+  } else {
+    session_.consume_connection(bytes);
+  }
+  call.owed_stream += bytes;
+  if ((!over || &call == oldest_) && !call.paused() && call.owed_stream >= kStreamCreditStep) {
+    session_.consume_stream(call.stream(), std::exchange(call.owed_stream, 0));
+  }
+  // All that is held belongs to unfinished messages and the client has used up the window: nothing would ever
+  // move again. The youngest gives way.
+  if (!over || owed_connection_ < kConnectionWindowBytes / 2 || answering_ > 0 || youngest_ == oldest_)
+    return;
+  if (request_bytes_ <= kHeldFloorBytes || answer_bytes_ > static_cast<int64_t>(context_.limits.answer_bytes))
+    return;
+  ServerCall& victim = *youngest_;
+  victim.cancel(CancelReason::kConnectionLost);
+  session_.reset(victim.stream(), http2::ErrorCode::kRefusedStream);
+}
+
+void Impl::settle_credit() {
+  if (owed_connection_ == 0 || over_bound()) return;
+  session_.consume_connection(std::exchange(owed_connection_, 0));
+  for (ServerCall* call = oldest_; call; call = call->younger) {
+    if (call->owed_stream > 0 && !call->paused()) {
+      session_.consume_stream(call->stream(), std::exchange(call->owed_stream, 0));
+    }
+  }
+}
+
+// ---------------------------------------------------------------- the public shell
+
+ServerConnection::ServerConnection(ServerContext& context, PeerInfo peer, Notify& notify, io::MonotonicNs now)
+    : impl_(std::make_unique<Impl>(context, std::move(peer), notify, now)) {}
+ServerConnection::~ServerConnection() = default;
+Result<> ServerConnection::feed(std::string_view bytes, io::MonotonicNs now) {
+  return impl_->feed(bytes, now);
+}
+Result<> ServerConnection::produce(http2::ByteQueue& out, size_t limit) {
+  return impl_->produce(out, limit);
+}
+bool ServerConnection::wants_write() const {
+  return impl_->wants_write();
+}
+io::MonotonicNs ServerConnection::next_tick() const {
+  return impl_->next_tick();
+}
+Result<> ServerConnection::tick(io::MonotonicNs now) {
+  return impl_->tick(now);
+}
+void ServerConnection::shutdown() {
+  impl_->shutdown();
+}
+bool ServerConnection::done() const {
+  return impl_->done();
+}
+void ServerConnection::close(CancelReason reason) {
+  impl_->close(reason);
+}
+size_t ServerConnection::calls_in_progress() const {
+  return impl_->calls_in_progress();
+}
+size_t ServerConnection::held_bytes() const {
+  return impl_->held_bytes();
+}
+
+}  // namespace quoin::grpc

@@ -1,0 +1,184 @@
+// Inside of ServerConnection: the connection's state and its calls. Included by server_connection.cc and
+// server_call.cc only.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "grpc/deadline_heap.h"
+#include "grpc/keepalive.h"
+#include "grpc/message_reader.h"
+#include "grpc/request_head.h"
+#include "grpc/server_connection.h"
+
+namespace quoin::grpc {
+
+// A gRPC call: reads messages out of the stream's DATA, hands them to the service, queues what it answers.
+//
+// States: opened by open(); ended_ once answered or cancelled (the service sees nothing of it any more);
+// released, and reused for another call, when the HTTP/2 stream is over.
+class ServerCall final : public Call, public http2::BodySource {
+ public:
+  explicit ServerCall(ServerConnection::Impl& owner) : owner_(owner) {}
+
+  // ---- for the connection ----
+  void open(http2::StreamId stream, const Method& method, http2::HeaderBlock& headers,
+            const RequestHead& head, io::MonotonicNs deadline);
+  // Streams only: hands the call to its service.
+  void start_stream();
+  void on_data(std::string_view bytes);
+  void on_half_close();
+  void on_writable();
+  void cancel(CancelReason reason);
+  // The stream is over: forgets everything.
+  void release();
+  http2::StreamId stream() const { return stream_; }
+  io::MonotonicNs heap_key() const { return deadline_; }
+  uint32_t heap_place = DeadlineHeap<ServerCall>::kNoPlace;
+  size_t live_place = 0;                            // in the connection's list of calls
+  ServerCall *older = nullptr, *younger = nullptr;  // among calls with a message under way
+  bool under_way = false;
+  size_t owed_stream = 0;  // received bytes not yet given back to the stream's window
+  bool paused() const { return paused_; }
+
+  // ---- Call ----
+  std::optional<std::string_view> metadata(std::string_view key) const override;
+  std::string_view peer_address() const override;
+  std::string_view tls_common_name() const override;
+  char* begin_message(size_t size) override;
+  void end_message() override;
+  void send(std::string_view head, const Blob& tail) override;
+  void finish(GrpcStatus status, std::string_view text) override;
+  void fail_decode(std::string_view detail) override;
+  size_t queued_bytes() const override { return out_.size(); }
+  bool writable() const override;
+  void pause_reading() override;
+  void resume_reading() override;
+
+  // ---- http2::BodySource ----
+  Ready ready(size_t limit) override;
+  void write(size_t n, http2::ByteQueue& out) override;
+  bool trailers() override;
+
+ private:
+  void read(std::string_view bytes);
+  // False: the message was malformed and the call has been ended.
+  bool unpack_message();
+  void deliver_message();
+  void end_of_messages();
+  // Ends the call for what the client sent; `status` is counted for streams, whose service had started.
+  void bad_message(GrpcStatus status, std::string_view text);
+  void message_queued(size_t message_bytes, size_t queued_before);
+  void start_response();
+  void count_started();
+  void leave_service();  // ended_ becomes true
+  void submit_trailers_only();
+  void hold_request(int64_t delta);
+
+  ServerConnection::Impl& owner_;
+  http2::StreamId stream_ = 0;
+  http2::HeaderBlock headers_;
+  std::unique_ptr<StreamListener> listener_;
+
+  MessageReader reader_;
+  std::string request_;   // unary, server stream: the one message
+  std::string unzipped_;  // bidi: the message being delivered, decompressed
+  std::string pending_;   // received while paused
+  int64_t request_held_ = 0;
+
+  http2::ByteQueue out_;
+  Blob large_;         // the message between begin_message() and end_message()
+  std::string plain_;  // the same, to be compressed
+  char* plain_large_ = nullptr;
+  size_t message_bytes_ = 0;
+  size_t before_message_ = 0;
+  GrpcStatus status_ = GrpcStatus::kOk;
+  std::string status_text_;   // percent-encoded
+  std::string content_type_;  // empty: plain application/grpc
+
+  bool has_encoding_ = false;  // grpc-encoding: gzip
+  bool have_request_ = false;
+  bool half_closed_ = false;
+  bool reading_done_ = false;  // what still arrives is dropped
+  bool paused_ = false;
+  bool in_read_ = false;
+  bool was_full_ = false;
+  bool response_started_ = false;
+  bool asleep_ = false;  // nghttp2 waits for resume()
+  bool started_counted_ = false;
+  bool decode_failed_ = false;
+};
+
+class ServerConnection::Impl final : public http2::SessionHandler {
+ public:
+  Impl(ServerContext& context, PeerInfo peer, Notify& notify, io::MonotonicNs now);
+  ~Impl() override;
+
+  Result<> feed(std::string_view bytes, io::MonotonicNs now);
+  Result<> produce(http2::ByteQueue& out, size_t limit);
+  bool wants_write() const { return session_.wants_write(); }
+  io::MonotonicNs next_tick() const;
+  Result<> tick(io::MonotonicNs now);
+  void shutdown();
+  bool done() const;
+  void close(CancelReason reason);
+  size_t calls_in_progress() const { return in_progress_; }
+  size_t held_bytes() const { return static_cast<size_t>(request_bytes_ + answer_bytes_); }
+
+  // ---- for ServerCall ----
+  ServerContext& context() { return context_; }
+  const PeerInfo& peer() const { return peer_; }
+  http2::Session& session() { return session_; }
+  void call_ended(ServerCall& call);
+  void hold_request(int64_t delta);
+  void hold_answer(int64_t delta);
+  void message_under_way(ServerCall& call);
+  void message_complete(ServerCall& call);
+  void became_writable(ServerCall& call) { writable_.push_back(call.id()); }
+  // There is something to send; tells the owner unless it will ask anyway.
+  void output_ready();
+
+ private:
+  // ---- http2::SessionHandler ----
+  void on_headers(http2::StreamId id, void* user, http2::HeaderBlock& headers, bool end_stream) override;
+  void on_data(http2::StreamId id, void* user, std::string_view bytes) override;
+  void on_end_stream(http2::StreamId id, void* user) override;
+  void on_stream_closed(http2::StreamId id, void* user, http2::ErrorCode code) override;
+  void on_end_sent(http2::StreamId id, void* user, bool remote_open) override;
+  void on_ping(bool ack, uint64_t payload) override;
+  void on_progress_sent() override { police_.on_progress_sent(); }
+
+  void refuse(http2::StreamId id, const RequestHead::Refusal& refusal, std::string_view subtype);
+  ServerCall& acquire();
+  bool over_bound() const;
+  void give_credit(ServerCall& call, size_t bytes);
+  void settle_credit();
+
+  ServerContext& context_;
+  const PeerInfo peer_;
+  Notify& notify_;
+  io::MonotonicNs now_;
+
+  std::vector<std::unique_ptr<ServerCall>> free_;
+  std::vector<std::unique_ptr<ServerCall>> live_;  // calls whose stream is open
+  DeadlineHeap<ServerCall> deadlines_;
+  std::vector<CallId> writable_;                        // to be told once produce() is through
+  size_t in_progress_ = 0;                              // of live_: not ended
+  ServerCall *oldest_ = nullptr, *youngest_ = nullptr;  // messages under way
+
+  size_t answering_ = 0;  // calls in progress whose request is complete and held (not bidi streams)
+  int64_t request_bytes_ = 0, answer_bytes_ = 0;
+  int64_t unreported_ = 0;      // to the MemoryBudget
+  size_t owed_connection_ = 0;  // received bytes not yet given back to the connection's window
+  bool window_raised_ = false;
+
+  PingPolice police_;
+  Keepalive keepalive_;
+  bool too_many_pings_ = false;
+  bool draining_ = false, goaway_sent_ = false, closed_ = false;
+  int busy_ = 0;  // in feed(), produce() or tick(): the owner asks for output afterwards
+
+  http2::Session session_;
+};
+
+}  // namespace quoin::grpc
