@@ -188,6 +188,11 @@ Result<> RaftLog::entries(Index lo, uint64_t bytes_max, std::vector<Entry>& out)
   return slice(lo, last + 1, bytes_max, out);
 }
 
+Result<std::shared_ptr<const Snapshot>> RaftLog::snapshot() const {
+  if (unstable_.snapshot()) return unstable_.snapshot();
+  return storage_.snapshot();
+}
+
 bool RaftLog::has_unapplied_conf_change() const {
   return !conf_changes_.empty() && conf_changes_.front() <= committed_;
 }

@@ -66,6 +66,8 @@ class RaftLog {
   // ---- reading ----
   // Entries from `lo` on, up to `bytes_max` encoded bytes but at least one; appended to `out`.
   Result<> entries(Index lo, uint64_t bytes_max, std::vector<Entry>& out) const;
+  // One that a follower can be sent. Errors: see Storage.
+  Result<std::shared_ptr<const Snapshot>> snapshot() const;
   // A configuration change is committed and not yet applied.
   bool has_unapplied_conf_change() const;
 

@@ -16,6 +16,7 @@
 #pragma once
 #include <cstdint>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/ids.h"
@@ -64,6 +65,9 @@ struct Config {
   bool hold_responses_for_conf_change = false;
 };
 
+// Context of a vote request that a leader asked for: it is answered even by those who still hear the leader.
+constexpr std::string_view kCampaignTransfer = "CampaignTransfer";
+
 // kInvalidArgument with etcd's text.
 Result<> validate(const Config& config);
 
@@ -82,7 +86,9 @@ class Raft {
   Result<> propose(std::vector<Entry>&& entries, Term guard = Term{0});
   // A committed change takes effect. A change that is not allowed here is a bug (CHECK).
   ConfState apply_conf_change(const ConfChangeV2& change);
-  // A fresh node's first configuration (spec 16).
+  // Committed entries up to `last` have been applied.
+  void entries_applied(Index last, uint64_t encoded_bytes, uint64_t payload_bytes);
+  // A fresh node's first log, committed as it is (spec 16).
   void bootstrap(std::vector<Entry> entries);
 
   MemberId id() const { return id_; }
@@ -101,10 +107,13 @@ class Raft {
 
   // ---- what RawNode hands out ----
   RaftLog& log() { return log_; }
-  std::vector<Message>& messages() { return messages_; }
+  const std::vector<Message>& messages() const { return messages_; }
+  std::vector<Message> take_messages() { return std::exchange(messages_, {}); }
   // Votes and append responses: they depend on what is not yet durable, and may be addressed to this member.
-  std::vector<Message>& after_append() { return after_append_; }
-  std::vector<ReadState>& read_states() { return read_states_; }
+  const std::vector<Message>& after_append() const { return after_append_; }
+  std::vector<Message> take_after_append() { return std::exchange(after_append_, {}); }
+  const std::vector<ReadState>& read_states() const { return read_states_; }
+  std::vector<ReadState> take_read_states() { return std::exchange(read_states_, {}); }
 
   int randomized_election_ticks() const { return randomized_election_ticks_; }
   // Until the next change of term or role. For test harnesses that play a chosen timeout.

@@ -135,8 +135,15 @@ class RawNode {
   Raft raft_;
   SoftState soft_state_;
   HardState hard_state_;
-  // Synchronous form: what advance() steps.
-  std::vector<Message> on_advance_;
+
+  // Synchronous form: what advance() will report about the Ready that is out.
+  struct Outstanding {
+    std::vector<Message> steps;
+    Index applied;  // 0: nothing
+    uint64_t applied_bytes = 0;
+    uint64_t applied_payload = 0;
+  };
+  std::optional<Outstanding> outstanding_;
 };
 
 // The storage messages of a Ready in the asynchronous form, as etcd's raft sends them to its storage threads;
