@@ -371,6 +371,41 @@ TEST_P(BackendTest, AFailedCommitAcknowledgesNothing) {
   EXPECT_EQ(b().durable_index(), Index(0));
 }
 
+TEST_P(BackendTest, AFullDiskEndsTheMemberAndADefragmentThatDoesNotFitEndsItself) {
+  if (GetParam() == Kind::kMemory) GTEST_SKIP() << "the disk is bolt's";
+  m.open();
+  m.on_apply([&] {
+    for (int64_t i = 2; i <= 2000; ++i) put_record(i, std::string(10'000, 'x'));
+    b().set_consistent_index(Index(1), Term(1));
+  });
+  m.commit();
+  m.disk.set_byte_limit(40u << 20);
+  std::optional<Result<>> defragmented;
+  m.on_apply([&] { b().defragment([&](Result<> r) { defragmented = r; }); });
+  m.wait([&] { return defragmented.has_value(); });
+  ASSERT_FALSE(*defragmented);
+  EXPECT_EQ(defragmented->error().code(), Code::kNoSpaceOnDevice);
+  m.world.run_for(io::kSecond);
+  EXPECT_EQ(m.fs->list("/data/member/snap")->size(), 1u);
+  m.on_apply([&] { put_record(2001, "fits"); });
+  m.commit();
+  EXPECT_FALSE(m.failure);
+  bool durable = false;
+  m.on_apply([&] {
+    for (int64_t i = 2002; i <= 4500; ++i) put_record(i, std::string(10'000, 'x'));
+    b().set_consistent_index(Index(2), Term(1));
+    b().commit([&] { durable = true; });
+  });
+  m.wait([&] { return m.failure.has_value(); });
+  EXPECT_EQ(m.failure->code(), Code::kNoSpaceOnDevice);
+  EXPECT_FALSE(durable);
+  m.crash();
+  m.disk.set_byte_limit(1u << 30);
+  m.open();
+  EXPECT_EQ(b().consistent_index(), Index(1));
+  EXPECT_EQ(record(*b().view(), 2001), "fits");
+}
+
 TEST_P(BackendTest, ASecondOpenFindsTheFileLocked) {
   m.open();
   auto other_fs = sim::SimFileSystem(m.disk, *m.file);

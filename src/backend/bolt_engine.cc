@@ -73,26 +73,29 @@ class BoltEngine final : public Engine {
   }
 
   void commit(const Batch& batch, absl::AnyInvocable<void(Result<CommitTimes>)> done) override {
-    CommitTimes times;
     const auto began = clock_.monotonic();
     auto tx = fill(batch);
     if (!tx) {
       file_.post([done = std::move(done), error = tx.error()]() mutable { done(error); });
       return;
     }
+    // The pages are laid out before Db::commit returns; what is left then is writing and syncing.
+    auto flight = std::make_shared<Flight>();
     const auto filled = clock_.monotonic();
-    times.rebalance_ns = filled - began;
-    // Lays out the pages before it returns; the clock then runs for writing and syncing.
-    auto written = std::make_shared<CommitTimes>(times);
-    auto write_began = std::make_shared<io::MonotonicNs>(filled);
-    db_->commit(std::move(*tx),
-                [done = std::move(done), written, write_began, &clock = clock_](Result<> result) mutable {
-                  if (!result) return done(result.error());
-                  written->write_ns = clock.monotonic() - *write_began;
-                  done(*written);
-                });
-    *write_began = clock_.monotonic();
-    written->spill_ns = *write_began - filled;
+    flight->times.rebalance_ns = filled - began;
+    db_->commit(std::move(*tx), [this, flight, done = std::move(done)](Result<> result) mutable {
+      if (!flight->submitted) {
+        // Refused at once; the caller is promised a task of its own.
+        file_.post([done = std::move(done), error = result.error()]() mutable { done(error); });
+        return;
+      }
+      if (!result) return done(result.error());
+      flight->times.write_ns = clock_.monotonic() - flight->laid_out;
+      done(flight->times);
+    });
+    flight->submitted = true;
+    flight->laid_out = clock_.monotonic();
+    flight->times.spill_ns = flight->laid_out - filled;
   }
 
   uint64_t size() const override { return db_->stats().size_bytes(); }
@@ -102,6 +105,13 @@ class BoltEngine final : public Engine {
   }
 
  private:
+  // A commit under way.
+  struct Flight {
+    CommitTimes times;
+    io::MonotonicNs laid_out = 0;
+    bool submitted = false;
+  };
+
   Result<std::unique_ptr<bolt::WriteTx>> fill(const Batch& batch) {
     ASSIGN_OR_RETURN(auto tx, db_->begin_write());
     for (int b = 0; b < kBucketCount; ++b) {

@@ -47,6 +47,7 @@ class RandomRun {
     m_.options.batch_interval_ns = static_cast<int64_t>(prng_.between(1, 20)) * io::kMillisecond;
   }
 
+  static int defrags, compactions;
   void go() {
     for (int life = 0; life < 6 && !::testing::Test::HasFatalFailure(); ++life) {
       ASSERT_NO_FATAL_FAILURE(m_.open());
@@ -131,7 +132,10 @@ class RandomRun {
         compacting_ = true;
         model_.compacted = std::max(model_.compacted, model_.main - static_cast<int64_t>(prng_.below(10)));
         history_[index_].compacted = model_.compacted;
-        b().compact(model_.compacted, std::make_shared<DropThirds>(), [this] { compacting_ = false; });
+        b().compact(model_.compacted, std::make_shared<DropThirds>(), [this] {
+          compacting_ = false;
+          ++compactions;
+        });
         return;
       case 1:
         if (defragmenting_) return;
@@ -140,6 +144,7 @@ class RandomRun {
           if (!r) {
             EXPECT_EQ(r.error().code(), Code::kStopped);
           }
+          if (r) ++defrags;
           defragmenting_ = false;
         });
         return;
@@ -233,6 +238,9 @@ class RandomRun {
   bool compacting_ = false, defragmenting_ = false;
 };
 
+int RandomRun::defrags = 0;
+int RandomRun::compactions = 0;
+
 class CrashTest : public ::testing::TestWithParam<Kind> {};
 INSTANTIATE_TEST_SUITE_P(Engines, CrashTest, ::testing::Values(Kind::kMemory, Kind::kBolt), kind_name);
 
@@ -241,6 +249,78 @@ TEST_P(CrashTest, TheStateFoundIsThatOfTheIndexFound) {
     SCOPED_TRACE(seed);
     RandomRun(GetParam(), seed).go();
   }
+  // The runs met what they are for.
+  EXPECT_GT(RandomRun::defrags, 10);
+  EXPECT_GT(RandomRun::compactions, 10);
+}
+
+// Power is lost at the first operation on the disk, then at the second, until a run ends by itself.
+class PowerLoss {
+ public:
+  // False: the run came to its end.
+  static bool at(uint64_t operation) {
+    Member m(Kind::kBolt, operation + 1);
+    m.options.compaction_batch_limit = 20;
+    m.open();
+    m.disk.lose_power_after(operation);
+    uint64_t index = 0, acknowledged = 0;
+    bool defragmented = false, compacted = false;
+    Backend& b = *m.backend;
+    const auto entry = [&] {
+      ++index;
+      b.append({static_cast<int64_t>(index) + 1, 0}, false,
+               Blob::copy(std::string(200, static_cast<char>('a' + index % 26))));
+      b.put(Bucket::kLease, fmt::format("k{}", index % 7), std::to_string(index));
+      b.set_consistent_index(Index(index), Term(1));
+    };
+    const auto pass = [&](int entries, bool maintain) {
+      m.on_apply([&] {
+        for (int i = 0; i < entries; ++i) entry();
+        b.commit([&, i = index] { acknowledged = i; });
+        if (!maintain) return;
+        b.compact(60, std::make_shared<DropThirds>(), [&] { compacted = true; });
+        b.defragment([&](Result<> r) { defragmented = r.has_value(); });
+      });
+      m.world.run_for(2 * io::kMillisecond);
+    };
+    pass(100, false);
+    pass(1, true);
+    for (int i = 0; i < 30 && !(defragmented && compacted) && !m.disk.power_lost(); ++i) pass(3, false);
+    m.world.run_for(50 * io::kMillisecond);
+    const bool lost = m.disk.power_lost();
+    EXPECT_TRUE(lost || (defragmented && compacted));
+    EXPECT_FALSE(m.failure);
+    m.crash();
+    m.open();
+    const uint64_t found = m.backend->consistent_index().v;
+    EXPECT_GE(found, acknowledged);
+    EXPECT_LE(found, index);
+    const auto view = m.backend->view();
+    for (uint64_t i = 1; i <= index; ++i) {
+      const auto r = view->record({static_cast<int64_t>(i) + 1, 0});
+      const bool may_be_gone = i + 1 <= 60 && !kept({static_cast<int64_t>(i) + 1, 0});
+      if (i > found) {
+        EXPECT_FALSE(r) << i;
+      } else if (!may_be_gone || r) {
+        EXPECT_TRUE(r && *r == std::string(200, static_cast<char>('a' + i % 26))) << i;
+      }
+    }
+    for (uint64_t i = found; i + 7 > found && i > 0; --i) {
+      EXPECT_EQ(m.backend->get(Bucket::kLease, fmt::format("k{}", i % 7)), std::to_string(i));
+    }
+    const auto names = m.fs->list("/data/member/snap");
+    EXPECT_TRUE(names && names->size() == 1 && names->front().name == "db");
+    return lost;
+  }
+};
+
+TEST(PowerLossTest, AtEveryOperationOfCommitsCompactionAndDefragment) {
+  uint64_t n = 0;
+  while (n < 2000 && !HasFailure() && PowerLoss::at(n)) {
+    ++n;
+    if (HasFailure()) ADD_FAILURE() << "power lost after " << n - 1 << " operations";
+  }
+  EXPECT_GT(n, 60u);
 }
 
 }  // namespace

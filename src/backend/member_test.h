@@ -7,6 +7,7 @@
 
 #include "backend/bolt_engine.h"
 #include "backend/memory_engine_test.h"
+#include "bolt/db.h"
 #include "sim/disk.h"
 #include "sim/file_system.h"
 #include "sim/world.h"
@@ -59,6 +60,22 @@ class Member {
     backend.reset();
     fs.reset();
     process = nullptr;
+    check_file();
+  }
+  // Whatever a test did: the file is valid in every page.
+  void check_file() {
+    if (kind_ != Kind::kBolt) return;
+    sim::Process& p = world.start_process("check");
+    sim::SimFileSystem checking(disk, p.executor("x"));
+    if (!*checking.exists(options.path)) return;
+    bolt::Options o;
+    o.create = false;
+    o.read_only = true;
+    o.check_all = true;
+    auto db = bolt::Db::open(checking, options.path, o);
+    ASSERT_TRUE(db) << db.error().text();
+    EXPECT_TRUE((*db)->check().empty()) << (*db)->check().front();
+    EXPECT_TRUE((*db)->close_blocking(false));
   }
   // Runs `what` as a task of apply and lets it finish.
   void on_apply(std::function<void()> what) {
@@ -83,6 +100,8 @@ class Member {
     wait([&] { return closed.has_value(); });
     ASSERT_TRUE(*closed) << closed->error().text();
     backend.reset();
+    process->kill();
+    check_file();
   }
 
   sim::World world;

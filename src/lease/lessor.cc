@@ -1,0 +1,309 @@
+#include "lease/lessor.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "base/check.h"
+#include "base/coding.h"
+#include "wire/lease.h"
+#include "wire/message.h"
+
+namespace quoin::lease {
+namespace {
+// Leases that make a crowd, and how many of them may expire within a second.
+constexpr size_t kCrowd = 1000;
+constexpr int64_t kExpiriesPerSecond = 750;
+// Queue entries one call looks at, so that a crowd of renewed leases cannot hold apply up; the rest comes
+// with the next call.
+constexpr int kEntriesPerCall = 20'000;
+
+// Moves expiries back where they stand closer than the rate allows, in their order.
+void spread(std::vector<std::pair<io::MonotonicNs, LeaseId>>* order) {
+  constexpr int64_t kGap = io::kSecond / kExpiriesPerSecond + 1;
+  io::MonotonicNs earliest = 0;
+  for (auto& [at, id] : *order) {
+    if (at > std::numeric_limits<io::MonotonicNs>::max() - io::kSecond) return;
+    at = std::max(at, earliest);
+    earliest = at + kGap;
+  }
+}
+
+std::string record_key(LeaseId id) {
+  return be64(static_cast<uint64_t>(id.v));
+}
+}  // namespace
+
+int64_t min_ttl_seconds(int64_t election_ticks, int64_t tick_ns) {
+  const int64_t ns = 3 * election_ticks / 2 * tick_ns;
+  return (ns + io::kSecond - 1) / io::kSecond;
+}
+
+Lessor::Lessor(const Options& options, io::Clock& clock, metrics::Registry& metrics)
+    : options_(options),
+      clock_(clock),
+      granted_(metrics.counter("etcd_debugging_lease_granted_total", "Leases granted.")),
+      revoked_(metrics.counter("etcd_debugging_lease_revoked_total", "Leases revoked.")),
+      renewed_(metrics.counter("etcd_debugging_lease_renewed_total", "Renewals made by the leader.")),
+      ttl_(metrics.histogram("etcd_debugging_lease_ttl_total", "Seconds granted to leases.",
+                             metrics::exponential_buckets(1, 2, 24))) {}
+
+Result<> Lessor::recover(backend::Backend& backend) {
+  demote();
+  backend_ = &backend;
+  leases_.clear();
+  lease_of_.clear();
+  Result<> damage;
+  TRY(backend.scan(backend::Bucket::kLease, {}, {}, [&](std::string_view key, std::string_view value) {
+    auto stored = wire::decode<wire::leasepb::Lease>(value);
+    if (!stored) {
+      damage = make_error(Code::kCorruption, "lease record {}: {}", hex_bytes(key), stored.error().text());
+      return false;
+    }
+    Lease& lease = leases_[LeaseId(stored->id)];
+    lease.ttl_s = std::max(stored->ttl, options_.min_ttl_s);
+    lease.remaining_ttl_s = stored->remaining_ttl;
+    return true;
+  }));
+  return damage;
+}
+
+// ---- applied entries ----
+
+void Lessor::persist(LeaseId id, const Lease& lease) {
+  wire::leasepb::Lease stored;
+  stored.id = id.v;
+  stored.ttl = lease.ttl_s;
+  stored.remaining_ttl = lease.remaining_ttl_s;
+  backend_->put(backend::Bucket::kLease, record_key(id), wire::encode_string(stored));
+}
+
+Result<int64_t> Lessor::grant(LeaseId id, int64_t ttl_s) {
+  if (!id) return Code::kLeaseNotFound;
+  if (ttl_s > kTtlMaxSeconds) return Code::kLeaseTtlTooLarge;
+  if (leases_.contains(id)) return Code::kLeaseExist;
+  Lease& lease = leases_[id];
+  lease.ttl_s = std::max(ttl_s, options_.min_ttl_s);
+  persist(id, lease);
+  if (primary_) {
+    lease.expiry = after_seconds(clock_.monotonic(), lease.ttl_s);
+    queue_expiry(id, lease);
+    schedule_checkpoint(id, lease);
+  }
+  granted_.inc();
+  ttl_.observe(static_cast<double>(lease.ttl_s));
+  return lease.ttl_s;
+}
+
+Result<> Lessor::revoke(LeaseId id) {
+  auto it = leases_.find(id);
+  if (it == leases_.end()) return Code::kLeaseNotFound;
+  const std::vector<std::string> doomed = keys(id);
+  detach_all(it->second);
+  if (!doomed.empty()) {
+    CHECK(deleter_ != nullptr);
+    deleter_->delete_keys(doomed);
+  }
+  leases_.erase(id);
+  backend_->erase(backend::Bucket::kLease, record_key(id));
+  revoked_.inc();
+  gone(id, Error(Code::kLeaseNotFound));
+  return {};
+}
+
+Result<> Lessor::checkpoint(const Checkpoint& c, bool persist_it) {
+  auto it = leases_.find(c.id);
+  if (it == leases_.end()) return Code::kLeaseNotFound;
+  it->second.remaining_ttl_s = c.remaining_ttl_s;
+  if (persist_it) persist(c.id, it->second);
+  schedule_checkpoint(c.id, it->second);
+  return {};
+}
+
+// ---- attachments ----
+
+bool Lessor::attach(LeaseId id, std::string_view key) {
+  auto lease = leases_.find(id);
+  if (lease == leases_.end()) return false;
+  auto [item, fresh] = lease_of_.try_emplace(std::string(key), id);
+  if (!fresh) {
+    if (item->second == id) return true;
+    if (auto older = leases_.find(item->second); older != leases_.end()) older->second.keys.erase(key);
+    item->second = id;
+  }
+  lease->second.keys.insert(item->first);
+  return true;
+}
+
+void Lessor::detach(LeaseId id, std::string_view key) {
+  auto item = lease_of_.find(key);
+  if (item == lease_of_.end() || item->second != id) return;
+  if (auto lease = leases_.find(id); lease != leases_.end()) lease->second.keys.erase(key);
+  lease_of_.erase(item);
+}
+
+void Lessor::detach_all(Lease& lease) {
+  for (const std::string_view key : lease.keys) lease_of_.erase(lease_of_.find(key));
+  lease.keys.clear();
+}
+
+LeaseId Lessor::lease_of(std::string_view key) const {
+  auto it = lease_of_.find(key);
+  return it == lease_of_.end() ? LeaseId() : it->second;
+}
+
+// ---- primary ----
+
+// Up to 285 years are seconds; what lies beyond the clock's range is never.
+io::MonotonicNs Lessor::after_seconds(io::MonotonicNs from, int64_t seconds) {
+  if (seconds > (kNever - from) / io::kSecond) return kNever;
+  return from + seconds * io::kSecond;
+}
+
+void Lessor::queue_expiry(LeaseId id, Lease& lease) {
+  lease.expiry_serial = next_serial_++;
+  lease.queued_at = lease.expiry;
+  expiries_.push({lease.expiry, id, lease.expiry_serial});
+}
+
+void Lessor::promote(int64_t extend_ns) {
+  primary_ = true;
+  const io::MonotonicNs now = clock_.monotonic();
+  std::vector<std::pair<io::MonotonicNs, LeaseId>> order;
+  order.reserve(leases_.size());
+  for (const auto& [id, lease] : leases_)
+    order.emplace_back(after_seconds(now + extend_ns, rest_s(lease)), id);
+  std::sort(order.begin(), order.end());
+  if (order.size() >= kCrowd) spread(&order);
+  expiries_ = {};
+  checkpoints_ = {};
+  for (const auto& [at, id] : order) {
+    Lease& lease = leases_.at(id);
+    lease.expiry = at;
+    queue_expiry(id, lease);
+    schedule_checkpoint(id, lease);
+  }
+}
+
+void Lessor::demote() {
+  primary_ = false;
+  expiries_ = {};
+  checkpoints_ = {};
+  for (auto& [id, lease] : leases_) lease.expiry = kNever;
+  for (auto& [id, callbacks] : std::exchange(waiting_, {})) {
+    for (auto& gone : callbacks) gone(Error(Code::kNotPrimary));
+  }
+}
+
+Result<Renewal> Lessor::renew(LeaseId id) {
+  if (!primary_) return Code::kNotPrimary;
+  auto it = leases_.find(id);
+  if (it == leases_.end()) return Code::kLeaseNotFound;
+  Lease& lease = it->second;
+  const io::MonotonicNs now = clock_.monotonic();
+  if (lease.expiry <= now) return Renewal{Renewal::Kind::kExpired};
+  if (options_.checkpoint && lease.remaining_ttl_s > 0) return Renewal{Renewal::Kind::kCheckpointFirst};
+  lease.expiry = after_seconds(now, rest_s(lease));
+  if (lease.expiry < lease.queued_at) queue_expiry(id, lease);  // a promotion had given it more
+  renewed_.inc();
+  return Renewal{Renewal::Kind::kRenewed, lease.ttl_s};
+}
+
+void Lessor::when_gone(LeaseId id, std::function<void(Error)> callback) {
+  if (!primary_) return callback(Error(Code::kNotPrimary));
+  if (!leases_.contains(id)) return callback(Error(Code::kLeaseNotFound));
+  waiting_[id].push_back(std::move(callback));
+}
+
+void Lessor::gone(LeaseId id, const Error& why) {
+  auto it = waiting_.find(id);
+  if (it == waiting_.end()) return;
+  auto callbacks = std::move(it->second);
+  waiting_.erase(it);
+  for (auto& callback : callbacks) callback(why);
+}
+
+std::vector<LeaseId> Lessor::take_expired() {
+  std::vector<LeaseId> expired;
+  const io::MonotonicNs now = clock_.monotonic();
+  for (int i = 0; i < kEntriesPerCall && expired.size() < kExpiredPerCall; ++i) {
+    if (expiries_.empty() || expiries_.top().at > now) break;
+    Due due = expiries_.top();
+    expiries_.pop();
+    auto it = leases_.find(due.id);
+    if (it == leases_.end() || it->second.expiry_serial != due.serial) continue;
+    if (it->second.expiry > now) {
+      due.at = it->second.expiry;
+    } else {
+      expired.push_back(due.id);
+      due.at = now + kRetryInterval;
+    }
+    it->second.queued_at = due.at;
+    expiries_.push(due);
+  }
+  return expired;
+}
+
+// Only leases that will outlive the interval are worth one.
+void Lessor::schedule_checkpoint(LeaseId id, Lease& lease) {
+  if (!options_.checkpoint || !primary_) return;
+  if (rest_s(lease) <= options_.checkpoint_interval_ns / io::kSecond) return;
+  lease.checkpoint_serial = next_serial_++;
+  checkpoints_.push({clock_.monotonic() + options_.checkpoint_interval_ns, id, lease.checkpoint_serial});
+}
+
+std::vector<Checkpoint> Lessor::take_checkpoints(size_t max) {
+  std::vector<Checkpoint> out;
+  const io::MonotonicNs now = clock_.monotonic();
+  for (int i = 0; i < kEntriesPerCall && out.size() < max; ++i) {
+    if (checkpoints_.empty() || checkpoints_.top().at > now) break;
+    const Due due = checkpoints_.top();
+    checkpoints_.pop();
+    auto it = leases_.find(due.id);
+    if (it == leases_.end() || it->second.checkpoint_serial != due.serial) continue;
+    Lease& lease = it->second;
+    if (lease.expiry <= now || lease.expiry == kNever) continue;
+    const int64_t remaining_s = (lease.expiry - now + io::kSecond - 1) / io::kSecond;
+    // Renewed since, as good as new: there is nothing to remember. The next one is due an interval later.
+    if (remaining_s >= lease.ttl_s) {
+      schedule_checkpoint(due.id, lease);
+      continue;
+    }
+    out.push_back({due.id, remaining_s});
+  }
+  return out;
+}
+
+// ---- questions ----
+
+std::optional<LeaseInfo> Lessor::info(LeaseId id) const {
+  auto it = leases_.find(id);
+  if (it == leases_.end()) return std::nullopt;
+  LeaseInfo out;
+  out.granted_ttl_s = it->second.ttl_s;
+  out.demoted = !primary_;
+  out.remaining_s = (it->second.expiry - clock_.monotonic()) / io::kSecond;
+  return out;
+}
+
+std::vector<std::string> Lessor::keys(LeaseId id) const {
+  std::vector<std::string> out;
+  auto it = leases_.find(id);
+  if (it == leases_.end()) return out;
+  out.assign(it->second.keys.begin(), it->second.keys.end());
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+std::vector<LeaseId> Lessor::leases() const {
+  std::vector<std::pair<io::MonotonicNs, LeaseId>> by_expiry;
+  by_expiry.reserve(leases_.size());
+  for (const auto& [id, lease] : leases_) by_expiry.emplace_back(lease.expiry, id);
+  std::sort(by_expiry.begin(), by_expiry.end());
+  std::vector<LeaseId> out;
+  out.reserve(by_expiry.size());
+  for (const auto& [at, id] : by_expiry) out.push_back(id);
+  return out;
+}
+
+}  // namespace quoin::lease
