@@ -65,6 +65,14 @@ void ServerCall::release() {
   response_started_ = asleep_ = started_counted_ = decode_failed_ = false;
 }
 
+void ServerCall::drop_request() {
+  DCHECK(ended_);
+  reader_.next();
+  reader_.shrink(0);
+  pending_ = std::string();
+  hold_request(-request_held_);
+}
+
 void ServerCall::hold_request(int64_t delta) {
   request_held_ += delta;
   owner_.hold_request(delta);
@@ -109,7 +117,6 @@ void ServerCall::on_data(std::string_view bytes) {
 
 void ServerCall::read(std::string_view bytes) {
   in_read_ = true;
-  const size_t all = bytes.size();
   while (!bytes.empty() && !reading_done_ && !paused_) {
     const auto step = reader_.read(bytes);
     if (step == MessageReader::Step::kTooLarge) {
@@ -130,14 +137,8 @@ void ServerCall::read(std::string_view bytes) {
   if (ended_) return;
   if (!reader_.idle() && !have_request_) {
     owner_.message_under_way(*this);
-    // The sender may have the whole message in flight: a round trip instead of one per 64 KiB.
-    const size_t announced = reader_.announced_bytes();
-    if (announced > all) {
-      const size_t window = announced + kPrefixBytes + http2::Session::kInitialWindowBytes;
-      if (announced + kPrefixBytes > http2::Session::kInitialWindowBytes) {
-        owner_.session().raise_window(stream_, static_cast<uint32_t>(std::min<size_t>(window, INT32_MAX)));
-      }
-    }
+    if (const size_t announced = reader_.announced_bytes())
+      owner_.want_window(*this, announced + kPrefixBytes);
   } else if (method_->kind == MethodKind::kBidiStream) {
     owner_.message_complete(*this);
   }

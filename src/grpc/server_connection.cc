@@ -18,6 +18,9 @@ constexpr size_t kStreamCreditStep = 16 * 1024;
 constexpr int64_t kHeldFloorBytes = 256 * 1024;
 // The shared budget is told in steps, so that connections on different loops do not fight for one cache line.
 constexpr int64_t kBudgetStep = 64 * 1024;
+// Requests that are not complete may exceed their bound this much before some are refused: the initial
+// windows, which nobody can take back, of many streams.
+constexpr int64_t kHardBoundFactor = 4;
 // Finished calls kept for reuse.
 constexpr size_t kFreeCallsMax = 1024;
 constexpr uint64_t kDrainPing = 0x6e696f7571ull;
@@ -68,16 +71,17 @@ Result<> Impl::feed(std::string_view bytes, io::MonotonicNs now) {
 Result<> Impl::produce(http2::ByteQueue& out, size_t limit) {
   Busy busy(busy_);
   for (;;) {
-    TRY(session_.produce(out, limit));
+    const size_t before = out.size();
     settle_credit();
-    if (writable_.empty()) break;
+    TRY(session_.produce(out, limit));
     // Told only now: a service must not be called from within the library's sending.
     std::vector<CallId> ids;
     ids.swap(writable_);
     for (const CallId id : ids) {
       if (Call* call = context_.calls.find(id)) static_cast<ServerCall*>(call)->on_writable();
     }
-    if (out.size() >= limit) break;
+    settle_credit();
+    if (out.size() == before || out.size() >= limit || !session_.wants_write()) break;
   }
   return {};
 }
@@ -269,6 +273,9 @@ void Impl::message_under_way(ServerCall& call) {
 void Impl::message_complete(ServerCall& call) {
   if (!call.under_way) return;
   call.under_way = false;
+  if (call.wanted > 0) --wanting_;
+  granted_ -= call.granted;
+  call.wanted = call.granted = 0;
   if (!call.ended() && call.method().kind != MethodKind::kBidiStream) ++answering_;
   (call.older ? call.older->younger : oldest_) = call.younger;
   (call.younger ? call.younger->older : youngest_) = call.older;
@@ -281,32 +288,73 @@ bool Impl::over_bound() const {
          (request_bytes_ + answer_bytes_ > kHeldFloorBytes && context_.memory.exceeded());
 }
 
+// Whether the windows of a call whose message is under way may grow: the oldest always, so that something
+// moves.
+bool Impl::may_grow(const ServerCall& call) const {
+  return &call == oldest_ || !over_bound();
+}
+
 void Impl::give_credit(ServerCall& call, size_t bytes) {
-  const bool over = over_bound();
-  if (over && &call != oldest_) {
+  // Complete requests make room when they are answered; until then the client waits. Where there are none,
+  // waiting would be for ever: the connection's window is shared, and what is missing may stand behind what
+  // others sent.
+  if (answering_ > 0 && over_bound()) {
     owed_connection_ += bytes;
   } else {
     session_.consume_connection(bytes);
   }
   call.owed_stream += bytes;
-  if ((!over || &call == oldest_) && !call.paused() && call.owed_stream >= kStreamCreditStep) {
-    session_.consume_stream(call.stream(), std::exchange(call.owed_stream, 0));
+  if (call.owed_stream >= kStreamCreditStep && !call.paused()) {
+    if (!call.under_way || may_grow(call)) {
+      session_.consume_stream(call.stream(), std::exchange(call.owed_stream, 0));
+    } else {
+      stream_credit_withheld_ = true;
+    }
   }
-  // All that is held belongs to unfinished messages and the client has used up the window: nothing would ever
-  // move again. The youngest gives way.
-  if (!over || owed_connection_ < kConnectionWindowBytes / 2 || answering_ > 0 || youngest_ == oldest_)
-    return;
-  if (request_bytes_ <= kHeldFloorBytes || answer_bytes_ > static_cast<int64_t>(context_.limits.answer_bytes))
-    return;
-  ServerCall& victim = *youngest_;
-  victim.cancel(CancelReason::kConnectionLost);
-  session_.reset(victim.stream(), http2::ErrorCode::kRefusedStream);
+  refuse_youngest();
+}
+
+void Impl::refuse_youngest() {
+  const int64_t hard =
+      kHardBoundFactor * static_cast<int64_t>(context_.limits.request_bytes) + kConnectionWindowBytes;
+  while (request_bytes_ > hard && youngest_ != oldest_) {
+    ServerCall& victim = *youngest_;
+    victim.cancel(CancelReason::kConnectionLost);
+    victim.drop_request();
+    session_.reset(victim.stream(), http2::ErrorCode::kRefusedStream);
+  }
+}
+
+void Impl::want_window(ServerCall& call, size_t message_bytes) {
+  if (call.granted > 0 || call.wanted > 0 || message_bytes <= http2::Session::kInitialWindowBytes) return;
+  call.wanted = message_bytes;
+  ++wanting_;
+  grant_windows();
+}
+
+// A long message gets a window as long as itself (a round trip instead of one per 64 KiB), as long as all
+// such windows fit the bound. In order of age, so that none is overtaken for ever.
+void Impl::grant_windows() {
+  for (ServerCall* call = oldest_; call && wanting_ > 0; call = call->younger) {
+    if (call->wanted == 0) continue;
+    if (granted_ > 0 && granted_ + call->wanted > context_.limits.request_bytes) return;
+    call->granted = std::exchange(call->wanted, 0);
+    granted_ += call->granted;
+    --wanting_;
+    const size_t window = call->granted + http2::Session::kInitialWindowBytes;
+    session_.raise_window(call->stream(), static_cast<uint32_t>(std::min<size_t>(window, INT32_MAX)));
+  }
 }
 
 void Impl::settle_credit() {
-  if (owed_connection_ == 0 || over_bound()) return;
-  session_.consume_connection(std::exchange(owed_connection_, 0));
-  for (ServerCall* call = oldest_; call; call = call->younger) {
+  if (wanting_ > 0) grant_windows();
+  const bool over = over_bound();
+  if (owed_connection_ > 0 && (!over || answering_ == 0)) {
+    session_.consume_connection(std::exchange(owed_connection_, 0));
+  }
+  if (!stream_credit_withheld_) return;
+  stream_credit_withheld_ = over;
+  for (ServerCall* call = oldest_; call; call = over ? nullptr : call->younger) {
     if (call->owed_stream > 0 && !call->paused()) {
       session_.consume_stream(call->stream(), std::exchange(call->owed_stream, 0));
     }

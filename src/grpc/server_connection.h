@@ -8,9 +8,11 @@
 // whenever `notify` fired.
 //
 // Bounds (bytes): request bytes held (messages under way, requests of calls in progress) and answers not yet
-// sent have a bound each, and one for all connections together (MemoryBudget). Above one of them no window is
-// given back, except to the oldest message under way. If no call is in progress whose end would help, the
-// youngest unfinished requests are refused with REFUSED_STREAM, which clients retry.
+// sent have a bound each, and one for all connections together (MemoryBudget). Above one of them the windows
+// of messages under way stop growing, except the oldest's, and while there are complete requests to wait for,
+// the connection's window too. At four times the bound of requests (and a window) the youngest unfinished
+// ones are refused with REFUSED_STREAM, which clients retry. A message longer than the initial window gets a
+// window of its length if such windows fit the bound.
 #pragma once
 #include <atomic>
 #include <cstdint>

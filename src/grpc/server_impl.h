@@ -32,13 +32,16 @@ class ServerCall final : public Call, public http2::BodySource {
   void cancel(CancelReason reason);
   // The stream is over: forgets everything.
   void release();
+  // Cancelled: gives its buffers back at once.
+  void drop_request();
   http2::StreamId stream() const { return stream_; }
   io::MonotonicNs heap_key() const { return deadline_; }
   uint32_t heap_place = DeadlineHeap<ServerCall>::kNoPlace;
   size_t live_place = 0;                            // in the connection's list of calls
   ServerCall *older = nullptr, *younger = nullptr;  // among calls with a message under way
   bool under_way = false;
-  size_t owed_stream = 0;  // received bytes not yet given back to the stream's window
+  size_t wanted = 0, granted = 0;  // a larger window, for a long message
+  size_t owed_stream = 0;          // received bytes not yet given back to the stream's window
   bool paused() const { return paused_; }
 
   // ---- Call ----
@@ -134,6 +137,8 @@ class ServerConnection::Impl final : public http2::SessionHandler {
   void hold_answer(int64_t delta);
   void message_under_way(ServerCall& call);
   void message_complete(ServerCall& call);
+  // The message under way is this long, prefix included.
+  void want_window(ServerCall& call, size_t message_bytes);
   void became_writable(ServerCall& call) { writable_.push_back(call.id()); }
   // There is something to send; tells the owner unless it will ask anyway.
   void output_ready();
@@ -151,6 +156,9 @@ class ServerConnection::Impl final : public http2::SessionHandler {
   void refuse(http2::StreamId id, const RequestHead::Refusal& refusal, std::string_view subtype);
   ServerCall& acquire();
   bool over_bound() const;
+  bool may_grow(const ServerCall& call) const;
+  void refuse_youngest();
+  void grant_windows();
   void give_credit(ServerCall& call, size_t bytes);
   void settle_credit();
 
@@ -166,10 +174,13 @@ class ServerConnection::Impl final : public http2::SessionHandler {
   size_t in_progress_ = 0;                              // of live_: not ended
   ServerCall *oldest_ = nullptr, *youngest_ = nullptr;  // messages under way
 
+  size_t wanting_ = 0;    // calls that wait for a larger window
+  size_t granted_ = 0;    // bytes of larger windows given to messages under way
   size_t answering_ = 0;  // calls in progress whose request is complete and held (not bidi streams)
   int64_t request_bytes_ = 0, answer_bytes_ = 0;
   int64_t unreported_ = 0;      // to the MemoryBudget
   size_t owed_connection_ = 0;  // received bytes not yet given back to the connection's window
+  bool stream_credit_withheld_ = false;
   bool window_raised_ = false;
 
   PingPolice police_;
