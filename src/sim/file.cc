@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <limits>
 
 #include "base/check.h"
 
@@ -89,10 +90,14 @@ Result<> SimFile::write_parts(uint64_t offset, const std::vector<std::string_vie
   Result<> ok = disk_.gate(kWrite, path_);
   if (!ok && ok.error().code() == Code::kStopped) return ok;
   if (ok) ok = disk_.reserve(*node_, offset + total, "write", path_);
-  // A write that fails has written any part.
-  uint64_t left = ok ? total : disk_.prng_.between(0, total);
-  if (!ok && disk_.byte_limit_ != std::numeric_limits<uint64_t>::max()) {
-    left = std::min(left, node_->reserved_bytes - std::min(node_->reserved_bytes, offset));
+  uint64_t left = total;
+  if (!ok) {
+    // Up to a boundary of sectors, or nothing.
+    const uint64_t end = disk_.prng_.between(offset, offset + total) / kSectorBytes * kSectorBytes;
+    left = end - std::min(end, offset);
+    if (disk_.byte_limit_ != std::numeric_limits<uint64_t>::max()) {
+      left = std::min(left, node_->reserved_bytes - std::min(node_->reserved_bytes, offset));
+    }
   }
   const uint64_t written = left;
   uint64_t at = offset;

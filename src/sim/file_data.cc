@@ -1,6 +1,7 @@
 #include "sim/file_data.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "base/check.h"
@@ -16,6 +17,26 @@ uint8_t sector_mask(uint64_t begin, uint64_t end) {
   const unsigned first = static_cast<unsigned>(begin / kSectorBytes);
   const unsigned last = static_cast<unsigned>((end - 1) / kSectorBytes);
   return static_cast<uint8_t>(((1u << (last - first + 1)) - 1) << first);
+}
+// What may be left of a change of size.
+uint64_t draw_size(uint64_t from, uint64_t to, bool all, Prng& prng) {
+  if (all) return to;
+  const uint64_t draw = prng.below(3);
+  if (draw == 1) return to;
+  // Growing in steps is what an append does; a cut happens as a whole.
+  const uint64_t first = (from + kSectorBytes - 1) / kSectorBytes, last = to / kSectorBytes;
+  return draw == 2 && to > from && first <= last ? prng.between(first, last) * kSectorBytes : from;
+}
+
+// The lowest set bits of `mask`, *left of them at most; *left is lowered by their number.
+uint8_t lowest_bits(uint8_t mask, uint64_t* left) {
+  uint8_t taken = 0;
+  for (unsigned bit = 0; bit < 8 && *left > 0; ++bit) {
+    if (!(mask & (1u << bit))) continue;
+    taken |= static_cast<uint8_t>(1u << bit);
+    --*left;
+  }
+  return taken;
 }
 }  // namespace
 
@@ -170,44 +191,29 @@ std::shared_ptr<FileData> FileData::survivor(Prng& prng) const {
 
     enum { kNone, kAll, kAny, kPrefix };
     const uint64_t mode = prng.below(4);
+    // The size first, and the sectors into a file long enough for all of them: a sector survives whole or not
+    // at all, whatever part of it lies beyond the size of an earlier layer.
+    uint64_t size = image.size, size_max = image.size;
     for (const Capture& layer : layers) {
-      const uint64_t lo = std::min(image.size, layer.size), hi = std::max(image.size, layer.size);
-      uint64_t size = image.size;
-      if (mode == kAll) {
-        size = layer.size;
-      } else if (mode != kNone) {
-        const uint64_t draw = prng.below(3);
-        if (draw == 1) size = layer.size;
-        // Growing in steps is what an append does; a cut happens as a whole.
-        const uint64_t first = (lo + kSectorBytes - 1) / kSectorBytes, last = hi / kSectorBytes;
-        if (draw == 2 && layer.size > image.size && first <= last)
-          size = prng.between(first, last) * kSectorBytes;
-      }
-      image.set_size(size);
+      size_max = std::max(size_max, layer.size);
+      if (mode != kNone) size = draw_size(size, layer.size, mode == kAll, prng);
+    }
+    image.set_size(size_max);
+    for (const Capture& layer : layers) {
       uint64_t sectors_left = UINT64_MAX;
       if (mode == kPrefix) {
         uint64_t sectors = 0;
-        for (const auto& [chunk, s] : layer.chunks)
-          sectors += static_cast<unsigned>(__builtin_popcount(s.mask));
+        for (const auto& [chunk, s] : layer.chunks) sectors += static_cast<uint64_t>(std::popcount(s.mask));
         sectors_left = prng.between(0, sectors);
       }
       for (const auto& [chunk, sectors] : layer.chunks) {
-        uint8_t mask = sectors.mask;
-        if (mode == kNone) mask = 0;
+        uint8_t mask = mode == kNone ? 0 : sectors.mask;
         if (mode == kAny) mask &= static_cast<uint8_t>(prng.next());
-        if (mode == kPrefix) {
-          uint8_t taken = 0;
-          for (unsigned s = 0; s < 8 && sectors_left > 0; ++s) {
-            if (mask & (1u << s)) {
-              taken |= static_cast<uint8_t>(1u << s);
-              --sectors_left;
-            }
-          }
-          mask = taken;
-        }
+        if (mode == kPrefix) mask = lowest_bits(mask, &sectors_left);
         if (mask) image.take_sectors(chunk, mask, sectors.bytes);
       }
     }
+    image.set_size(size);
   }
   out->visible_ = image;
   return out;
