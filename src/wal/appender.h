@@ -23,7 +23,8 @@
 //
 // Threads: confined to the executor the file system was made for.
 // Ownership: takes the Tail over. `fs`, `executor`, `clock`, `log`, `probe` outlive it. Destroy it after the
-// completion of close(), after on_failure, or when the process ends; completions outstanding are dropped.
+// completion of close(), after on_failure, or when the process ends, but not inside one of its callbacks;
+// completions outstanding are dropped.
 // Bounds: the caller bounds what it has queued (queued_bytes()).
 // Rules: design.md section 5 (WAL), spec storage-formats 3.4, 3.7.
 #pragma once

@@ -1,0 +1,417 @@
+#include "wal/appender.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "wal/record.h"
+#include "wal/segment_supply.h"
+
+namespace quoin::wal {
+namespace {
+constexpr int64_t kSlowSyncNs = io::kSecond;
+
+// What an entry costs beside its data while it is queued; for queued_bytes().
+constexpr uint64_t kEntryOverheadBytes = sizeof(raft::Entry) + 32;
+
+double seconds(int64_t ns) {
+  return static_cast<double>(ns) * 1e-9;
+}
+}  // namespace
+
+// States of `stage_`, in the order one group of batches passes them:
+//   kIdle ─ pump() ─► kWriting ─► kSyncing ─────────────────────────────► kIdle, acknowledge, pump()
+//                         └─ segment full ─► kCutting (old truncated, synced; new taken, written, synced,
+//                                            renamed; directory synced) ─► kIdle, ...
+//   any ─ error ─► kFailed
+class Appender::Impl {
+ public:
+  Impl(io::FileSystem& fs, io::Executor& executor, const io::Clock& clock, log::Logger& log, Probe& probe,
+       AppenderOptions options, Tail tail, absl::AnyInvocable<void(Error)> on_failure)
+      : fs_(fs),
+        executor_(executor),
+        clock_(clock),
+        log_(log),
+        probe_(probe),
+        options_(options),
+        tail_(std::move(tail)),
+        on_failure_(std::move(on_failure)),
+        encoder_(tail_.crc),
+        saved_state_(tail_.hard_state),
+        written_state_(tail_.hard_state),
+        supply_(fs, executor, tail_.dir, options.segment_bytes) {
+    CHECK(!tail_.segments.empty());
+  }
+
+  void save(const raft::HardState& hard_state, std::vector<raft::Entry> entries, Done done) {
+    CHECK(!closing_);
+    Batch batch;
+    for (const raft::Entry& e : entries) batch.bytes += e.data.size() + kEntryOverheadBytes;
+    batch.must_sync = !entries.empty();
+    if (!hard_state.empty()) {
+      batch.must_sync |= hard_state.term != saved_state_.term || hard_state.vote != saved_state_.vote;
+      batch.hard_state = saved_state_ = hard_state;
+    }
+    if (!entries.empty()) last_saved_ = entries.back().index;
+    batch.entries = std::move(entries);
+    batch.done = std::move(done);
+    enqueue(std::move(batch));
+  }
+
+  void save_snapshot(SnapshotRecord record, Done done) {
+    CHECK(!closing_);
+    CHECK(!record.index || record.conf_state, "Saved (not-initial) snapshot is missing ConfState: {}",
+          record.index);
+    if (record.index > last_saved_) last_saved_ = record.index;
+    Batch batch;
+    batch.must_sync = true;
+    batch.snapshot = std::move(record);
+    batch.done = std::move(done);
+    enqueue(std::move(batch));
+  }
+
+  void close(const raft::HardState& hard_state, Done done) {
+    CHECK(!closing_);
+    closing_ = true;
+    Batch batch;
+    batch.must_sync = true;
+    if (!hard_state.empty()) batch.hard_state = saved_state_ = hard_state;
+    batch.done = [this, done = std::move(done)]() mutable {
+      supply_.close([done = std::move(done)]() mutable {
+        if (done) done();
+      });
+    };
+    enqueue(std::move(batch));
+  }
+
+  void release_lock_to(quoin::Index index) {
+    size_t keep = 0;
+    for (size_t i = 0; i < tail_.segments.size(); ++i) {
+      if (tail_.segments[i].index < index) keep = i;
+    }
+    for (size_t i = 0; i < keep; ++i) tail_.older.push_back(std::move(tail_.segments[i].name));
+    tail_.segments.erase(tail_.segments.begin(), tail_.segments.begin() + static_cast<ptrdiff_t>(keep));
+  }
+
+  void purge(size_t segments_max, io::Completion done) {
+    purge_done_.push_back(std::move(done));
+    if (purge_done_.size() > 1) return;
+    purge_max_ = segments_max;
+    purge_next();
+  }
+
+  uint64_t queued_bytes() const { return queued_bytes_; }
+  std::optional<io::MonotonicNs> busy_since() const { return busy_since_; }
+  quoin::Index last_index() const { return last_saved_; }
+  std::vector<std::string> locked_segments() const {
+    std::vector<std::string> out;
+    for (const Tail::Segment& s : tail_.segments) out.push_back(s.name);
+    return out;
+  }
+
+ private:
+  enum class Stage { kIdle, kWriting, kSyncing, kCutting, kAcknowledging, kFailed };
+
+  struct Batch {
+    std::vector<raft::Entry> entries;
+    raft::HardState hard_state;  // empty: none
+    std::optional<SnapshotRecord> snapshot;
+    uint64_t bytes = 0;
+    bool must_sync = false;
+    Done done;
+  };
+
+  io::File& file() { return *tail_.segments.back().file; }
+  std::string path(std::string_view name) const { return fmt::format("{}/{}", tail_.dir, name); }
+
+  void enqueue(Batch batch) {
+    if (stage_ == Stage::kFailed) return;
+    queued_bytes_ += batch.bytes;
+    queue_.push_back(std::move(batch));
+    pump();
+  }
+
+  // Begins the next group: all batches queued.
+  void pump() {
+    if (stage_ != Stage::kIdle || queue_.empty()) return;
+    group_ = std::exchange(queue_, {});
+    bool must_sync = false;
+    for (const Batch& batch : group_) must_sync |= batch.must_sync;
+    if (!must_sync) {
+      // Commits that moved; the newest is written with the next group.
+      group_state_ = saved_by_group();
+      stage_ = Stage::kSyncing;
+      return post([this] { acknowledge(); });
+    }
+    encode_group();
+    stage_ = Stage::kWriting;
+    group_begun_ = clock_.monotonic();
+    busy_since_ = group_begun_;
+    if (encoder_.empty()) return written();  // close() with nothing new: what is in the file is synced
+    file().async_write(tail_.offset, encoder_.parts(), on_ok([this] {
+                         probe_.write_seconds.observe(seconds(clock_.monotonic() - group_begun_));
+                         probe_.write_bytes.add(static_cast<double>(encoder_.bytes()));
+                         tail_.offset += encoder_.bytes();
+                         encoder_.clear();
+                         written();
+                       }));
+  }
+
+  // The newest hard state up to the end of the group.
+  raft::HardState saved_by_group() const {
+    raft::HardState state = group_state_;
+    for (const Batch& batch : group_) {
+      if (!batch.hard_state.empty()) state = batch.hard_state;
+    }
+    return state;
+  }
+
+  // Hard states are written where something depends on their place: before a snapshot record, and at the end.
+  void encode_group() {
+    const auto flush_state = [this] {
+      if (group_state_ == written_state_) return;
+      encoder_.add_state(group_state_);
+      written_state_ = group_state_;
+    };
+    for (const Batch& batch : group_) {
+      for (const raft::Entry& entry : batch.entries) encoder_.add_entry(entry);
+      if (!batch.entries.empty()) written_index_ = batch.entries.back().index;
+      if (!batch.hard_state.empty()) group_state_ = batch.hard_state;
+      if (batch.snapshot) {
+        flush_state();
+        encoder_.add_snapshot(*batch.snapshot);
+        written_index_ = std::max(written_index_, batch.snapshot->index);
+      }
+    }
+    flush_state();
+  }
+
+  void written() {
+    if (tail_.offset >= options_.segment_bytes) return cut();
+    stage_ = Stage::kSyncing;
+    sync_file(file(), &Impl::acknowledge);
+  }
+
+  // A completion that goes on with `next`, or fails; none once this is gone.
+  template <class Next>
+  io::Completion on_ok(Next next) {
+    return [this, alive = std::weak_ptr<int>(alive_), next = std::move(next)](Result<> r) mutable {
+      if (alive.expired()) return;
+      if (!r) return fail(std::move(r).error());
+      next();
+    };
+  }
+  // Runs `next` as a task of its own.
+  template <class Next>
+  void post(Next next) {
+    executor_.post([alive = std::weak_ptr<int>(alive_), next = std::move(next)]() mutable {
+      if (!alive.expired()) next();
+    });
+  }
+
+  // Syncs and goes on with `next`.
+  void sync_file(io::File& file, void (Impl::*next)()) {
+    if (options_.unsafe_no_fsync) return post([this, next] { (this->*next)(); });
+    sync_begun_ = clock_.monotonic();
+    file.async_sync(on_ok([this, next] {
+      observe_sync();
+      (this->*next)();
+    }));
+  }
+
+  void observe_sync() {
+    const int64_t took = clock_.monotonic() - sync_begun_;
+    probe_.fsync_seconds.observe(seconds(took));
+    if (took > kSlowSyncNs) {
+      LOG(log_, kWarn, "slow fdatasync", {"took", log::Duration{took}},
+          {"expected-duration", log::Duration{kSlowSyncNs}});
+    }
+  }
+
+  void acknowledge() {
+    std::vector<Batch> group = std::exchange(group_, {});
+    for (const Batch& batch : group) queued_bytes_ -= batch.bytes;
+    busy_since_.reset();
+    // A completion may save: its batch waits until all of these have run.
+    stage_ = Stage::kAcknowledging;
+    for (Batch& batch : group) {
+      if (batch.done) batch.done();
+    }
+    if (stage_ == Stage::kFailed) return;
+    stage_ = Stage::kIdle;
+    pump();
+  }
+
+  // ---- cut ----
+
+  void cut() {
+    stage_ = Stage::kCutting;
+    file().async_truncate(tail_.offset, on_ok([this] { sync_file(file(), &Impl::cut_take); }));
+  }
+
+  void cut_take() {
+    supply_.take([this](Result<SegmentSupply::Prepared> prepared) {  // supply_ is part of this
+      if (!prepared) return fail(std::move(prepared).error());
+      next_ = std::move(*prepared);
+      encoder_.add_crc();
+      encoder_.add_metadata(tail_.metadata.view());
+      // Also one that was read at start-up: the segments that hold it may be purged.
+      if (!written_state_.empty()) encoder_.add_state(written_state_);
+      next_.file->async_write(0, encoder_.parts(), on_ok([this] {
+                                probe_.write_bytes.add(static_cast<double>(encoder_.bytes()));
+                                next_offset_ = encoder_.bytes();
+                                encoder_.clear();
+                                sync_file(*next_.file, &Impl::cut_rename);
+                              }));
+    });
+  }
+
+  void cut_rename() {
+    const std::string name = segment_name(tail_.segments.back().sequence + 1, written_index_ + 1);
+    fs_.async_rename(next_.path, path(name), on_ok([this, name] {
+                       sync_begun_ = clock_.monotonic();
+                       fs_.async_sync_dir(tail_.dir, on_ok([this, name] {
+                                            observe_sync();
+                                            cut_done(name);
+                                          }));
+                     }));
+  }
+
+  void cut_done(const std::string& name) {
+    const uint64_t sequence = tail_.segments.back().sequence + 1;
+    tail_.segments.push_back({name, sequence, written_index_ + 1, std::move(next_.file)});
+    tail_.offset = next_offset_;
+    LOG(log_, kInfo, "created a new WAL segment", {"path", path(name)});
+    acknowledge();
+  }
+
+  // ---- purge ----
+
+  void purge_next() {
+    const size_t total = tail_.older.size() + tail_.segments.size();
+    if (purge_max_ == 0 || total <= purge_max_) return purge_end({});
+    if (tail_.older.empty()) {
+      LOG(log_, kWarn, "failed to lock file", {"path", path(tail_.segments.front().name)},
+          {"error", "fileutil: file already locked"});
+      return purge_end({});
+    }
+    fs_.async_open(path(tail_.older.front()), {.write = true},
+                   [this, alive = std::weak_ptr<int>(alive_)](Result<std::unique_ptr<io::File>> file) {
+                     if (!alive.expired()) purge_opened(std::move(file));
+                   });
+  }
+
+  void purge_opened(Result<std::unique_ptr<io::File>> file) {
+    const std::string name = path(tail_.older.front());
+    if (!file && file.error().code() == Code::kFileNotFound) {  // removed by someone else
+      tail_.older.erase(tail_.older.begin());
+      return purge_next();
+    }
+    if (!file) return purge_end(file.error());
+    if (const auto locked = (*file)->lock_ofd(); !locked) {
+      LOG(log_, kWarn, "failed to lock file", {"path", name}, {"error", "fileutil: file already locked"});
+      return purge_end({});
+    }
+    purging_ = std::move(*file);
+    fs_.async_remove(name, [this, name, alive = std::weak_ptr<int>(alive_)](Result<> r) {
+      if (alive.expired()) return;
+      purging_.reset();
+      if (!r) return purge_end(std::move(r));
+      tail_.older.erase(tail_.older.begin());
+      LOG(log_, kInfo, "purged", {"path", name});
+      // One by one, so that a crash leaves no gap in the sequence.
+      fs_.async_sync_dir(tail_.dir, [this, alive](Result<> r) {
+        if (alive.expired()) return;
+        if (!r) return purge_end(std::move(r));
+        purge_next();
+      });
+    });
+  }
+
+  void purge_end(const Result<>& result) {
+    post([this, result] {
+      for (io::Completion& done : std::exchange(purge_done_, {})) {
+        if (done) done(result);
+      }
+    });
+  }
+
+  void fail(Error error) {
+    if (stage_ == Stage::kFailed) return;
+    stage_ = Stage::kFailed;
+    auto group = std::exchange(group_, {});
+    auto queue = std::exchange(queue_, {});
+    if (on_failure_) std::exchange(on_failure_, nullptr)(std::move(error));
+  }
+
+  io::FileSystem& fs_;
+  io::Executor& executor_;
+  const io::Clock& clock_;
+  log::Logger& log_;
+  Probe& probe_;
+  const AppenderOptions options_;
+  Tail tail_;  // of what is written
+  absl::AnyInvocable<void(Error)> on_failure_;
+
+  BatchEncoder encoder_;
+  raft::HardState saved_state_;                    // newest handed to save()
+  raft::HardState group_state_ = saved_state_;     // newest up to the end of the group
+  raft::HardState written_state_;                  // newest in the file
+  quoin::Index last_saved_ = tail_.last_index;     // handed to save()
+  quoin::Index written_index_ = tail_.last_index;  // in the file
+
+  Stage stage_ = Stage::kIdle;
+  bool closing_ = false;
+  std::vector<Batch> queue_;
+  std::vector<Batch> group_;
+  uint64_t queued_bytes_ = 0;
+  io::MonotonicNs group_begun_ = 0, sync_begun_ = 0;
+  std::optional<io::MonotonicNs> busy_since_;
+
+  SegmentSupply supply_;
+  SegmentSupply::Prepared next_;
+  uint64_t next_offset_ = 0;
+
+  size_t purge_max_ = 0;
+  std::vector<io::Completion> purge_done_;
+  std::unique_ptr<io::File> purging_;
+
+  std::shared_ptr<int> alive_ = std::make_shared<int>(0);
+};
+
+Appender::Appender(io::FileSystem& fs, io::Executor& executor, const io::Clock& clock, log::Logger& log,
+                   Probe& probe, AppenderOptions options, Tail tail,
+                   absl::AnyInvocable<void(Error)> on_failure)
+    : impl_(std::make_unique<Impl>(fs, executor, clock, log, probe, options, std::move(tail),
+                                   std::move(on_failure))) {}
+Appender::~Appender() = default;
+
+void Appender::save(const raft::HardState& hard_state, std::vector<raft::Entry> entries, Done done) {
+  impl_->save(hard_state, std::move(entries), std::move(done));
+}
+void Appender::save_snapshot(SnapshotRecord record, Done done) {
+  impl_->save_snapshot(std::move(record), std::move(done));
+}
+void Appender::release_lock_to(quoin::Index index) {
+  impl_->release_lock_to(index);
+}
+void Appender::purge(size_t segments_max, io::Completion done) {
+  impl_->purge(segments_max, std::move(done));
+}
+void Appender::close(const raft::HardState& hard_state, Done done) {
+  impl_->close(hard_state, std::move(done));
+}
+uint64_t Appender::queued_bytes() const {
+  return impl_->queued_bytes();
+}
+std::optional<io::MonotonicNs> Appender::busy_since() const {
+  return impl_->busy_since();
+}
+quoin::Index Appender::last_index() const {
+  return impl_->last_index();
+}
+std::vector<std::string> Appender::locked_segments() const {
+  return impl_->locked_segments();
+}
+
+}  // namespace quoin::wal

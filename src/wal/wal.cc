@@ -1,0 +1,370 @@
+#include "wal/wal.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/coding.h"
+#include "raft/codec.h"
+#include "wal/log_reader.h"
+#include "wal/record.h"
+
+namespace quoin::wal {
+
+std::string segment_name(uint64_t sequence, quoin::Index index) {
+  return hex16(sequence) + "-" + hex16(index.v) + ".wal";
+}
+
+bool parse_segment_name(std::string_view name, uint64_t* sequence, quoin::Index* index) {
+  return name.size() == 37 && name[16] == '-' && name.ends_with(".wal") &&
+         parse_hex(name.substr(0, 16), sequence) && parse_hex(name.substr(17, 16), &index->v);
+}
+
+namespace {
+
+// How far behind a clean end is looked for bytes that a zeroed length field has cut off.
+constexpr uint64_t kLookBeyondBytes = 1 << 20;
+
+std::string join(const std::string& dir, std::string_view name) {
+  return fmt::format("{}/{}", dir, name);
+}
+
+Error not_found() {
+  return Error(Code::kFileNotFound, "wal: file not found");
+}
+
+// All segments of the directory, oldest first, without files. kFileNotFound if there are none.
+Result<std::vector<SegmentFile>> list_segments(io::FileSystem& fs, const std::string& dir, log::Logger& log) {
+  ASSIGN_OR_RETURN(const auto entries, fs.list(dir));
+  std::vector<SegmentFile> out;
+  for (const io::DirEntry& entry : entries) {  // sorted by name, and so by sequence
+    SegmentFile s;
+    if (parse_segment_name(entry.name, &s.sequence, &s.index)) {
+      s.name = entry.name;
+      out.push_back(std::move(s));
+    } else if (!entry.name.ends_with(".tmp")) {
+      LOG(log, kWarn, "ignored file in WAL directory", {"path", entry.name});
+    }
+  }
+  if (out.empty()) return not_found();
+  return out;
+}
+
+// Where to start reading for an index: the last segment whose own index is not beyond it. Checks that the
+// sequence numbers from there on have no gap.
+Result<size_t> select_first(const std::vector<SegmentFile>& segments, quoin::Index index) {
+  size_t first = segments.size();
+  for (size_t i = 0; i < segments.size(); ++i) {
+    if (segments[i].index <= index) first = i;
+  }
+  if (first == segments.size()) {
+    return make_error(Code::kFileNotFound, "wal: file not found which matches the snapshot index '{}'",
+                      index);
+  }
+  for (size_t i = first + 1; i < segments.size(); ++i) {
+    if (segments[i].sequence != segments[i - 1].sequence + 1) {
+      return make_error(Code::kMalformed,
+                        "wal: file sequence numbers (starting from {}) do not increase continuously", first);
+    }
+  }
+  return first;
+}
+
+Result<> open_files(io::FileSystem& fs, const std::string& dir, std::vector<SegmentFile>& segments,
+                    bool for_append) {
+  for (SegmentFile& s : segments) {
+    ASSIGN_OR_RETURN(s.file, fs.open(join(dir, s.name), {.write = for_append}));
+    if (for_append) {
+      if (auto locked = s.file->lock_ofd(); !locked) {
+        if (locked.error().code() != Code::kLocked) return locked;
+        return Error(Code::kLocked, "fileutil: file already locked");
+      }
+    }
+    ASSIGN_OR_RETURN(s.bytes, s.file->size());
+  }
+  return {};
+}
+
+Error out_of_range(const SnapshotRecord& start, const raft::Entry& entry, size_t entries) {
+  return make_error(Code::kMalformed,
+                    "wal: slice bounds out of range, snapshot[Index: {}, Term: {}], current entry[Index: {}, "
+                    "Term: {}], len(ents): {}",
+                    start.index, start.term, entry.index, entry.term, entries);
+}
+
+// Where a record that holds, but whose content does not, stands.
+Error at_record(const Error& error, LogReader& reader, const Record& record) {
+  return make_error(Code::kCorruption, "{}: in file '{}' at position: {}", error.text(),
+                    reader.segment().name(), record.offset);
+}
+
+// One record's effect on what has been read, as etcd's ReadAll has it.
+Result<> take_record(LogReader& reader, const Record& record, const SnapshotRecord& start, Contents* out,
+                     bool* has_metadata) {
+  switch (record.type) {
+    case RecordType::kEntry: {
+      auto entry = raft::decode_entry(record.data);
+      if (!entry) return at_record(entry.error(), reader, record);
+      out->last_index = entry->index;
+      if (entry->index <= start.index) return {};
+      const uint64_t place = entry->index - start.index - 1;
+      if (place > out->entries.size()) return out_of_range(start, *entry, out->entries.size());
+      out->entries.resize(place);  // overwritten by a later leader
+      out->entries.push_back(std::move(*entry));
+      return {};
+    }
+    case RecordType::kState: {
+      auto state = raft::decode_hard_state(record.data.view());
+      if (!state) return at_record(state.error(), reader, record);
+      out->hard_state = *state;
+      return {};
+    }
+    case RecordType::kMetadata:
+      if (*has_metadata && out->metadata.view() != record.data.view()) {
+        return Error(Code::kMalformed, "wal: conflicting metadata found");
+      }
+      *has_metadata = true;
+      out->metadata = Blob::copy(record.data.view());  // does not keep a block alive
+      return {};
+    case RecordType::kSnapshot: {
+      auto snapshot = decode_snapshot_record(record.data.view());
+      if (!snapshot) return at_record(snapshot.error(), reader, record);
+      if (snapshot->index == start.index) {
+        if (snapshot->term != start.term) return Error(Code::kMalformed, "wal: snapshot mismatch");
+        out->snapshot_found = true;
+      }
+      out->last_index = std::max(out->last_index, snapshot->index);
+      return {};
+    }
+    case RecordType::kCrc:
+      break;  // LogReader keeps them
+  }
+  return make_error(Code::kMalformed, "unexpected block type {}", static_cast<int64_t>(record.type));
+}
+
+// Reads to the end. kTornTail as the reader reports it, with what was read before in *out.
+Result<> read_records(LogReader& reader, const SnapshotRecord& start, Contents* out) {
+  bool has_metadata = false;
+  while (true) {
+    ASSIGN_OR_RETURN(const auto record, reader.next());
+    if (!record) return {};
+    TRY(take_record(reader, *record, start, out, &has_metadata));
+  }
+}
+
+// Refuses to go on where cutting the log at reader.offset() would lose what is known to have been
+// acknowledged. `torn`: the record there is incomplete; else the log ends cleanly.
+Result<> check_cut(SegmentReader& reader, const Contents& contents, const OpenOptions& options, bool torn) {
+  if (options.allow_cut) return {};
+  const uint64_t end = reader.offset();
+  const auto refuse = [&](quoin::Index index, std::string_view proof) {
+    return make_error(
+        Code::kCorruption,
+        "wal: damaged tail: file '{}' breaks off at position {} after index {}, but entries up to "
+        "{} were acknowledged ({})",
+        reader.name(), end, contents.last_index, index, proof);
+  };
+  if (!torn) {
+    // A length field that was zeroed looks like the end; what follows it tells.
+    const uint64_t look = contents.last_index < options.acknowledged ? reader.bytes() : kLookBeyondBytes;
+    ASSIGN_OR_RETURN(const bool more, reader.anything_beyond(look));
+    if (!more) return {};
+  }
+  if (contents.last_index < options.acknowledged) return refuse(options.acknowledged, "consistent index");
+  ASSIGN_OR_RETURN(const quoin::Index snapshot, snapshot_beyond(reader));
+  if (contents.last_index < snapshot) return refuse(snapshot, "snapshot record beyond the damage");
+  return {};
+}
+
+// Cuts the torn tail off the last segment, which is kept whole beside it.
+Result<> repair(io::FileSystem& fs, const std::string& dir, SegmentFile& segment, uint64_t end,
+                const Error& error, log::Logger& log) {
+  const std::string path = join(dir, segment.name);
+  LOG(log, kInfo, "repairing", {"path", path});
+  ASSIGN_OR_RETURN(auto broken, fs.open(path + ".broken", {.write = true, .create = true, .truncate = true}));
+  std::string block(kReadBlockBytes, '\0');
+  for (uint64_t at = 0; at < segment.bytes;) {
+    ASSIGN_OR_RETURN(const size_t n, segment.file->read_at(at, block));
+    if (n == 0) break;
+    TRY(broken->write_at(at, std::string_view(block).substr(0, n)));
+    at += n;
+  }
+  TRY(broken->sync());
+  TRY(fs.sync_dir(dir));
+  TRY(segment.file->truncate(end));
+  TRY(segment.file->sync());
+  LOG(log, kInfo, "repaired", {"path", path}, {"error", error.text()});
+  return {};
+}
+
+// One attempt. *repaired: a torn tail was cut off; try again.
+Result<OpenedLog> open_once(io::FileSystem& fs, const std::string& dir, const SnapshotRecord& start,
+                            const OpenOptions& options, log::Logger& log, bool may_repair, bool* repaired) {
+  auto listed = list_segments(fs, dir, log);
+  if (!listed) return listed.error().prefixed("openAtIndex failed: [openAtIndex] selectWALFiles failed");
+  auto first = select_first(*listed, start.index);
+  if (!first) return first.error().prefixed("openAtIndex failed: [openAtIndex] selectWALFiles failed");
+  OpenedLog out;
+  for (size_t i = 0; i < *first; ++i) out.tail.older.push_back((*listed)[i].name);
+  std::vector<SegmentFile> segments(std::make_move_iterator(listed->begin() + static_cast<ptrdiff_t>(*first)),
+                                    std::make_move_iterator(listed->end()));
+  if (auto opened = open_files(fs, dir, segments, true); !opened) {
+    return opened.error().prefixed("openAtIndex failed: [openAtIndex] openWALFiles failed");
+  }
+
+  LogReader reader(segments);
+  const auto read = read_records(reader, start, &out.contents);
+  const bool torn = !read && read.error().code() == Code::kTornTail;
+  if (!read && !torn) return read.error();
+  const uint64_t end = reader.segment().offset();
+  const uint32_t crc = reader.segment().crc();
+  TRY(check_cut(reader.segment(), out.contents, options, torn));
+  SegmentFile& last = segments.back();
+  if (torn) {
+    if (!may_repair) return read.error();
+    TRY(repair(fs, dir, last, end, read.error(), log));
+    LOG(log, kInfo, "repaired WAL", {"error", read.error().text()});
+    *repaired = true;
+    return read.error();
+  }
+  // Stale bytes behind the end would be read as records once the log grows up to them.
+  TRY(last.file->truncate(end));
+  if (last.bytes > end) TRY(last.file->allocate(last.bytes));
+
+  Tail& tail = out.tail;
+  tail.dir = dir;
+  tail.offset = end;
+  tail.crc = crc;
+  tail.metadata = out.contents.metadata;
+  tail.hard_state = out.contents.hard_state;
+  tail.last_index = out.contents.last_index;
+  for (SegmentFile& s : segments) {
+    tail.segments.push_back({std::move(s.name), s.sequence, s.index, std::move(s.file)});
+  }
+  return out;
+}
+
+Result<std::vector<SegmentFile>> open_for_read(io::FileSystem& fs, const std::string& dir, quoin::Index index,
+                                               log::Logger& log) {
+  auto listed = list_segments(fs, dir, log);
+  if (!listed) return listed.error().prefixed("[openAtIndex] selectWALFiles failed");
+  auto first = select_first(*listed, index);
+  if (!first) return first.error().prefixed("[openAtIndex] selectWALFiles failed");
+  listed->erase(listed->begin(), listed->begin() + static_cast<ptrdiff_t>(*first));
+  TRY(open_files(fs, dir, *listed, false));
+  return listed;
+}
+
+}  // namespace
+
+Result<bool> exists(io::FileSystem& fs, const std::string& dir) {
+  const auto entries = fs.list(dir);
+  if (!entries && entries.error().code() == Code::kFileNotFound) return false;
+  if (!entries) return entries.error();
+  return std::any_of(entries->begin(), entries->end(),
+                     [](const io::DirEntry& e) { return e.name.ends_with(".wal"); });
+}
+
+namespace {
+Result<> write_first_segment(io::FileSystem& fs, const std::string& tmp, std::string_view metadata) {
+  ASSIGN_OR_RETURN(auto file, fs.open(join(tmp, segment_name(0, quoin::Index(0))),
+                                      {.write = true, .create = true, .exclusive = true, .mode = 0600}));
+  TRY(file->lock_ofd());
+  TRY(file->allocate(kSegmentBytes));
+  BatchEncoder encoder(0);
+  encoder.add_crc();
+  encoder.add_metadata(metadata);
+  encoder.add_snapshot({});
+  uint64_t at = 0;
+  for (std::string_view part : encoder.parts()) {
+    TRY(file->write_at(at, part));
+    at += part.size();
+  }
+  TRY(file->sync());
+  return fs.sync_dir(tmp);
+}
+
+std::string parent_dir(const std::string& dir) {
+  const size_t end = dir.find_last_not_of('/');
+  const size_t slash = end == std::string::npos ? std::string::npos : dir.find_last_of('/', end);
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : dir.substr(0, slash);
+}
+}  // namespace
+
+Result<OpenedLog> create(io::FileSystem& fs, const std::string& dir, std::string_view metadata,
+                         log::Logger& log) {
+  ASSIGN_OR_RETURN(const bool there, exists(fs, dir));
+  if (there) return Error(Code::kFileExists);
+  std::string tmp = dir;
+  while (tmp.size() > 1 && tmp.back() == '/') tmp.pop_back();
+  tmp += ".tmp";
+  TRY(fs.remove_all(tmp));
+  TRY(fs.make_dirs(tmp, 0700));
+  if (auto written = write_first_segment(fs, tmp, metadata); !written) {
+    (void)fs.remove_all(tmp);  // the first error is the one to tell
+    return written.error();
+  }
+  TRY(fs.remove_all(dir));
+  TRY(fs.rename(tmp, dir));
+  TRY(fs.sync_dir(parent_dir(dir)));
+  return open(fs, dir, {}, {}, log);
+}
+
+Result<OpenedLog> open(io::FileSystem& fs, const std::string& dir, const SnapshotRecord& start,
+                       const OpenOptions& options, log::Logger& log) {
+  bool repaired = false;
+  auto opened = open_once(fs, dir, start, options, log, true, &repaired);
+  if (!repaired) return opened;
+  return open_once(fs, dir, start, options, log, false, &repaired);
+}
+
+Result<Contents> read(io::FileSystem& fs, const std::string& dir, const SnapshotRecord& start,
+                      log::Logger& log) {
+  ASSIGN_OR_RETURN(const auto segments, open_for_read(fs, dir, start.index, log));
+  LogReader reader(segments);
+  Contents out;
+  const auto ok = read_records(reader, start, &out);
+  if (!ok && ok.error().code() != Code::kTornTail) return ok.error();
+  return out;
+}
+
+Result<std::vector<SnapshotRecord>> valid_snapshots(io::FileSystem& fs, const std::string& dir,
+                                                    log::Logger& log) {
+  ASSIGN_OR_RETURN(auto segments, list_segments(fs, dir, log));
+  // A removal of old segments may have been lost in part: what stands before a gap is not needed.
+  size_t first = segments.size() - 1;
+  while (first > 0 && segments[first - 1].sequence + 1 == segments[first].sequence) --first;
+  segments.erase(segments.begin(), segments.begin() + static_cast<ptrdiff_t>(first));
+  TRY(open_files(fs, dir, segments, false));
+  LogReader reader(segments);
+  std::vector<SnapshotRecord> out;
+  raft::HardState state;
+  while (true) {
+    const auto record = reader.next();
+    if (!record) {
+      if (record.error().code() == Code::kTornTail) break;
+      return record.error();
+    }
+    if (!*record) break;
+    if ((*record)->type == RecordType::kSnapshot) {
+      auto snapshot = decode_snapshot_record((*record)->data.view());
+      if (!snapshot) return at_record(snapshot.error(), reader, **record);
+      out.push_back(std::move(*snapshot));
+    } else if ((*record)->type == RecordType::kState) {
+      auto decoded = raft::decode_hard_state((*record)->data.view());
+      if (!decoded) return at_record(decoded.error(), reader, **record);
+      state = *decoded;
+    }
+  }
+  std::erase_if(out, [&](const SnapshotRecord& s) { return s.index > state.commit; });
+  return out;
+}
+
+Result<raft::HardState> verify(io::FileSystem& fs, const std::string& dir, const SnapshotRecord& start,
+                               log::Logger& log) {
+  ASSIGN_OR_RETURN(const Contents contents, read(fs, dir, start, log));
+  if (!contents.snapshot_found) return Error(Code::kNotFound, "wal: snapshot not found");
+  return contents.hard_state;
+}
+
+}  // namespace quoin::wal
