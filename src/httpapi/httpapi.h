@@ -9,8 +9,6 @@
 // references given to the constructor outlive the object, and the object outlives every pending reply. Views
 // in a Request live until serve() returns; the Endpoints copies what it keeps.
 #pragma once
-#include <absl/functional/any_invocable.h>
-
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -20,49 +18,11 @@
 
 #include "base/log.h"
 #include "base/metrics.h"
-#include "base/result.h"
+#include "httpapi/health.h"
+#include "httpapi/http.h"
 #include "httpapi/metrics_text.h"
 
 namespace quoin::httpapi {
-
-using Headers = std::vector<std::pair<std::string, std::string>>;
-
-struct Request {
-  std::string_view method;
-  std::string_view path;   // without the query, percent-decoding not done
-  std::string_view query;  // without '?'
-  // Names in any case.
-  std::vector<std::pair<std::string_view, std::string_view>> headers;
-  // Value of the first header of that name (ASCII case ignored), or empty.
-  std::string_view header(std::string_view name) const;
-};
-
-struct Response {
-  int status = 200;
-  Headers headers;  // without Date and Content-Length, which the protocol layer adds
-  std::string body;
-};
-using Reply = absl::AnyInvocable<void(Response)>;
-
-enum class AlarmType : uint8_t { kNospace, kCorrupt, kUnknown };
-
-// What the endpoints ask the member.
-class HealthSource {
- public:
-  virtual ~HealthSource() = default;
-  // Active alarms of all members, in the order of the alarm store (member id, type).
-  virtual std::vector<AlarmType> alarms() = 0;
-  // A leader is known.
-  virtual bool has_leader() = 0;
-  virtual bool is_learner() = 0;
-  // Reads one key as root (limit 1, keys only) within the request timeout and reports success or the error
-  // clients would see ("etcdserver: request timed out"). `done` is called exactly once, on any thread.
-  virtual void probe_read(bool serializable, absl::AnyInvocable<void(Result<>)> done) = 0;
-  // "3.6.0"; empty while undecided.
-  virtual std::string cluster_version() = 0;
-  // "3.6.0"; empty while unknown.
-  virtual std::string storage_version() = 0;
-};
 
 // Which listener a request came from decides what it may see.
 enum class Surface : uint8_t {
@@ -96,23 +56,21 @@ class Endpoints {
   void set_next(Next next) { next_ = std::move(next); }
 
  private:
-  struct Probes;  // shared state of one /livez or /readyz call
   void route(Surface surface, const Request& request, Reply reply);
-  void serve_health(const Request& request, Reply reply);
-  void serve_checks(bool ready, std::string_view only, const Request& request, Reply reply);
-  void serve_metrics(const Request& request, Reply reply);
-  Response version() const;
-  Response debug_vars() const;
+  Response metrics_page(const Request& request);
+  Response version_page(const Request& request) const;
+  Response debug_vars(const Request& request) const;
+  Reply with_cors(const Request& request, Reply reply) const;
+  bool host_allowed(std::string_view host) const;
 
   HealthSource& source_;
   metrics::Registry& registry_;
   log::Logger& logger_;
-  Options options_;
+  const Options options_;
   Next next_;
-  metrics::Counter& health_success_;
-  metrics::Counter& health_failures_;
-  metrics::Gauge& scrapes_in_flight_;
+  Health health_;
   metrics::Counter& scrapes_ok_;
+  metrics::Gauge& scrapes_in_flight_;
 };
 
 }  // namespace quoin::httpapi

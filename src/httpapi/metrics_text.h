@@ -24,6 +24,7 @@ struct ProcessStats {
   double network_transmit_bytes = 0;
   double threads = 0;
   double cpus = 0;
+  std::string go_version;  // label of go_info
   // Of the allocator.
   double heap_in_use_bytes = 0;  // handed out
   double heap_mapped_bytes = 0;  // obtained from the system
@@ -32,6 +33,10 @@ struct ProcessStats {
 
 // Go's strconv 'g' with the shortest digits, and +Inf, -Inf, NaN.
 std::string format_float(double v);
+
+// The content type of the page.
+inline constexpr std::string_view kMetricsContentType =
+    "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
 
 // The whole page: all families of the registry and those of `process` (none if null).
 std::string render_metrics(const metrics::Registry& registry, const ProcessStats* process);

@@ -1,0 +1,209 @@
+#include "httpapi/httpapi.h"
+
+#include <algorithm>
+
+#include "httpapi/gzip.h"
+
+namespace quoin::httpapi {
+namespace {
+
+constexpr std::string_view kRebindingText = R"(
+etcd received your request, but the Host header was unrecognized.
+
+To fix this, choose one of the following options:
+- Enable TLS, then any HTTPS request will be allowed.
+- Add the hostname you want to use to the whitelist in settings.
+  - e.g. etcd --host-whitelist "{}"
+
+This requirement has been added to help prevent "DNS Rebinding" attacks (CVE-2018-5702).
+)";
+
+bool contains(const std::vector<std::string>& list, std::string_view s) {
+  return std::find(list.begin(), list.end(), s) != list.end();
+}
+
+// Host header without its port; as it is where there is none.
+std::string_view host_name(std::string_view host) {
+  const size_t colon = host.rfind(':');
+  if (colon == std::string_view::npos) return host;
+  if (!host.empty() && host[0] == '[') {
+    const size_t end = host.find(']');
+    return end != std::string_view::npos && end + 1 == colon ? host.substr(1, end - 1) : host;
+  }
+  return host.find(':') == colon ? host.substr(0, colon) : host;
+}
+
+// Weight of one word in an Accept-Encoding header as Go's promhttp reads it; negative: not named.
+double weight_of(std::string_view header, std::string_view offer) {
+  double best = -1;
+  while (!header.empty()) {
+    const size_t comma = header.find(',');
+    std::string_view item = header.substr(0, comma);
+    header.remove_prefix(comma == std::string_view::npos ? header.size() : comma + 1);
+    const auto trim = [](std::string_view s) {
+      while (!s.empty() && (s.front() == ' ' || s.front() == '\t')) s.remove_prefix(1);
+      while (!s.empty() && (s.back() == ' ' || s.back() == '\t')) s.remove_suffix(1);
+      return s;
+    };
+    const size_t semicolon = item.find(';');
+    const std::string_view word = trim(item.substr(0, semicolon));
+    double q = 1;
+    if (semicolon != std::string_view::npos) {
+      std::string_view p = trim(item.substr(semicolon + 1));
+      if (p.substr(0, 2) == "q=") {
+        p.remove_prefix(2);
+        double scale = 1;
+        bool point = false;
+        q = 0;
+        for (const char c : p) {
+          if (c == '.') {
+            point = true;
+          } else if (c >= '0' && c <= '9') {
+            if (point) scale /= 10;
+            q = point ? q + (c - '0') * scale : q * 10 + (c - '0');
+          }
+        }
+      }
+    }
+    if (word == offer || word == "*") best = std::max(best, q);
+  }
+  return best;
+}
+
+std::string_view choose_encoding(std::string_view accept) {
+  std::string_view best = "identity";
+  double best_q = -1;
+  for (const std::string_view offer : {"identity", "gzip", "zstd"}) {
+    const double q = weight_of(accept, offer);
+    if (q > best_q) {
+      best_q = q;
+      best = offer;
+    }
+  }
+  return best_q == 0 ? "identity" : best;
+}
+
+}  // namespace
+
+Endpoints::Endpoints(HealthSource& source, metrics::Registry& registry, log::Logger& logger, Options options)
+    : source_(source),
+      registry_(registry),
+      logger_(logger),
+      options_(std::move(options)),
+      health_(source, registry, logger),
+      scrapes_ok_(registry.counter("promhttp_metric_handler_requests_total", "Scrapes by HTTP status code.",
+                                   {{"code", "200"}})),
+      scrapes_in_flight_(registry.gauge("promhttp_metric_handler_requests_in_flight",
+                                        "Scrapes being served at the moment.")) {
+  for (const char* code : {"500", "503"}) {
+    registry.counter("promhttp_metric_handler_requests_total", "Scrapes by HTTP status code.",
+                     {{"code", code}});
+  }
+}
+
+bool Endpoints::host_allowed(std::string_view host) const {
+  return options_.host_whitelist.empty() || contains(options_.host_whitelist, "*") ||
+         contains(options_.host_whitelist, host);
+}
+
+Reply Endpoints::with_cors(const Request& request, Reply reply) const {
+  std::string origin = "*";
+  if (!contains(options_.cors, "*")) {
+    origin = request.header("Origin");
+    if (origin.empty() || !contains(options_.cors, origin)) return reply;
+  }
+  return [origin = std::move(origin), reply = std::move(reply)](Response r) mutable {
+    Headers headers = {{"Access-Control-Allow-Headers", "accept, content-type, authorization"},
+                       {"Access-Control-Allow-Methods", "POST, GET, OPTIONS, PUT, DELETE"},
+                       {"Access-Control-Allow-Origin", std::move(origin)}};
+    headers.insert(headers.end(), std::make_move_iterator(r.headers.begin()),
+                   std::make_move_iterator(r.headers.end()));
+    r.headers = std::move(headers);
+    reply(std::move(r));
+  };
+}
+
+void Endpoints::serve(Surface surface, bool tls, const Request& original, Reply reply) {
+  if (surface != Surface::kClient) return route(surface, original, std::move(reply));
+  Request request = original;
+  std::string rewritten;
+  constexpr std::string_view kOldPrefix = "/v3beta/";
+  if (request.path.substr(0, kOldPrefix.size()) == kOldPrefix) {
+    rewritten = fmt::format("/v3/{}", request.path.substr(kOldPrefix.size()));
+    request.path = rewritten;
+  }
+  if (!tls) {
+    const std::string_view host = host_name(request.header("Host"));
+    if (!host_allowed(host)) {
+      LOG(logger_, kWarn, "rejecting HTTP request to prevent DNS rebinding attacks", {"host", host});
+      return reply(error_response(421, fmt::format(fmt::runtime(kRebindingText), host)));
+    }
+  }
+  reply = with_cors(request, std::move(reply));
+  if (request.method == "OPTIONS") return reply({200, {}, ""});
+  route(surface, request, std::move(reply));
+}
+
+void Endpoints::route(Surface surface, const Request& request, Reply reply) {
+  const std::string_view path = request.path;
+  const bool client = surface == Surface::kClient;
+  if (surface != Surface::kPeer) {
+    if (path == "/metrics") return reply(metrics_page(request));
+    if (health_.serve(request, reply)) return;
+  }
+  if (surface != Surface::kMetrics && path == "/version") return reply(version_page(request));
+  if (client && path == "/debug/vars") return reply(debug_vars(request));
+  if (client && next_ && path.substr(0, 4) == "/v3/") return next_(request, std::move(reply));
+  reply(error_response(404, "404 page not found"));
+}
+
+Response Endpoints::metrics_page(const Request& request) {
+  scrapes_in_flight_.add(1);
+  ProcessStats stats;
+  if (options_.process_stats) stats = options_.process_stats();
+  Response r{200, {{"Content-Type", std::string(kMetricsContentType)}}, {}};
+  r.body = render_metrics(registry_, options_.process_stats ? &stats : nullptr);
+  const std::string_view encoding = choose_encoding(request.header("Accept-Encoding"));
+  if (encoding != "identity") {
+    r.body = encoding == "gzip" ? gzip(r.body) : zstd(r.body);
+    r.headers.insert(r.headers.begin(), {"Content-Encoding", std::string(encoding)});
+  }
+  scrapes_in_flight_.add(-1);
+  scrapes_ok_.inc();
+  return r;
+}
+
+Response Endpoints::version_page(const Request& request) const {
+  if (request.method != "GET") return method_not_allowed();
+  const std::string cluster = source_.cluster_version();
+  const std::string storage = source_.storage_version();
+  std::string body =
+      fmt::format("{{\"etcdserver\":{},\"etcdcluster\":{},\"storage\":{}", json_string(options_.etcd_version),
+                  json_string(cluster.empty() ? "not_decided" : cluster),
+                  json_string(storage.empty() ? "unknown" : storage));
+  if (!options_.quoin_version.empty())
+    body += fmt::format(",\"quoin-version\":{}", json_string(options_.quoin_version));
+  return {200, {{"Content-Type", "application/json"}}, body + "}"};
+}
+
+Response Endpoints::debug_vars(const Request& request) const {
+  if (request.method != "GET") return method_not_allowed();
+  std::string argv;
+  for (const std::string& a : options_.argv) argv += (argv.empty() ? "" : ",") + json_string(a);
+  ProcessStats s;
+  if (options_.process_stats) s = options_.process_stats();
+  const auto whole = [](double v) { return static_cast<uint64_t>(v); };
+  const uint64_t used = whole(s.heap_in_use_bytes), mapped = whole(s.heap_mapped_bytes);
+  const std::string memstats = fmt::format(
+      "{{\"Alloc\":{0},\"Sys\":{1},\"HeapAlloc\":{0},\"HeapSys\":{1},\"HeapIdle\":{2},\"HeapInuse\":{0},"
+      "\"HeapReleased\":{3},\"NumGC\":0}}",
+      used, mapped, mapped > used ? mapped - used : 0, whole(s.heap_released_bytes));
+  const std::string raft = options_.raft_status ? options_.raft_status() : "null";
+  return {200,
+          {{"Content-Type", "application/json; charset=utf-8"}},
+          fmt::format("{{\n\"cmdline\": [{}],\n\"file_descriptor_limit\": {},\n\"memstats\": "
+                      "{},\n\"raft.status\": {}\n}}\n",
+                      argv, whole(s.max_fds), memstats, raft)};
+}
+
+}  // namespace quoin::httpapi
