@@ -25,7 +25,7 @@ void gzip(std::string_view bytes, std::string& out) {
   z.next_out = reinterpret_cast<Bytef*>(out.data() + before);
   z.avail_out = static_cast<uInt>(out.size() - before);
   CHECK_EQ(deflate(&z, Z_FINISH), Z_STREAM_END);
-  out.resize(before + z.total_out);
+  out.erase(before + z.total_out);
   deflateEnd(&z);
 }
 
@@ -55,7 +55,7 @@ Result<size_t> gunzip_member(std::string_view bytes, size_t limit, std::string& 
     z.avail_out = static_cast<uInt>(out.size() - old);
     rv = inflate(&z, Z_NO_FLUSH);
     const bool stalled = z.avail_out > 0 && rv == Z_OK && z.avail_in == 0;
-    out.resize(out.size() - z.avail_out);
+    out.erase(out.size() - std::min<size_t>(z.avail_out, out.size()));
     if (rv == Z_BUF_ERROR || stalled) {
       result = Error(Code::kMalformed, "unexpected EOF");
       break;
