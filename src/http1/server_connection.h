@@ -1,0 +1,103 @@
+// The server side of one HTTP/1.1 connection without a socket: bytes in, whole requests to a handler, bytes
+// out. Serves /health, /metrics, /version, the JSON gateway. Parsing is Boost.Beast's.
+//
+// Requests of one connection are handled one at a time, in order: the next one (pipelined) is told when the
+// answer to the one before is complete, and feed() keeps at most Limits::pipelined_bytes of what follows
+// (reading() is false then: stop reading the socket). The body is collected first, as Go's server does for
+// these handlers.
+//
+// Answered here, without the handler: 400 for what does not parse (and the connection ends), 413 for a body
+// over the limit, 431 for header fields over the limit, 417 for an unknown Expect, 501 for an unknown
+// Transfer-Encoding, 505 for a version other than 1.0 and 1.1. `Expect: 100-continue` is answered before the
+// body is read. A HEAD request gets the headers alone.
+//
+// Threads: confined to its loop. Lifetime: the handler outlives the connection. Re-entrance: the handler may
+// answer within on_request(); it must not call feed().
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+
+namespace quoin::http1 {
+
+// Views into it live until the answer is complete.
+struct Request {
+  std::string_view method;                                            // "GET"
+  std::string_view target;                                            // "/v3/kv/range?x=y", as sent
+  unsigned version = 11;                                              // 10 or 11
+  std::vector<std::pair<std::string_view, std::string_view>> fields;  // in order, names as sent
+  std::string_view body;
+
+  // First value of the field, its name compared without case.
+  std::optional<std::string_view> field(std::string_view name) const;
+  std::string_view path() const { return target.substr(0, target.find('?')); }
+};
+
+struct Response {
+  unsigned status = 200;
+  std::vector<std::pair<std::string, std::string>>
+      fields;  // without Content-Length, Transfer-Encoding, Date, Connection
+  std::string body;
+};
+
+struct Limits {
+  size_t header_bytes = 1 << 20;  // Go's default of 1 MiB
+  size_t body_bytes = 4 << 20;
+  size_t pipelined_bytes = 64 << 10;  // received behind a request that is not answered yet
+};
+
+class RequestHandler {
+ public:
+  virtual ~RequestHandler() = default;
+  // Answer now or later by respond() or start(). `request` lives until the answer is complete.
+  virtual void on_request(const Request& request) = 0;
+  // The connection ended before the answer was complete.
+  virtual void on_aborted() {}
+};
+
+class ServerConnection {
+ public:
+  ServerConnection(RequestHandler& handler, const Limits& limits);
+  ~ServerConnection();
+
+  // Takes all bytes.
+  void feed(std::string_view bytes);
+  // The peer half-closed: an answer under way is still sent.
+  void feed_eof();
+  // The transport is gone.
+  void abort();
+
+  // False while enough is buffered: stop reading until it is true again.
+  bool reading() const;
+  // Output since the last call.
+  std::string take_output();
+  bool has_output() const;
+  // Once the output is written, close the transport.
+  bool closing() const;
+  bool request_in_progress() const;
+
+  // ---- the answer to the request in progress ----
+  // `date` (IMF-fixdate) goes into the Date field; empty leaves it out.
+  void respond(const Response& response, std::string_view date);
+  // A streamed answer: chunked for HTTP/1.1, ended by close for 1.0.
+  void start(unsigned status, const std::vector<std::pair<std::string, std::string>>& fields,
+             std::string_view date);
+  void write(std::string_view bytes);
+  void finish();
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// "Bad Request"; empty for a status without a registered phrase.
+std::string_view reason_phrase(unsigned status);
+
+}  // namespace quoin::http1
