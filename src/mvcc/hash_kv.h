@@ -22,8 +22,9 @@ struct HashKvResult {
 // The rule itself, fed record by record; the compactor feeds it as well while it deletes.
 class KvHasher {
  public:
-  // C = compact_revision; rev = upto.
-  KvHasher(const IndexView& index, int64_t index_revision, int64_t compact_revision, int64_t upto);
+  // C = compact_revision, rev = upto in the sheet's words. `index` must outlive the hasher and still know
+  // what lived at `upto`. Walks the index up to the first key that did.
+  KvHasher(const IndexView& index, int64_t compact_revision, int64_t upto);
   Result<> add(std::string_view revision_key, Revision revision, bool tombstone, std::string_view value);
   uint32_t hash() const { return hash_; }
 

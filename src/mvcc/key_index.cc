@@ -112,13 +112,17 @@ void KeyIndex::add_live(int delta) {
 }
 
 void KeyIndex::put_located(std::string_view key, const RevisionNode& node) {
+  const bool lives = !node.is_tombstone();
   if (!path_.found) {
-    insert_entry(KeyEntry::create(key, node));
+    last_created_ = KeyEntry::create(key, node);
+    insert_entry(last_created_);
+    if (!lives) return;
   } else {
     KeyEntry* entry = path_.leaf->entries[path_.slot];
     const bool lived = entry->live();
+    DCHECK(lives || !lived);
     entry->push(node);
-    if (lived) return;
+    if (lived == lives) return;
     add_live(+1);
   }
   if (logging_) storage_->log.append(node.main, key, +1, version_);

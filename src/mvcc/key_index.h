@@ -38,8 +38,12 @@ class KeyIndex {
   // Finds the key's place. The answer (null: unknown key) holds until the next change, and that change may be
   // made by put_located or tombstone_located without searching again.
   const KeyEntry* locate(std::string_view key);
+  // `node` may be a tombstone if the key is unknown or dead: so it is restored where its puts are compacted
+  // away.
   void put_located(std::string_view key, const RevisionNode& node);
   void tombstone_located(Revision revision);  // the key must live
+  // The entry that the last put_located made.
+  KeyEntry* last_created() const { return last_created_; }
 
   // As of the working version; holds until the next change.
   IndexRef ref() const { return {storage_->root, storage_->log.ref()}; }
@@ -108,6 +112,7 @@ class KeyIndex {
   bool logging_ = true;
   int64_t live_keys_ = 0;
   Path path_;
+  KeyEntry* last_created_ = nullptr;
   std::shared_ptr<const IndexView> published_;
   int64_t published_compact_revision_ = 0;
 };

@@ -36,10 +36,10 @@ namespace quoin::mvcc {
 
 class KeyIndex;
 class Store;
+struct StoreProbe;
 
 struct StoreOptions {
-  // Index entries looked at by one maintain() call per unit of budget are bounded by the budget itself; this
-  // is how many compaction hashes are remembered.
+  // How many compaction hashes are remembered.
   size_t compaction_hashes_max = 10;
 };
 
@@ -85,12 +85,17 @@ class WriteTxn {
  private:
   friend class Store;
   explicit WriteTxn(Store& store) : store_(store) {}
+  struct Counts {
+    uint64_t puts = 0, deletes = 0, ranges = 0;
+    int64_t put_bytes = 0;
+  };
   Result<std::string_view> record(const KeyMeta& meta);
-  void erase_one(std::string_view key, bool has_lease);
+  void append(Revision revision, bool tombstone, bool create, Blob record, size_t key_size);
+  void erase_located(std::string_view key, bool has_lease);
 
   Store& store_;
   int64_t next_sub_ = 0;
-  int64_t operations_ = 0;
+  Counts counts_;
   // Views whose records this transaction handed out.
   std::vector<std::shared_ptr<const backend::View>> pinned_;
 };
@@ -122,6 +127,8 @@ class Store {
   // ---- publishing ----
   // Makes everything ended so far visible to readers. Cheap when nothing changed.
   std::shared_ptr<const ReadView> publish();
+  // True if something ended since the last publish().
+  bool has_unpublished() const;
   // The newest published view, for any thread. Lives as long as the store.
   const ViewCell& views() const { return views_; }
 
@@ -149,20 +156,19 @@ class Store {
  private:
   friend class WriteTxn;
   struct Compaction;
-  struct Probe;
-  class IndexCompactor;
   Store(backend::Backend& backend, LeaseAttachments& leases, metrics::Registry& metrics,
         const StoreOptions& options);
   Result<> load();
   Snapshot snapshot_now();
   const std::shared_ptr<const backend::View>& records_upto(Revision revision);
   void start_compaction();
+  bool compact_index(size_t budget);
   void compaction_finished();
 
   backend::Backend* backend_;
   LeaseAttachments& leases_;
   const StoreOptions options_;
-  std::unique_ptr<Probe> probe_;
+  std::unique_ptr<StoreProbe> probe_;
   std::unique_ptr<KeyIndex> index_;
   int64_t revision_ = 1;
   int64_t compact_revision_ = -1;

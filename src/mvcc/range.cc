@@ -1,0 +1,283 @@
+#include "mvcc/range.h"
+
+#include <algorithm>
+#include <climits>
+#include <optional>
+
+#include "mvcc/index_view.h"
+#include "mvcc/key_value.h"
+#include "mvcc/read_view.h"
+
+namespace quoin::mvcc {
+
+namespace {
+
+// A result that waits for its place in a sorted answer.
+struct Item {
+  Revision revision;
+  int64_t number = 0;      // what is sorted by, unless it is the value
+  std::string_view value;  // in the record
+  uint64_t ordinal = 0;    // place in key order: makes equal items keep it
+};
+
+bool passes(const RangeRequest& r, const RevisionNode& node) {
+  if (r.max_mod_revision != 0 && node.main > r.max_mod_revision) return false;
+  if (r.min_mod_revision != 0 && node.main < r.min_mod_revision) return false;
+  if (r.max_create_revision != 0 && node.create_revision > r.max_create_revision) return false;
+  if (r.min_create_revision != 0 && node.create_revision < r.min_create_revision) return false;
+  return true;
+}
+
+bool has_filter(const RangeRequest& r) {
+  return r.max_mod_revision != 0 || r.min_mod_revision != 0 || r.max_create_revision != 0 ||
+         r.min_create_revision != 0;
+}
+
+int64_t number_of(SortTarget target, const RevisionNode& node, uint64_t ordinal) {
+  switch (target) {
+    case SortTarget::kKey:
+      return static_cast<int64_t>(ordinal);
+    case SortTarget::kVersion:
+      return node.version();
+    case SortTarget::kCreate:
+      return node.create_revision;
+    case SortTarget::kMod:
+      return node.main;
+    case SortTarget::kValue:
+      return 0;
+  }
+  return 0;
+}
+
+}  // namespace
+
+struct RangeScan::State {
+  enum class Phase : uint8_t { kScan, kEmit, kDone };
+
+  std::shared_ptr<const ReadView> owner;
+  Snapshot own;                     // of a transaction; else empty
+  const Snapshot* parts = nullptr;  // the owner's or our own
+  RangeRequest request;
+  KeyRange range;
+  int64_t revision = 0;
+  int64_t header_revision = 0;
+  bool sorted = false;  // results are collected before any is visited
+  bool by_value = false;
+  bool descending = false;
+  uint64_t fetch_limit = UINT64_MAX;  // of what is collected
+  bool walk_counts = false;           // the count comes from walking the whole range
+  Phase phase = Phase::kScan;
+  std::optional<IndexCursor> cursor;
+  std::vector<Item> items;  // a heap in phase kEmit
+  uint64_t live_seen = 0;
+  int64_t visited = 0;
+  int64_t count = 0;
+  bool more = false;
+
+  // True for items that come later in the answer: the heap then has the next one on top.
+  bool later(const Item& a, const Item& b) const {
+    int order;
+    if (by_value) {
+      order = a.value.compare(b.value);
+    } else {
+      order = a.number < b.number ? -1 : a.number > b.number;
+    }
+    if (order == 0) return a.ordinal > b.ordinal;
+    return descending ? order < 0 : order > 0;
+  }
+  auto heap_order() const {
+    return [this](const Item& a, const Item& b) { return later(a, b); };
+  }
+
+  bool at_limit() const { return request.limit > 0 && visited >= request.limit; }
+  Result<> load_value(Item& item) const;
+  Result<> found(const RevisionNode& node, const KvVisitor& visit, bool* go_on);
+  Result<> scan(size_t* budget, const KvVisitor& visit, bool* go_on);
+  Result<> emit(size_t* budget, const KvVisitor& visit, bool* go_on);
+  void end_of_scan();
+};
+
+RangeScan::RangeScan(std::unique_ptr<State> state) : state_(std::move(state)) {}
+RangeScan::RangeScan(RangeScan&&) noexcept = default;
+RangeScan& RangeScan::operator=(RangeScan&&) noexcept = default;
+RangeScan::~RangeScan() = default;
+
+int64_t RangeScan::count() const {
+  return state_->count;
+}
+bool RangeScan::more() const {
+  return state_->more;
+}
+int64_t RangeScan::header_revision() const {
+  return state_->header_revision;
+}
+
+Result<RangeScan> RangeScan::start(std::shared_ptr<const ReadView> view, const RangeRequest& request) {
+  const Snapshot& parts = view->parts();
+  return start_on(parts, std::move(view), request);
+}
+
+Result<RangeScan> RangeScan::start_on(const Snapshot& snapshot, std::shared_ptr<const ReadView> owner,
+                                      const RangeRequest& request) {
+  int64_t revision = request.revision;
+  if (revision > snapshot.revision) return Code::kFutureRev;
+  if (revision <= 0) revision = snapshot.revision;
+  if (revision < snapshot.compact_revision) return Code::kCompacted;
+
+  auto s = std::make_unique<State>();
+  s->owner = std::move(owner);
+  if (!s->owner) s->own = snapshot;
+  s->parts = s->owner ? &s->owner->parts() : &s->own;
+  s->request = request;
+  s->range = {request.key, request.range_end};
+  s->revision = revision;
+  s->header_revision = snapshot.revision;
+  s->by_value = request.sort_target == SortTarget::kValue;
+  s->descending = request.sort_order == SortOrder::kDescend;
+  s->sorted = request.sort_target != SortTarget::kKey || s->descending;
+  if (request.limit > 0 && request.sort_order == SortOrder::kNone && !has_filter(request)) {
+    s->fetch_limit = static_cast<uint64_t>(request.limit) + 1;
+  }
+
+  const IndexRef& index = s->parts->index->ref();
+  if (s->range.empty()) {
+    s->phase = State::Phase::kDone;
+  } else if (!s->range.single()) {
+    if (index.counts_at(revision, snapshot.revision)) {
+      s->count = index.count(s->range, revision, snapshot.revision);
+      if (s->request.count_only || s->count == 0) s->phase = State::Phase::kDone;
+    } else {
+      s->walk_counts = true;
+    }
+    if (s->phase == State::Phase::kScan) {
+      s->cursor.emplace(index, request.key, revision == snapshot.revision);
+    }
+  } else if (s->request.count_only) {
+    s->count = index.find_live(request.key, revision) ? 1 : 0;
+    s->phase = State::Phase::kDone;
+  }
+  return RangeScan(std::move(s));
+}
+
+Result<> RangeScan::State::load_value(Item& item) const {
+  ASSIGN_OR_RETURN(const std::string_view bytes, parts->records->record(item.revision));
+  ASSIGN_OR_RETURN(const KeyValueRef kv, decode_key_value(bytes));
+  item.value = kv.value;
+  return {};
+}
+
+// A live key of the range.
+Result<> RangeScan::State::found(const RevisionNode& node, const KvVisitor& visit, bool* go_on) {
+  const uint64_t ordinal = live_seen++;
+  if (walk_counts || range.single()) ++count;
+  if (request.count_only || !passes(request, node)) return {};
+  if (sorted) {
+    if (items.size() >= fetch_limit) return {};
+    Item item{node.revision(), number_of(request.sort_target, node, ordinal), {}, ordinal};
+    if (by_value) TRY(load_value(item));
+    items.push_back(item);
+    return {};
+  }
+  if (at_limit()) {
+    more = true;
+    return {};
+  }
+  ASSIGN_OR_RETURN(const std::string_view bytes, parts->records->record(node.revision()));
+  ++visited;
+  *go_on = visit(bytes);
+  return {};
+}
+
+Result<> RangeScan::State::scan(size_t* budget, const KvVisitor& visit, bool* go_on) {
+  if (range.single()) {
+    if (const RevisionNode* node = parts->index->ref().find_live(range.key, revision)) {
+      TRY(found(*node, visit, go_on));
+    }
+    end_of_scan();
+    return {};
+  }
+  while (*go_on) {
+    // What is still needed from the rest of the range: results, one more for `more`, or the count.
+    const bool enough = sorted ? items.size() >= fetch_limit : more || (at_limit() && !has_filter(request));
+    if (!cursor->valid() || !range.before_end(cursor->entry().key()) || (enough && !walk_counts)) {
+      end_of_scan();
+      return {};
+    }
+    if (*budget == 0) return {};
+    --*budget;
+    const RevisionNode* node = cursor->entry().at(revision);
+    cursor->next();
+    if (node && !node->is_tombstone()) TRY(found(*node, visit, go_on));
+  }
+  return {};
+}
+
+void RangeScan::State::end_of_scan() {
+  cursor.reset();
+  phase = Phase::kDone;
+  if (request.count_only) return;
+  if (sorted) {
+    more = request.limit > 0 && items.size() > static_cast<uint64_t>(request.limit);
+    std::make_heap(items.begin(), items.end(), heap_order());
+    phase = Phase::kEmit;
+  } else if (!has_filter(request)) {
+    more = request.limit > 0 && count > request.limit;
+  }
+}
+
+Result<> RangeScan::State::emit(size_t* budget, const KvVisitor& visit, bool* go_on) {
+  while (*go_on && *budget > 0) {
+    if (items.empty() || at_limit()) {
+      items.clear();
+      phase = Phase::kDone;
+      return {};
+    }
+    --*budget;
+    std::pop_heap(items.begin(), items.end(), heap_order());
+    const Revision next = items.back().revision;
+    items.pop_back();
+    ASSIGN_OR_RETURN(const std::string_view bytes, parts->records->record(next));
+    ++visited;
+    *go_on = visit(bytes);
+  }
+  return {};
+}
+
+Result<bool> RangeScan::step(size_t keys_max, const KvVisitor& visit) {
+  State& s = *state_;
+  size_t budget = keys_max;
+  bool go_on = true;
+  if (s.phase == State::Phase::kScan) TRY(s.scan(&budget, visit, &go_on));
+  if (s.phase == State::Phase::kEmit && go_on) TRY(s.emit(&budget, visit, &go_on));
+  return s.phase == State::Phase::kDone;
+}
+
+Result<> RangeScan::run(const KvVisitor& visit) {
+  for (;;) {
+    ASSIGN_OR_RETURN(const bool done, step(SIZE_MAX, visit));
+    if (done) return {};
+  }
+}
+
+Result<> RangeScan::renew(std::shared_ptr<const ReadView> view) {
+  State& s = *state_;
+  if (s.phase == State::Phase::kDone || view == s.owner) return {};
+  if (s.revision < view->compact_revision()) return Code::kCompacted;
+  std::optional<std::string> next;
+  if (s.cursor && s.cursor->valid()) next = std::string(s.cursor->entry().key());
+  s.cursor.reset();
+  s.owner = std::move(view);
+  s.parts = &s.owner->parts();
+  const IndexRef& index = s.parts->index->ref();
+  if (next) {
+    s.cursor.emplace(index, *next, s.revision == s.parts->revision);
+  } else if (s.phase == State::Phase::kScan && !s.range.single()) {
+    s.end_of_scan();
+  }
+  if (s.by_value) {
+    for (Item& item : s.items) TRY(s.load_value(item));
+  }
+  return {};
+}
+
+}  // namespace quoin::mvcc

@@ -1,0 +1,124 @@
+// The store's state: transactions' frame, publication, maintenance. Writing is in write_txn.cc, start-up in
+// restore.cc, compaction in store_compaction.cc.
+#include "mvcc/store.h"
+
+#include <utility>
+
+#include "mvcc/compaction.h"
+#include "mvcc/key_index.h"
+#include "mvcc/store_probe.h"
+
+namespace quoin::mvcc {
+
+Store::Store(backend::Backend& backend, LeaseAttachments& leases, metrics::Registry& metrics,
+             const StoreOptions& options)
+    : backend_(&backend),
+      leases_(leases),
+      options_(options),
+      probe_(std::make_unique<StoreProbe>(metrics)),
+      index_(std::make_unique<KeyIndex>()),
+      compaction_(std::make_unique<Compaction>()) {}
+
+Store::~Store() = default;
+
+std::optional<KeyMeta> Store::find_current(std::string_view key) const {
+  const KeyEntry* entry = index_->ref().find(key);
+  if (!entry || !entry->live()) return std::nullopt;
+  return entry->newest()->meta();
+}
+
+Result<std::string_view> Store::record_current(const KeyMeta& meta,
+                                               std::shared_ptr<const backend::View>* hold) {
+  *hold = records_upto(meta.revision);
+  return (*hold)->record(meta.revision);
+}
+
+void Store::for_each_current(std::string_view key, std::string_view range_end,
+                             const std::function<bool(std::string_view key, const KeyMeta&)>& visit) const {
+  const KeyRange range{key, range_end};
+  const IndexRef index = index_->ref();
+  if (range.single()) {
+    const KeyEntry* entry = index.find(key);
+    if (entry && entry->live()) visit(entry->key(), entry->newest()->meta());
+    return;
+  }
+  for (IndexCursor c(index, key, true); c.valid() && range.before_end(c.entry().key()); c.next()) {
+    if (c.entry().live() && !visit(c.entry().key(), c.entry().newest()->meta())) return;
+  }
+}
+
+WriteTxn& Store::begin() {
+  CHECK(!txn_open_, "a transaction is open");
+  txn_open_ = true;
+  txn_.next_sub_ = 0;
+  txn_.counts_ = {};
+  return txn_;
+}
+
+int64_t Store::end() {
+  CHECK(txn_open_, "no transaction is open");
+  txn_open_ = false;
+  if (txn_.changed()) ++revision_;
+  txn_.pinned_.clear();
+  const WriteTxn::Counts& n = txn_.counts_;
+  if (n.puts) probe_->puts.inc(n.puts);
+  if (n.deletes) probe_->deletes.inc(n.deletes);
+  if (n.ranges) probe_->ranges.inc(n.ranges);
+  if (n.puts + n.deletes + n.ranges > 1) probe_->txns.inc();
+  if (n.put_bytes) probe_->put_bytes.add(static_cast<double>(n.put_bytes));
+  return revision_;
+}
+
+const std::shared_ptr<const backend::View>& Store::records_upto(Revision revision) {
+  if (!records_ || revision > records_upto_) {
+    if (records_ && txn_open_) txn_.pinned_.push_back(records_);
+    records_ = backend_->view();
+    records_upto_ = appended_upto_;
+  }
+  return records_;
+}
+
+Snapshot Store::snapshot_now() {
+  return {txn_open_ ? txn_.revision() : revision_, compact_revision_, index_->working_view(),
+          records_upto(appended_upto_), hashes_};
+}
+
+std::shared_ptr<const ReadView> Store::publish() {
+  CHECK(!txn_open_, "publishing within a transaction");
+  // Also without changes the backend may have a newer view, which holds less than the last one.
+  records_ = backend_->view();
+  records_upto_ = appended_upto_;
+  if (published_) {
+    const Snapshot& last = published_->parts();
+    if (last.revision == revision_ && last.compact_revision == compact_revision_ &&
+        last.records == records_ && last.hashes == hashes_) {
+      return published_;
+    }
+  }
+  published_ = std::make_shared<const ReadView>(Snapshot{
+      revision_, compact_revision_, index_->publish(revision_, compact_revision_), records_, hashes_});
+  views_.store(published_);
+  probe_->keys.set(static_cast<double>(index_->live_keys()));
+  probe_->current_revision.set(static_cast<double>(revision_));
+  probe_->compact_revision.set(static_cast<double>(compact_revision_));
+  return published_;
+}
+
+bool Store::has_unpublished() const {
+  return !published_ || published_->revision() != revision_ ||
+         published_->compact_revision() != compact_revision_;
+}
+
+std::vector<Change> Store::take_changes() {
+  return std::exchange(changes_, {});
+}
+
+bool Store::maintain(size_t budget) {
+  CHECK(!txn_open_, "maintaining within a transaction");
+  publish();
+  const bool more_to_free = index_->collect(budget);
+  const bool more_to_compact = compact_index(budget);
+  return more_to_free || more_to_compact;
+}
+
+}  // namespace quoin::mvcc

@@ -1,0 +1,109 @@
+#include "mvcc/key_index.h"
+#include "mvcc/key_value.h"
+#include "mvcc/store.h"
+#include "wire/coding.h"
+
+namespace quoin::mvcc {
+
+int64_t WriteTxn::revision() const {
+  return store_.revision_ + (changed() ? 1 : 0);
+}
+
+Result<std::string_view> WriteTxn::record(const KeyMeta& meta) {
+  return store_.records_upto(meta.revision)->record(meta.revision);
+}
+
+void WriteTxn::append(Revision revision, bool tombstone, bool create, Blob record, size_t key_size) {
+  if (store_.collect_changes_) {
+    // The key is the record's first field: tag, length, bytes.
+    const size_t at = 1 + wire::varint_size(key_size);
+    store_.changes_.push_back({revision, tombstone, create, record, record.view().substr(at, key_size)});
+  }
+  store_.backend_->append(revision, tombstone, std::move(record));
+  store_.appended_upto_ = revision;
+}
+
+Result<PutResult> WriteTxn::put(const PutRequest& request) {
+  KeyIndex& index = *store_.index_;
+  ++counts_.puts;
+  const KeyEntry* entry = index.locate(request.key);
+  const RevisionNode* old = entry && entry->live() ? entry->newest() : nullptr;
+  if (!old && (request.ignore_value || request.ignore_lease)) return Code::kKeyNotFound;
+
+  PutResult result;
+  KeyValueRef kv{request.key, 0, 0, 1, request.value, request.ignore_lease ? LeaseId(0) : request.lease};
+  if (old && (request.prev_kv || request.ignore_value || (request.ignore_lease && old->has_lease()))) {
+    ASSIGN_OR_RETURN(const std::string_view bytes, record(old->meta()));
+    if (request.prev_kv) result.prev_kv = bytes;
+    if (request.ignore_value || request.ignore_lease) {
+      ASSIGN_OR_RETURN(const KeyValueRef before, decode_key_value(bytes));
+      if (request.ignore_value) kv.value = before.value;
+      if (request.ignore_lease) kv.lease = before.lease;
+    }
+  }
+
+  const Revision revision{store_.revision_ + 1, next_sub_++};
+  kv.mod_revision = revision.main;
+  kv.create_revision = old ? old->create_revision : revision.main;
+  if (old) kv.version = old->version() + 1;
+  if ((old && old->has_lease()) || kv.lease) {
+    const LeaseId before = old && old->has_lease() ? store_.leases_.lease_of(request.key) : LeaseId(0);
+    if (before != kv.lease) {
+      if (before) store_.leases_.detach(before, request.key);
+      if (kv.lease) store_.leases_.attach(kv.lease, request.key);
+    }
+  }
+  counts_.put_bytes += static_cast<int64_t>(kv.key.size() + kv.value.size());
+  append(revision, false, kv.create_revision == revision.main, encode_key_value(kv), request.key.size());
+  index.put_located(request.key,
+                    RevisionNode::put(revision, kv.create_revision, kv.version, static_cast<bool>(kv.lease)));
+  result.revision = revision;
+  return result;
+}
+
+// The key must live and have been located last.
+void WriteTxn::erase_located(std::string_view key, bool has_lease) {
+  const Revision revision{store_.revision_ + 1, next_sub_++};
+  if (has_lease) {
+    const LeaseId lease = store_.leases_.lease_of(key);
+    if (lease) store_.leases_.detach(lease, key);
+  }
+  append(revision, true, false, encode_key_value({.key = key}), key.size());
+  store_.index_->tombstone_located(revision);
+}
+
+Result<int64_t> WriteTxn::delete_range(std::string_view key, std::string_view range_end,
+                                       const KvVisitor& prev) {
+  KeyIndex& index = *store_.index_;
+  ++counts_.deletes;
+  const KeyRange range{key, range_end};
+  // Entries stay where they are while the tree around them changes.
+  std::vector<const KeyEntry*> doomed;
+  if (range.single()) {
+    const KeyEntry* entry = index.locate(key);
+    if (entry && entry->live()) doomed.push_back(entry);
+  } else if (!range.empty()) {
+    for (IndexCursor c(index.ref(), key, true); c.valid() && range.before_end(c.entry().key()); c.next()) {
+      if (c.entry().live()) doomed.push_back(&c.entry());
+    }
+  }
+  if (prev) {
+    bool go_on = true;
+    for (const KeyEntry* entry : doomed) {
+      ASSIGN_OR_RETURN(const std::string_view bytes, record(entry->newest()->meta()));
+      if (go_on) go_on = prev(bytes);
+    }
+  }
+  for (const KeyEntry* entry : doomed) {
+    if (!range.single()) index.locate(entry->key());
+    erase_located(entry->key(), entry->newest()->has_lease());
+  }
+  return static_cast<int64_t>(doomed.size());
+}
+
+Result<RangeScan> WriteTxn::range(const RangeRequest& request) {
+  ++counts_.ranges;
+  return RangeScan::start_on(store_.snapshot_now(), nullptr, request);
+}
+
+}  // namespace quoin::mvcc
