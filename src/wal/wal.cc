@@ -91,10 +91,11 @@ Error out_of_range(const SnapshotRecord& start, const raft::Entry& entry, size_t
                     start.index, start.term, entry.index, entry.term, entries);
 }
 
-// Where a record that holds, but whose content does not, stands.
+// The record holds, but what it says does not: the same error with its place. (Its type is not under the
+// checksum, so a flipped bit there ends here.)
 Error at_record(const Error& error, LogReader& reader, const Record& record) {
-  return make_error(Code::kCorruption, "{}: in file '{}' at position: {}", error.text(),
-                    reader.segment().name(), record.offset);
+  return make_error(error.code(), "{}: in file '{}' at position: {}", error.text(), reader.segment().name(),
+                    record.offset);
 }
 
 // One record's effect on what has been read, as etcd's ReadAll has it.
@@ -107,7 +108,9 @@ Result<> take_record(LogReader& reader, const Record& record, const SnapshotReco
       out->last_index = entry->index;
       if (entry->index <= start.index) return {};
       const uint64_t place = entry->index - start.index - 1;
-      if (place > out->entries.size()) return out_of_range(start, *entry, out->entries.size());
+      if (place > out->entries.size()) {
+        return at_record(out_of_range(start, *entry, out->entries.size()), reader, record);
+      }
       out->entries.resize(place);  // overwritten by a later leader
       out->entries.push_back(std::move(*entry));
       return {};
@@ -120,7 +123,7 @@ Result<> take_record(LogReader& reader, const Record& record, const SnapshotReco
     }
     case RecordType::kMetadata:
       if (*has_metadata && out->metadata.view() != record.data.view()) {
-        return Error(Code::kMalformed, "wal: conflicting metadata found");
+        return at_record(Error(Code::kMalformed, "wal: conflicting metadata found"), reader, record);
       }
       *has_metadata = true;
       out->metadata = Blob::copy(record.data.view());  // does not keep a block alive
@@ -129,7 +132,8 @@ Result<> take_record(LogReader& reader, const Record& record, const SnapshotReco
       auto snapshot = decode_snapshot_record(record.data.view());
       if (!snapshot) return at_record(snapshot.error(), reader, record);
       if (snapshot->index == start.index) {
-        if (snapshot->term != start.term) return Error(Code::kMalformed, "wal: snapshot mismatch");
+        if (snapshot->term != start.term)
+          return at_record(Error(Code::kMalformed, "wal: snapshot mismatch"), reader, record);
         out->snapshot_found = true;
       }
       out->last_index = std::max(out->last_index, snapshot->index);
@@ -138,7 +142,9 @@ Result<> take_record(LogReader& reader, const Record& record, const SnapshotReco
     case RecordType::kCrc:
       break;  // LogReader keeps them
   }
-  return make_error(Code::kMalformed, "unexpected block type {}", static_cast<int64_t>(record.type));
+  return at_record(
+      make_error(Code::kMalformed, "unexpected block type {}", static_cast<int64_t>(record.type)), reader,
+      record);
 }
 
 // Reads to the end. kTornTail as the reader reports it, with what was read before in *out.
