@@ -1,0 +1,74 @@
+#include "cmd/etcd/config_start.h"
+
+namespace quoin::cmd {
+namespace {
+
+constexpr std::string_view kArch =
+#if defined(__aarch64__)
+    "arm64";
+#else
+    "amd64";
+#endif
+
+std::string members_text(const Config& c) {
+  std::string out;
+  if (const auto members = c.initial_members()) {
+    for (const auto& [name, urls] : *members) {
+      for (const std::string& url : urls) out += (out.empty() ? "" : ",") + name + "=" + url;
+    }
+  }
+  return out;
+}
+
+constexpr int64_t kMs = 1'000'000;
+constexpr int64_t kSecond = 1'000'000'000;
+constexpr int64_t kDefaultQuotaBytes = int64_t{2} << 30;
+
+}  // namespace
+
+void log_starting(const Config& c, bool member_initialized, int cpus, log::Logger& logger) {
+  const std::string cluster = member_initialized ? std::string() : members_text(c);
+  const std::string token = member_initialized ? std::string() : c.initial_cluster_token;
+  const std::string member_dir = c.data_dir + "/member";
+  const std::vector<std::string> advertise_peer = texts(c.initial_advertise_peer_urls);
+  const std::vector<std::string> listen_peer = texts(c.listen_peer_urls);
+  const std::vector<std::string> advertise_client = texts(c.advertise_client_urls);
+  const std::vector<std::string> listen_client = texts(c.listen_client_urls);
+  const std::vector<std::string> listen_metrics = texts(c.listen_metrics_urls);
+  const log::Duration retention{c.auto_compaction_retention};
+  // The discovery options show the defaults: anything else is refused.
+  LOG(logger, kInfo, "starting an etcd server", {"etcd-version", kEtcdVersion}, {"git-sha", kGitSha},
+      {"go-version", kGoVersion}, {"go-os", "linux"}, {"go-arch", kArch}, {"max-cpu-set", cpus},
+      {"max-cpu-available", cpus}, {"member-initialized", member_initialized}, {"name", c.name},
+      {"data-dir", c.data_dir}, {"wal-dir", c.wal_dir}, {"wal-dir-dedicated", c.wal_dir},
+      {"member-dir", member_dir}, {"force-new-cluster", c.force_new_cluster},
+      {"heartbeat-interval", log::Duration{c.heartbeat_ms * kMs}},
+      {"election-timeout", log::Duration{c.election_ms * kMs}},
+      {"initial-election-tick-advance", c.initial_election_tick_advance},
+      {"snapshot-count", c.snapshot_count}, {"max-wals", c.max_wals}, {"max-snapshots", c.max_snapshots},
+      {"snapshot-catchup-entries", c.snapshot_catchup_entries},
+      {"initial-advertise-peer-urls", advertise_peer}, {"listen-peer-urls", listen_peer},
+      {"advertise-client-urls", advertise_client}, {"listen-client-urls", listen_client},
+      {"listen-metrics-urls", listen_metrics}, {"experimental-local-address", ""}, {"cors", c.cors},
+      {"host-whitelist", c.host_whitelist}, {"initial-cluster", cluster},
+      {"initial-cluster-state", c.initial_cluster_existing ? "existing" : "new"},
+      {"initial-cluster-token", token},
+      {"quota-backend-bytes", c.quota_backend_bytes == 0 ? kDefaultQuotaBytes : c.quota_backend_bytes},
+      {"max-request-bytes", c.max_request_bytes}, {"max-concurrent-streams", c.max_concurrent_streams},
+      {"pre-vote", c.pre_vote}, {"feature-gates", c.feature_gates_text}, {"initial-corrupt-check", false},
+      {"corrupt-check-time-interval", log::Duration{c.corrupt_check_time}},
+      {"compact-check-time-interval", log::Duration{c.compact_hash_check_time}},
+      {"auto-compaction-mode", c.auto_compaction_mode == CompactionMode::kRevision ? "revision" : "periodic"},
+      {"auto-compaction-retention", retention}, {"auto-compaction-interval", retention},
+      {"discovery-url", ""}, {"discovery-proxy", ""}, {"discovery-token", ""}, {"discovery-endpoints", ""},
+      {"discovery-dial-timeout", log::Duration{2 * kSecond}},
+      {"discovery-request-timeout", log::Duration{5 * kSecond}},
+      {"discovery-keepalive-time", log::Duration{2 * kSecond}},
+      {"discovery-keepalive-timeout", log::Duration{6 * kSecond}}, {"discovery-insecure-transport", true},
+      {"discovery-insecure-skip-tls-verify", false}, {"discovery-cert", ""}, {"discovery-key", ""},
+      {"discovery-cacert", ""}, {"discovery-user", ""},
+      {"downgrade-check-interval", log::Duration{c.downgrade_check_time}}, {"max-learners", c.max_learners},
+      {"v2-deprecation", c.v2_deprecation});
+}
+
+}  // namespace quoin::cmd
