@@ -1,0 +1,230 @@
+#include "membership/bootstrap.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <openssl/evp.h>
+
+#include <algorithm>
+#include <set>
+
+#include "base/check.h"
+#include "base/coding.h"
+
+namespace quoin::membership {
+namespace {
+uint64_t sha1_head(std::string_view bytes) {
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned size = 0;
+  CHECK_EQ(EVP_Digest(bytes.data(), bytes.size(), digest, &size, EVP_sha1(), nullptr), 1);
+  CHECK_EQ(size, 20u);
+  return load_be64(digest);
+}
+
+std::string_view trim(std::string_view s) {
+  constexpr std::string_view kBlank = " \t\n\v\f\r";
+  const size_t first = s.find_first_not_of(kBlank);
+  if (first == s.npos) return {};
+  return s.substr(first, s.find_last_not_of(kBlank) - first + 1);
+}
+
+bool all_of_chars(std::string_view s, std::string_view others) {
+  return std::all_of(s.begin(), s.end(), [&](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           others.find(c) != others.npos;
+  });
+}
+
+Error url_error(std::string_view what, std::string_view url) {
+  return make_error(Code::kInvalidArgument, "{}: {}", what, url);
+}
+Error parse_error(std::string_view url, std::string_view why) {
+  return make_error(Code::kInvalidArgument, "parse \"{}\": {}", url, why);
+}
+
+// host:port as net.SplitHostPort wants it: one colon outside of brackets.
+bool host_and_port(std::string_view host) {
+  const size_t colon = host.rfind(':');
+  if (colon == host.npos) return false;
+  const std::string_view name = host.substr(0, colon);
+  if (name.starts_with('[')) return name.ends_with(']') && name.find('[', 1) == name.npos;
+  return name.find_first_of(":[]") == name.npos;
+}
+}  // namespace
+
+MemberId member_id(std::vector<std::string> peer_urls, std::string_view token,
+                   std::optional<int64_t> unix_seconds) {
+  std::sort(peer_urls.begin(), peer_urls.end());
+  std::string text;
+  for (const auto& url : peer_urls) text += url;
+  text += token;
+  if (unix_seconds) text += std::to_string(*unix_seconds);
+  return MemberId(sha1_head(text));
+}
+
+ClusterId cluster_id(std::vector<MemberId> founders) {
+  std::sort(founders.begin(), founders.end());
+  std::string text;
+  for (const MemberId id : founders) text += be64(id.v);
+  return ClusterId(sha1_head(text));
+}
+
+Result<std::string> parse_url(std::string_view text) {
+  const std::string_view url = trim(text);
+  for (const char c : url) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+      return parse_error(url, "net/url: invalid control character in URL");
+    }
+  }
+  const size_t colon = url.find(':');
+  std::string scheme(url.substr(0, colon == url.npos ? 0 : colon));
+  if (scheme.empty() && colon == 0) return parse_error(url, "missing protocol scheme");
+  const bool letter = !scheme.empty() && all_of_chars(scheme.substr(0, 1), "") &&
+                      !std::isdigit(static_cast<unsigned char>(scheme[0]));
+  if (!letter || !all_of_chars(scheme, "+-.")) {
+    if (colon != url.npos && url.substr(0, colon).find('/') == url.npos) {
+      return parse_error(url, "first path segment in URL cannot contain colon");
+    }
+    scheme.clear();
+  }
+  std::transform(scheme.begin(), scheme.end(), scheme.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  const bool web = scheme == "http" || scheme == "https";
+  if (!web && scheme != "unix" && scheme != "unixs") {
+    return url_error("URL scheme must be http, https, unix, or unixs", url);
+  }
+  std::string_view rest = url.substr(colon + 1);
+  std::string_view authority;
+  if (rest.starts_with("//")) {
+    authority = rest.substr(2, rest.find_first_of("/?#", 2) - 2);
+    rest = rest.substr(2 + authority.size());
+  }
+  const std::string_view host = authority.substr(authority.rfind('@') + 1);
+  if (!all_of_chars(host, "-._~!$&'()*+,;=:[]%<>\"") && web) {
+    return parse_error(url, "invalid character in host name");
+  }
+  const size_t port = host.rfind(':');
+  const bool in_brackets = port != host.npos && host.find(']', port) != host.npos;
+  if (port != host.npos && !in_brackets && web) {
+    const std::string_view digits = host.substr(port + 1);
+    if (digits.find_first_not_of("0123456789") != digits.npos) {
+      return parse_error(url, fmt::format("invalid port \"{}\" after host", host.substr(port)));
+    }
+  }
+  if (web) {
+    if (!host_and_port(host)) return url_error("URL address does not have the form \"host:port\"", url);
+    if (rest.starts_with('/')) return url_error("URL must not contain a path", url);
+  }
+  return scheme + std::string(url.substr(colon));
+}
+
+Result<std::vector<std::string>> parse_urls(std::span<const std::string> texts) {
+  if (texts.empty()) return make_error(Code::kInvalidArgument, "no valid URLs given");
+  std::vector<std::string> urls;
+  for (const auto& text : texts) {
+    ASSIGN_OR_RETURN(std::string url, parse_url(text));
+    urls.push_back(std::move(url));
+  }
+  std::sort(urls.begin(), urls.end());
+  return urls;
+}
+
+Result<InitialCluster> parse_initial_cluster(std::string_view flag) {
+  InitialCluster cluster;
+  for (size_t at = 0; at <= flag.size();) {
+    const size_t comma = std::min(flag.find(',', at), flag.size());
+    const std::string_view item = flag.substr(at, comma - at);
+    at = comma + 1;
+    if (item.empty()) continue;
+    const size_t equals = item.find('=');
+    const std::string_view url = equals == item.npos ? std::string_view() : item.substr(equals + 1);
+    cluster[std::string(item.substr(0, equals))].emplace_back(url);
+  }
+  for (auto& [name, urls] : cluster) {
+    ASSIGN_OR_RETURN(urls, parse_urls(urls));
+  }
+  return cluster;
+}
+
+std::string initial_cluster_text(const InitialCluster& cluster) {
+  std::vector<std::string> items;
+  for (const auto& [name, urls] : cluster) {
+    for (const auto& url : urls) items.push_back(name + "=" + url);
+  }
+  std::sort(items.begin(), items.end());
+  return fmt::format("{}", fmt::join(items, ","));
+}
+
+Result<> check_initial_cluster(const InitialCluster& cluster, std::string_view own_name) {
+  if (!cluster.contains(std::string(own_name))) {
+    return make_error(Code::kInvalidArgument,
+                      "couldn't find local name \"{}\" in the initial cluster configuration", own_name);
+  }
+  std::set<std::string_view> seen;
+  for (const auto& [name, urls] : cluster) {
+    for (const auto& url : urls) {
+      if (!seen.insert(url).second) {
+        return make_error(Code::kInvalidArgument, "initial cluster {} has duplicate url",
+                          initial_cluster_text(cluster));
+      }
+    }
+  }
+  return {};
+}
+
+Result<Membership> found_cluster(const InitialCluster& cluster, std::string_view token,
+                                 std::string_view own_name) {
+  Membership m;
+  std::vector<MemberId> ids;
+  for (const auto& [name, urls] : cluster) {
+    Member member;
+    member.id = member_id(urls, token);
+    member.peer_urls = urls;
+    member.name = name;
+    if (!member.id) return make_error(Code::kInvalidArgument, "cannot use {} as member id", hex(member.id.v));
+    if (m.members.contains(member.id)) {
+      return make_error(Code::kInvalidArgument, "member exists with identical ID {}", hex(member.id.v));
+    }
+    if (name == own_name) m.local_id = member.id;
+    ids.push_back(member.id);
+    m.members.emplace(member.id, std::move(member));
+  }
+  m.cluster_id = cluster_id(std::move(ids));
+  return m;
+}
+
+Result<Membership> join_cluster(
+    const InitialCluster& flags, std::string_view own_name, ClusterId remote_id,
+    const std::vector<Member>& existing,
+    const std::function<Result<bool>(const std::vector<std::string>&, const std::vector<std::string>&)>&
+        same_urls) {
+  if (existing.size() != flags.size()) return make_error(Code::kInvalidArgument, "member count is unequal");
+  Membership m;
+  m.cluster_id = remote_id;
+  for (const Member& e : existing) {
+    auto urls = e.peer_urls;
+    std::sort(urls.begin(), urls.end());
+    std::string last_error = "%!w(<nil>)";  // what Go prints where there was none
+    const std::string* name = nullptr;
+    for (const auto& [flag_name, flag_urls] : flags) {
+      const auto same = same_urls(urls, flag_urls);
+      if (!same) last_error = same.error().text();
+      if (!same || !*same) continue;
+      name = &flag_name;
+      break;
+    }
+    if (name == nullptr) {
+      return make_error(Code::kInvalidArgument,
+                        "PeerURLs: no match found for existing member ({}, [{}]), last resolver error ({})",
+                        hex(e.id.v), fmt::join(e.peer_urls, " "), last_error);
+    }
+    Member member = e;
+    member.name = *name;
+    if (*name == own_name) m.local_id = e.id;
+    if (!m.members.emplace(e.id, std::move(member)).second) {
+      return make_error(Code::kInvalidArgument, "member exists with identical ID {}", hex(e.id.v));
+    }
+  }
+  return m;
+}
+
+}  // namespace quoin::membership

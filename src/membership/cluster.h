@@ -1,0 +1,68 @@
+// The membership of record: the buckets `members`, `members_removed` and `cluster` of the backend, kept in
+// memory as one immutable value that is replaced at each change.
+//
+// A member that founds or joins a cluster knows the others from its flags before the log brings them. These
+// count in view(), so that they can be talked to, until their entries are applied; configuration changes are
+// checked against the record alone.
+//
+// Threads: apply strand, except view(), which any thread may call; what it returns never changes.
+// Lifetime: backend and log outlive the Cluster.
+// Every change is written to the backend's active segment within the entry that makes it.
+// Errors: kCorruption from records that cannot be read, naming bucket and key.
+// Source: spec storage-formats 2.1, raft-and-peers 28, 30; log lines operations 6.3.
+#pragma once
+#include <memory>
+#include <mutex>
+#include <string_view>
+
+#include "backend/backend.h"
+#include "base/log.h"
+#include "membership/membership.h"
+
+namespace quoin::membership {
+
+struct VersionSet {
+  std::optional<Version> before;
+  // The cluster version went down: the caller takes a snapshot to disk, so that an older server can start.
+  bool lowered = false;
+};
+
+class Cluster {
+ public:
+  // `initial`: the ids, and the members known from flags if there is no log yet.
+  Cluster(Membership initial, Version server_version, log::Logger& log);
+
+  // Reads what `backend` holds, which is written to from now on. If it has members, those known before are
+  // forgotten. kUnsupported if this server is older than the cluster version. At start and after a received
+  // snapshot.
+  Result<> recover(backend::Backend& backend);
+
+  std::shared_ptr<const Membership> view() const;
+
+  // ---- applied entries ----
+  Refusal validate(const Change& change, int max_learners) const {
+    return record_.validate(change, max_learners);
+  }
+  // A change that validate() let pass.
+  void apply(const Change& change);
+  // Published by a member of itself. False: it is removed (nothing happens). CHECKs that it is known
+  // otherwise.
+  bool set_attributes(MemberId id, std::string name, std::vector<std::string> client_urls);
+  // kUnsupported (the process must stop) if this server is older than `version`.
+  Result<VersionSet> set_version(Version version);
+  void set_downgrade(const Downgrade& downgrade);
+
+ private:
+  void publish();
+  void store_member(const Member& member);
+
+  const Version server_version_;
+  log::Logger& log_;
+  backend::Backend* backend_ = nullptr;
+  Membership record_;                   // what the backend holds
+  std::map<MemberId, Member> initial_;  // from flags
+  mutable std::mutex mutex_;
+  std::shared_ptr<const Membership> view_;  // guarded by mutex_
+};
+
+}  // namespace quoin::membership
