@@ -44,7 +44,8 @@ std::string write_membership_json(const MembershipState& state, uint64_t current
 
 struct MembershipText {
   MembershipState state;  // members and removed in ascending order of id
-  // Top-level directories other than /0 and /1 that hold something: content that etcd 3.6 refuses with
+  // Top-level directories other than /0 that hold something (/2: only if a child of it does): what etcd 3.6
+  // refuses with
   // "detected disallowed custom content in v2store for stage --v2-deprecation=write-only" (spec 4.2).
   std::vector<std::string> custom_content;
 };

@@ -1,9 +1,10 @@
 // The snap directory: raft snapshots `%016x-%016x.snap` (term, index) and databases received from a leader,
 // `%016x.snap.db` (index).
 //
-// A `.snap` is a checksum around an encoded raftpb.Snapshot. It is written in place and synced; an incomplete
-// one left by a crash is harmless, because it counts only if the WAL holds a record for it, and that is
-// written afterwards. Format and rules: docs/formats/snap.md, spec storage-formats 4.
+// A `.snap` is a checksum around an encoded raftpb.Snapshot. It is written in place and synced, and then its
+// directory (etcd leaves that out); an incomplete one left by a crash is harmless, because it counts only if
+// the WAL holds a record for it, and that is written afterwards. Format and rules: docs/formats/snap.md, spec
+// storage-formats 4.
 //
 // Threads: confined to the append strand (before it runs: whoever starts up). open(), load_newest() and
 // db_path() block: start-up and tools only.
@@ -15,7 +16,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -72,7 +72,8 @@ class Snapshotter {
   Result<std::string> db_path(Index index);
 
   // ---- running ----
-  // Writes and syncs the file of `snapshot`; a failed one is removed. The WAL record comes after `done`.
+  // Writes and syncs the file of `snapshot` and its name; a failed one is removed. The WAL record comes after
+  // `done`.
   void save(const raft::Snapshot& snapshot, io::Completion done);
   // Removes `.snap.db` files with an index below `index`.
   void release_snap_dbs(Index index, io::Completion done);
@@ -86,17 +87,28 @@ class Snapshotter {
   // If that name exists already the temporary file is removed instead.
   void commit_db(const std::string& tmp_path, Index index, io::Completion done);
 
+  // The file of commit_db() has been renamed away, to become the db.
+  void db_taken(Index index) { dbs_.erase(snap_db_name(index)); }
+
   const std::string& dir() const { return dir_; }
 
  private:
-  void remove_files(std::vector<std::string> names, io::Completion done);
+  struct Saving;
+  std::string path(const std::string& name) const { return dir_ + "/" + name; }
+  Result<raft::Snapshot> load(const std::string& name);
+  void write(const std::shared_ptr<Saving>& saving);
+  std::shared_ptr<Saving> take(Saving* saving);
+  void saved(Saving& saving);
+  void save_failed(const std::shared_ptr<Saving>& saving, const Error& error);
+  void remove_files(std::vector<std::string> names, size_t at, std::string_view message, io::Completion done);
 
   io::FileSystem& fs_;
   const std::string dir_;
   const io::Clock& clock_;
   log::Logger& log_;
   Probe& probe_;
-  std::set<std::string> snaps_, dbs_;
+  std::set<std::string> snaps_, dbs_;            // names in the directory
+  std::vector<std::shared_ptr<Saving>> saving_;  // writes under way
   uint64_t next_tmp_ = 0;
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };
