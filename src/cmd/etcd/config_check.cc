@@ -73,7 +73,7 @@ Result<LogRotation> parse_rotation(const std::string& text) {
   for (const auto& [key, value] : json.items()) {
     std::string name = key;
     for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-    const auto mismatch = [&](std::string_view type) {
+    const auto mismatch = [&name, &value = value](std::string_view type) {
       return invalid(
           "invalid log rotation config: json: cannot unmarshal {} into Go struct field "
           "logRotationConfig.Logger.{} of "
