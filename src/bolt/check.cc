@@ -40,6 +40,7 @@ class Walk {
   }
 
   bool find(std::string text) {
+    ++findings_;
     if (!stopped_ && !sink_(std::move(text))) stopped_ = true;
     return false;
   }
@@ -57,7 +58,7 @@ class Walk {
     if (free_ && (*free_)[id.v]) find(fmt::format("page {}: reachable freed", id));
     const uint64_t available = store_.available(id);
     const char* p = store_.page_data(id);
-    if (auto wrong = validate_page(p, id, store_.page_size(), available, hwm_))
+    if (auto wrong = validate_page(p, id, store_.page_size(), available, hwm_, false))
       return find(describe(id, p, available, *wrong));
     for (uint64_t i = 1; i <= PageView(p).overflow(); ++i) {
       const PageId extra = id + i;
@@ -65,14 +66,16 @@ class Walk {
       reachable_[extra.v] = true;
       if (free_ && (*free_)[extra.v]) find(fmt::format("page {}: reachable freed", extra));
     }
-    store_.mark_sound(id);
     return true;
   }
   std::string describe(PageId id, const char* p, uint64_t available, const std::string& wrong) const {
     if (available < store_.page_size()) return wrong;
     const PageHeader h = PageHeader::read(p);
     if (h.id != id) return "assertion failed: " + wrong;
-    if (h.flags != kFlagBranch && h.flags != kFlagLeaf) return fmt::format("{} (stack: {})", wrong, stack());
+    if (h.flags == kFlagMeta || h.flags == kFlagFreelist)
+      return fmt::format("{} (stack: {})", wrong, stack());
+    if (h.flags != kFlagBranch && h.flags != kFlagLeaf)
+      return fmt::format("assertion failed: page {}: has unexpected type/flags: {:x}", id, h.flags);
     return wrong;
   }
 
@@ -98,15 +101,19 @@ class Walk {
     const bool nested_page = stack_.size() > 1;
     if (nested_page && page.count() == 0) find(fmt::format("page {}: leaf without items below a branch", id));
     Key last = from;
+    bool in_order = true;
     for (size_t i = 0; i < page.count() && !stopped_; ++i) {
       const std::string_view key = page.key(i);
+      const size_t before = findings_;
       order(page.leaf() ? id : page.child(i), page.leaf() ? "leaf" : "branch", i, key, last, to);
+      in_order = in_order && findings_ == before;
       if (page.leaf()) {
         last = key;
       } else {
         last = keys(page.child(i), key, i + 1 < page.count() ? Key(page.key(i + 1)) : to);
       }
     }
+    if (in_order) store_.mark_sound(id);
     stack_.pop_back();
     return last;
   }
@@ -119,11 +126,12 @@ class Walk {
       find(fmt::format(
           "key[{}]=(hex){} on {} page({}) needs to be > (found {}) than previous element (hex){}. Stack: {}",
           i, hex_bytes(key), type, id, *previous > key ? '<' : '=', hex_bytes(*previous), stack()));
+    // The key named at the end is the one before: so does bolt, whatever its words say.
     if (to && key >= *to)
-      find(
-          fmt::format("key[{}]=(hex){} on {} page({}) needs to be < than key of the next element in ancestor "
-                      "(hex){}. Pages stack: {}",
-                      i, hex_bytes(key), type, id, hex_bytes(*to), stack()));
+      find(fmt::format(
+          "key[{}]=(hex){} on {} page({}) needs to be < than key of the next element in ancestor (hex){}. "
+          "Pages stack: {}",
+          i, hex_bytes(key), type, id, hex_bytes(previous.value_or(std::string_view())), stack()));
   }
 
   void nested(PageId id) {
@@ -147,6 +155,7 @@ class Walk {
   const FindingSink& sink_;
   std::vector<PageId> stack_;
   std::vector<PageId> skip_;  // reached, but damaged, or a second time
+  size_t findings_ = 0;
   size_t buckets_deep_ = 0;
   bool stopped_ = false;
 };

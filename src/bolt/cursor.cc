@@ -15,6 +15,11 @@ std::string_view Cursor::Frame::key() const {
   return node ? node->entries[index].key() : page.key(index);
 }
 
+std::optional<std::string_view> Cursor::Frame::next_key() const {
+  if (index + 1u >= count()) return std::nullopt;
+  return node ? node->entries[index + 1].key() : page.key(index + 1);
+}
+
 std::string_view Cursor::key() const {
   CHECK(valid());
   return stack_.back().key();
@@ -61,13 +66,14 @@ Result<> Cursor::push_child() {
     f.node = e.node;
     child = PageId(e.child);
     range.from = e.key();
-    if (top.index + 1 < top.node->entries.size()) range.to = top.node->entries[top.index + 1].key();
   } else {
     child = top.page.child(top.index);
     range.from = top.page.branch_key(top.index);
-    if (top.index + 1u < top.page.count()) range.to = top.page.branch_key(top.index + 1);
   }
   if (!f.node) {
+    // The next separator; of the last child, that of the nearest ancestor which has one.
+    for (size_t level = stack_.size(); level > 0 && !range.to; --level)
+      range.to = stack_[level - 1].next_key();
     auto page = source_.store->load(child, source_.hwm, range);
     if (!page) {
       stack_.clear();

@@ -51,7 +51,8 @@ struct Options {
   bool read_only = false;  // shared lock, begin_write fails with kUnsupported
   bool no_sync = false;    // a crash may lose or damage the file (--unsafe-no-fsync)
   bool prefault = false;   // read the file into memory at open
-  // Walk the whole file at open also when a saved freelist makes that unnecessary.
+  // Walk the whole file at open also when a saved freelist makes that unnecessary (then only branch pages are
+  // read, to see that no page is named twice or free; leaves are checked as they are read).
   bool check_all = false;
 };
 
@@ -113,6 +114,8 @@ class Db {
   // ---- open.cc ----
   Result<> load();
   Result<> load_saved_freelist();
+  Result<> walk_branches();
+  Result<> visit_branches(PageId id, size_t levels_below, PageSet* seen);
   Result<> walk_for_free_pages(bool have_list);
   PageSet known_free() const;
 

@@ -20,12 +20,13 @@ Result<Found> find(const PageSource& source, const TreeRef& tree, std::string_vi
   } else {
     ASSIGN_OR_RETURN(f.leaf, source.store->load(tree.root, source.hwm));
   }
+  KeyRange range;
   for (size_t depth = 1; !f.leaf.leaf(); ++depth) {
     if (depth == kDepthMax)
       return source.store->corruption(
           fmt::format("the tree below page {} is deeper than {} levels", tree.root, kDepthMax));
     const size_t i = f.leaf.child_index(key);
-    KeyRange range{f.leaf.branch_key(i), std::nullopt};
+    range.from = f.leaf.branch_key(i);
     if (i + 1 < f.leaf.count()) range.to = f.leaf.branch_key(i + 1);
     ASSIGN_OR_RETURN(f.leaf, source.store->load(f.leaf.child(i), source.hwm, range));
   }

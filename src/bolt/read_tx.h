@@ -71,6 +71,7 @@ class Cursor {
     bool leaf() const;
     size_t count() const;
     std::string_view key() const;
+    std::optional<std::string_view> next_key() const;  // of the entry after; empty at the end
   };
   Result<> push_root();
   Result<> push_child();  // of the top frame's index

@@ -92,10 +92,10 @@ Result<> Bucket::load_root() {
   return {};
 }
 
-Result<> Bucket::load_child(Node& parent, size_t index) {
+Result<> Bucket::load_child(Node& parent, size_t index, std::optional<std::string_view> to) {
   Entry& e = parent.entries[index];
   if (e.node) return {};
-  KeyRange range{e.key(), std::nullopt};
+  KeyRange range{e.key(), to};
   if (index + 1 < parent.entries.size()) range.to = parent.entries[index + 1].key();
   ASSIGN_OR_RETURN(const PageView page, tx_.store_->load(PageId(e.child), tx_.source_.hwm, range));
   e.node = tx_.node_of(page);
@@ -107,12 +107,14 @@ Result<> Bucket::descend(std::string_view key) {
   path_.clear();
   Node* node = tree_.node;
   bool rightmost = true;
+  std::optional<std::string_view> to;
   while (!node->leaf) {
     if (path_.size() == kDepthMax)
       return tx_.store_->corruption(
           fmt::format("the tree below page {} is deeper than {} levels", tree_.root, kDepthMax));
     const size_t i = node->child_index(key);
-    TRY(load_child(*node, i));
+    if (i + 1 < node->entries.size()) to = node->entries[i + 1].key();
+    TRY(load_child(*node, i, to));
     rightmost = rightmost && i + 1 == node->entries.size();
     path_.push_back({node, static_cast<uint32_t>(i)});
     node = node->entries[i].node;

@@ -98,7 +98,8 @@ class Bucket {
   Result<> check_key(std::string_view key) const;
   Result<> put_item(std::string_view key, std::string_view value, uint32_t flags, bool copy);
   Result<> load_root();
-  Result<> load_child(Node& parent, size_t index);
+  // `to` bounds the keys below the last child, where the caller knows it.
+  Result<> load_child(Node& parent, size_t index, std::optional<std::string_view> to = std::nullopt);
   // Makes nodes of all pages from the root to the leaf that `key` belongs to; path_ holds them.
   Result<> descend(std::string_view key);
   void split_path(size_t level);

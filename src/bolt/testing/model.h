@@ -26,7 +26,9 @@ inline Result<Model> read_model(const BucketView& bucket) {
       CHECK(nested.has_value());
       ASSIGN_OR_RETURN(m.buckets[key], read_model(*nested));
     } else {
-      CHECK(m.items.emplace(key, c.value()).second);
+      if (!m.items.empty() && m.items.rbegin()->first >= key)
+        return make_error(Code::kMalformed, "key {} after {}", hex_bytes(key), hex_bytes(m.items.rbegin()->first));
+      m.items.emplace(key, c.value());
     }
     ASSIGN_OR_RETURN(more, c.next());
   }
