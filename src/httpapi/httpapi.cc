@@ -33,6 +33,23 @@ std::string_view host_name(std::string_view host) {
   return host.find(':') == colon ? host.substr(0, colon) : host;
 }
 
+// "0.75"; what is not part of a number ends it.
+double parse_weight(std::string_view s) {
+  double q = 0, scale = 1;
+  bool point = false;
+  for (const char c : s) {
+    if (c == '.' && !point) {
+      point = true;
+    } else if (c >= '0' && c <= '9') {
+      if (point) scale /= 10;
+      q = point ? q + (c - '0') * scale : q * 10 + (c - '0');
+    } else {
+      break;
+    }
+  }
+  return q;
+}
+
 // Weight of one word in an Accept-Encoding header as Go's promhttp reads it; negative: not named.
 double weight_of(std::string_view header, std::string_view offer) {
   double best = -1;
@@ -49,25 +66,36 @@ double weight_of(std::string_view header, std::string_view offer) {
     const std::string_view word = trim(item.substr(0, semicolon));
     double q = 1;
     if (semicolon != std::string_view::npos) {
-      std::string_view p = trim(item.substr(semicolon + 1));
+      const std::string_view p = trim(item.substr(semicolon + 1));
       if (p.substr(0, 2) == "q=") {
-        p.remove_prefix(2);
-        double scale = 1;
-        bool point = false;
-        q = 0;
-        for (const char c : p) {
-          if (c == '.') {
-            point = true;
-          } else if (c >= '0' && c <= '9') {
-            if (point) scale /= 10;
-            q = point ? q + (c - '0') * scale : q * 10 + (c - '0');
-          }
-        }
+        q = parse_weight(p.substr(2));
       }
     }
     if (word == offer || word == "*") best = std::max(best, q);
   }
   return best;
+}
+
+// True if delimited protobuf is what the scraper likes best. Weights between types are rare here; text wins
+// only where it is named with a higher one.
+bool asks_for_proto(std::string_view accept) {
+  double proto = -1, text = -1;
+  while (!accept.empty()) {
+    const size_t comma = accept.find(',');
+    const std::string_view item = accept.substr(0, comma);
+    accept.remove_prefix(comma == std::string_view::npos ? accept.size() : comma + 1);
+    double q = 1;
+    if (const size_t at = item.find("q="); at != std::string_view::npos)
+      q = parse_weight(item.substr(at + 2));
+    if (item.find("application/vnd.google.protobuf") != std::string_view::npos &&
+        item.find("proto=io.prometheus.client.MetricFamily") != std::string_view::npos &&
+        item.find("encoding=delimited") != std::string_view::npos) {
+      proto = std::max(proto, q);
+    } else if (item.find("text/plain") != std::string_view::npos) {
+      text = std::max(text, q);
+    }
+  }
+  return proto > 0 && proto >= text;
 }
 
 std::string_view choose_encoding(std::string_view accept) {
@@ -161,8 +189,11 @@ Response Endpoints::metrics_page(const Request& request) {
   scrapes_in_flight_.add(1);
   ProcessStats stats;
   if (options_.process_stats) stats = options_.process_stats();
-  Response r{200, {{"Content-Type", std::string(kMetricsContentType)}}, {}};
-  r.body = render_metrics(registry_, options_.process_stats ? &stats : nullptr);
+  const ProcessStats* process = options_.process_stats ? &stats : nullptr;
+  const bool proto = asks_for_proto(request.header("Accept"));
+  Response r{
+      200, {{"Content-Type", std::string(proto ? kMetricsProtoContentType : kMetricsContentType)}}, {}};
+  r.body = proto ? render_metrics_proto(registry_, process) : render_metrics(registry_, process);
   const std::string_view encoding = choose_encoding(request.header("Accept-Encoding"));
   if (encoding != "identity") {
     r.body = encoding == "gzip" ? gzip(r.body) : zstd(r.body);

@@ -276,6 +276,38 @@ TEST_F(HttpApi, MetricsEncodings) {
   EXPECT_EQ(encoding("gzip;q=0"), "");
 }
 
+TEST_F(HttpApi, MetricsAsProtobuf) {
+  const auto type = [this](std::string_view accept) {
+    return header(*ask("/metrics", "GET", {{"Accept", accept}}), "Content-Type").substr(0, 10);
+  };
+  constexpr std::string_view kProto =
+      "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
+  EXPECT_EQ(type(kProto), "applicatio");
+  EXPECT_EQ(type(fmt::format("{};q=0.3,text/plain;version=0.0.4;q=0.5", kProto)), "text/plain");
+  EXPECT_EQ(type(fmt::format("{},text/plain;version=0.0.4;q=0.5,*/*;q=0.1", kProto)), "applicatio");
+  EXPECT_EQ(type("application/openmetrics-text;version=1.0.0,text/plain;q=0.4"), "text/plain");
+  EXPECT_EQ(type("application/vnd.google.protobuf"), "text/plain");
+}
+
+TEST(MetricsProto, Bytes) {
+  metrics::Registry registry;
+  registry.gauge("g", "H", {{"l", "v"}}).set(1);
+  registry.histogram("h", "", {0.5}).observe(2);
+  const std::string one("\0\0\0\0\0\0\xf0\x3f", 8), half("\0\0\0\0\0\0\xe0\x3f", 8),
+      two("\0\0\0\0\0\0\0\x40", 8);
+  const std::string gauge = std::string("\x0a\x01g\x12\x01H\x18\x01\x22\x13", 10) +
+                            "\x0a\x06\x0a\x01l\x12\x01v" + "\x12\x09\x09" + one;
+  const std::string bucket = std::string("\x08\x00\x11", 3) + half;
+  const std::string body = std::string("\x08\x01\x11", 3) + two + "\x1a\x0b" + bucket;
+  const std::string histogram = std::string("\x0a\x01h\x12\x00\x18\x04\x22\x1a", 9) + "\x3a\x18" + body;
+  std::string want;
+  for (const std::string& message : {gauge, histogram}) {
+    want.push_back(static_cast<char>(message.size()));
+    want.append(message);
+  }
+  EXPECT_EQ(render_metrics_proto(registry, nullptr), want);
+}
+
 TEST(Gzip, RoundTrips) {
   const std::string text = [] {
     std::string s;

@@ -1,26 +1,24 @@
 #include "httpapi/metrics_text.h"
 
-#include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <deque>
 
-#include "base/check.h"
+#include "httpapi/metrics_families.h"
 
 namespace quoin::httpapi {
 namespace {
 
-using metrics::Cell;
 using metrics::Labels;
-using metrics::Type;
 
-std::string_view type_name(Type type) {
+std::string_view type_name(FamilyType type) {
   switch (type) {
-    case Type::kCounter:
+    case FamilyType::kCounter:
       return "counter";
-    case Type::kGauge:
+    case FamilyType::kGauge:
       return "gauge";
-    case Type::kHistogram:
+    case FamilyType::kSummary:
+      return "summary";
+    case FamilyType::kHistogram:
       return "histogram";
   }
   return "untyped";
@@ -74,142 +72,18 @@ void append_series(std::string& out, std::string_view name, std::string_view suf
 }
 
 void append_histogram(std::string& out, std::string_view name, const Labels& labels,
-                      const metrics::Histogram& h) {
-  uint64_t total = 0;
-  for (size_t i = 0; i <= h.bounds().size(); ++i) {
-    total += h.bucket(i);
-    const std::string bound = i < h.bounds().size() ? format_float(h.bounds()[i]) : "+Inf";
-    append_series(out, name, "_bucket", labels, "le", bound, fmt::format_int(total).c_str());
+                      const HistogramValue& h) {
+  for (const auto& [bound, count] : h.buckets) {
+    append_series(out, name, "_bucket", labels, "le", format_float(bound), fmt::format_int(count).c_str());
   }
-  append_series(out, name, "_sum", labels, {}, {}, format_float(h.sum()));
-  append_series(out, name, "_count", labels, {}, {}, fmt::format_int(total).c_str());
+  append_series(out, name, "_sum", labels, {}, {}, format_float(h.sum));
+  append_series(out, name, "_count", labels, {}, {}, fmt::format_int(h.count()).c_str());
 }
 
-// Labels by name; series by number of labels, then by values in that order.
-struct Series {
-  Labels labels;
-  const Cell* cell;
-};
-std::vector<Series> sorted_series(const std::deque<Cell>& cells) {
-  std::vector<Series> out;
-  for (const Cell& c : cells) {
-    out.push_back({c.labels, &c});
-    std::sort(out.back().labels.begin(), out.back().labels.end());
-  }
-  std::stable_sort(out.begin(), out.end(), [](const Series& a, const Series& b) {
-    if (a.labels.size() != b.labels.size()) return a.labels.size() < b.labels.size();
-    for (size_t i = 0; i < a.labels.size(); ++i) {
-      if (a.labels[i].second != b.labels[i].second) return a.labels[i].second < b.labels[i].second;
-    }
-    return false;
-  });
-  return out;
-}
-
-std::string value_text(const Cell& cell) {
-  return std::visit(
-      [](const auto& source) -> std::string {
-        using T = std::decay_t<decltype(source)>;
-        if constexpr (std::is_same_v<T, std::function<double()>>)
-          return format_float(source());
-        else if constexpr (std::is_same_v<T, const metrics::Histogram*>)
-          CHECK(false, "a histogram is not one number");
-        else
-          return format_float(static_cast<double>(source->value()));
-      },
-      cell.source);
-}
-
-std::string family_text(const metrics::Family& family) {
-  std::string out;
-  if (family.cells.empty()) return out;
-  append_head(out, family.name, family.help, type_name(family.type));
-  for (const Series& s : sorted_series(family.cells)) {
-    if (const auto* h = std::get_if<const metrics::Histogram*>(&s.cell->source)) {
-      append_histogram(out, family.name, s.labels, **h);
-    } else {
-      append_series(out, family.name, {}, s.labels, {}, {}, value_text(*s.cell));
-    }
-  }
-  return out;
-}
-
-using Block = std::pair<std::string, std::string>;
-
-// What Go's runtime reports about itself has no counterpart where there is no collector; those stay 0, and
-// heap figures come from the allocator.
-void process_blocks(const ProcessStats& s, std::vector<Block>& out) {
-  struct Row {
-    std::string_view name;
-    Type type;
-    double value;
-    std::string_view help;
-  };
-  const double heap_idle = std::max(0.0, s.heap_mapped_bytes - s.heap_in_use_bytes);
-  const Row rows[] = {
-      {"go_gc_gogc_percent", Type::kGauge, 100, "Kept for dashboards: there is no collector to tune."},
-      {"go_gc_gomemlimit_bytes", Type::kGauge, 9223372036854775807.0,
-       "Kept for dashboards: no limit is set."},
-      {"go_goroutines", Type::kGauge, s.threads, "Threads of the process."},
-      {"go_memstats_alloc_bytes", Type::kGauge, s.heap_in_use_bytes, "Heap bytes in use."},
-      {"go_memstats_alloc_bytes_total", Type::kCounter, s.heap_in_use_bytes, "Heap bytes in use."},
-      {"go_memstats_buck_hash_sys_bytes", Type::kGauge, 0, "Kept for dashboards."},
-      {"go_memstats_frees_total", Type::kCounter, 0, "Kept for dashboards."},
-      {"go_memstats_gc_sys_bytes", Type::kGauge, 0, "Kept for dashboards."},
-      {"go_memstats_heap_alloc_bytes", Type::kGauge, s.heap_in_use_bytes, "Heap bytes in use."},
-      {"go_memstats_heap_idle_bytes", Type::kGauge, heap_idle, "Heap bytes obtained and not in use."},
-      {"go_memstats_heap_inuse_bytes", Type::kGauge, s.heap_in_use_bytes, "Heap bytes in use."},
-      {"go_memstats_heap_objects", Type::kGauge, 0, "Kept for dashboards."},
-      {"go_memstats_heap_released_bytes", Type::kGauge, s.heap_released_bytes,
-       "Heap bytes given back to the system."},
-      {"go_memstats_heap_sys_bytes", Type::kGauge, s.heap_mapped_bytes,
-       "Heap bytes obtained from the system."},
-      {"go_memstats_last_gc_time_seconds", Type::kGauge, 0, "Kept for dashboards."},
-      {"go_memstats_mallocs_total", Type::kCounter, 0, "Kept for dashboards."},
-      {"go_memstats_mcache_inuse_bytes", Type::kGauge, 0, "Kept for dashboards."},
-      {"go_memstats_mcache_sys_bytes", Type::kGauge, 0, "Kept for dashboards."},
-      {"go_memstats_mspan_inuse_bytes", Type::kGauge, 0, "Kept for dashboards."},
-      {"go_memstats_mspan_sys_bytes", Type::kGauge, 0, "Kept for dashboards."},
-      {"go_memstats_next_gc_bytes", Type::kGauge, 0, "Kept for dashboards."},
-      {"go_memstats_other_sys_bytes", Type::kGauge, 0, "Kept for dashboards."},
-      {"go_memstats_stack_inuse_bytes", Type::kGauge, 0, "Kept for dashboards."},
-      {"go_memstats_stack_sys_bytes", Type::kGauge, 0, "Kept for dashboards."},
-      {"go_memstats_sys_bytes", Type::kGauge, s.heap_mapped_bytes, "Heap bytes obtained from the system."},
-      {"go_sched_gomaxprocs_threads", Type::kGauge, s.cpus, "Processors the process may use."},
-      {"go_threads", Type::kGauge, s.threads, "Threads of the process."},
-      {"process_cpu_seconds_total", Type::kCounter, s.cpu_seconds, "User and system CPU time in seconds."},
-      {"process_max_fds", Type::kGauge, s.max_fds, "File descriptors that may be open."},
-      {"process_network_receive_bytes_total", Type::kCounter, s.network_receive_bytes,
-       "Bytes received over the network."},
-      {"process_network_transmit_bytes_total", Type::kCounter, s.network_transmit_bytes,
-       "Bytes sent over the network."},
-      {"process_open_fds", Type::kGauge, s.open_fds, "Open file descriptors."},
-      {"process_resident_memory_bytes", Type::kGauge, s.resident_bytes, "Resident memory in bytes."},
-      {"process_start_time_seconds", Type::kGauge, s.start_time_seconds,
-       "Start of the process in seconds since 1970."},
-      {"process_virtual_memory_bytes", Type::kGauge, s.virtual_bytes, "Virtual memory in bytes."},
-      {"process_virtual_memory_max_bytes", Type::kGauge, s.virtual_max_bytes,
-       "Virtual memory that may be used, in bytes."},
-  };
-  for (const Row& r : rows) {
-    std::string text;
-    append_head(text, r.name, r.help, type_name(r.type));
-    append_series(text, r.name, {}, {}, {}, {}, format_float(r.value));
-    out.emplace_back(r.name, std::move(text));
-  }
-  std::string info;
-  append_head(info, "go_info",
-              "Kept for dashboards: the Go version of the etcd release this one stands in for.", "gauge");
-  append_series(info, "go_info", {}, {{"version", s.go_version}}, {}, {}, "1");
-  out.emplace_back("go_info", std::move(info));
-  constexpr std::string_view kPauses = "go_gc_duration_seconds";
-  std::string pauses;
-  append_head(pauses, kPauses, "Kept for dashboards: there are no collector pauses.", "summary");
-  for (const std::string_view q : {"0", "0.25", "0.5", "0.75", "1"})
-    append_series(pauses, kPauses, {}, {}, "quantile", q, "0");
-  append_series(pauses, kPauses, "_sum", {}, {}, {}, "0");
-  append_series(pauses, kPauses, "_count", {}, {}, {}, "0");
-  out.emplace_back(kPauses, std::move(pauses));
+void append_summary(std::string& out, std::string_view name, const Labels& labels) {
+  for (const std::string_view q : kSummaryQuantiles) append_series(out, name, {}, labels, "quantile", q, "0");
+  append_series(out, name, "_sum", labels, {}, {}, "0");
+  append_series(out, name, "_count", labels, {}, {}, "0");
 }
 
 }  // namespace
@@ -233,19 +107,19 @@ std::string format_float(double v) {
 }
 
 std::string render_metrics(const metrics::Registry& registry, const ProcessStats* process) {
-  std::vector<Block> blocks;
-  registry.visit([&blocks](const metrics::Family& f) { blocks.emplace_back(f.name, family_text(f)); });
-  if (process != nullptr) {
-    process_blocks(*process, blocks);
-    std::stable_sort(blocks.begin(), blocks.end(),
-                     [](const Block& a, const Block& b) { return a.first < b.first; });
+  std::string out;
+  for (const FamilyValue& f : collect_families(registry, process)) {
+    append_head(out, f.name, f.help, type_name(f.type));
+    for (const SeriesValue& s : f.series) {
+      if (f.type == FamilyType::kHistogram)
+        append_histogram(out, f.name, s.labels, s.histogram);
+      else if (f.type == FamilyType::kSummary)
+        append_summary(out, f.name, s.labels);
+      else
+        append_series(out, f.name, {}, s.labels, {}, {}, format_float(s.value));
+    }
   }
-  size_t bytes = 0;
-  for (const Block& b : blocks) bytes += b.second.size();
-  std::string page;
-  page.reserve(bytes);
-  for (const Block& b : blocks) page += b.second;
-  return page;
+  return out;
 }
 
 }  // namespace quoin::httpapi

@@ -38,7 +38,15 @@ std::string format_float(double v);
 inline constexpr std::string_view kMetricsContentType =
     "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
 
+// The other form, for scrapers that ask for io.prometheus.client.MetricFamily messages.
+inline constexpr std::string_view kMetricsProtoContentType =
+    "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited; "
+    "escaping=underscores";
+
 // The whole page: all families of the registry and those of `process` (none if null).
 std::string render_metrics(const metrics::Registry& registry, const ProcessStats* process);
+
+// The same as length-delimited messages.
+std::string render_metrics_proto(const metrics::Registry& registry, const ProcessStats* process);
 
 }  // namespace quoin::httpapi
