@@ -21,6 +21,10 @@ Error damaged(const io::File& file, std::string_view what) {
   return make_error(Code::kCorruption, "{}: {}", file.path(), what);
 }
 
+bool plausible_page_size(uint32_t n) {
+  return std::has_single_bit(n) && n >= kPageSizeMin && n <= kPageSizeMax;
+}
+
 // Two metas, an empty freelist, an empty root leaf.
 std::string new_file_image(uint32_t page_size) {
   std::string image(kNewFilePages * page_size, '\0');
@@ -43,13 +47,15 @@ Result<> create_file(io::File& file, uint32_t page_size) {
   return file.sync();
 }
 
-// What a crash during create_file can leave: each sector as written, or still zero.
+// Whether a crash during create_file left this: each sector as it should be, or still zero, and not all
+// there.
 Result<bool> creation_was_cut_short(io::File& file, uint64_t size, uint32_t page_size) {
+  if (!plausible_page_size(page_size)) return false;
   const std::string image = new_file_image(page_size);
   if (size > image.size()) return false;
   std::string bytes(size, '\0');
   ASSIGN_OR_RETURN(const size_t n, file.read_at(0, bytes));
-  if (n != size) return false;
+  if (n != size || bytes == image) return false;
   for (uint64_t at = 0; at < size; at += kSectorBytes) {
     const auto sector = std::string_view(bytes).substr(at, kSectorBytes);
     if (sector != std::string_view(image).substr(at, sector.size()) &&
@@ -57,10 +63,6 @@ Result<bool> creation_was_cut_short(io::File& file, uint64_t size, uint32_t page
       return false;
   }
   return true;
-}
-
-bool plausible_page_size(uint32_t n) {
-  return std::has_single_bit(n) && n >= kPageSizeMin && n <= kPageSizeMax;
 }
 
 // From meta 0, or from meta 1 searched where it is for each page size. Empty if neither is found.
@@ -103,12 +105,13 @@ Result<std::unique_ptr<Db>> Db::open(io::FileSystem& fs, const std::string& path
   }
   ASSIGN_OR_RETURN(size, file->size());
   ASSIGN_OR_RETURN(auto found, find_page_size(*file, size));
-  if (!found && write) {
-    ASSIGN_OR_RETURN(const bool unfinished, creation_was_cut_short(*file, size, options.page_size));
+  if (write) {
+    const uint32_t new_page_size = found.value_or(options.page_size);
+    ASSIGN_OR_RETURN(const bool unfinished, creation_was_cut_short(*file, size, new_page_size));
     if (unfinished) {
-      TRY(create_file(*file, options.page_size));
+      TRY(create_file(*file, new_page_size));
       ASSIGN_OR_RETURN(size, file->size());
-      found = options.page_size;
+      found = new_page_size;
     }
   }
   const uint32_t page_size = found.value_or(options.page_size);
