@@ -1,5 +1,7 @@
 #include "httpapi/metrics_text.h"
 
+#include <fmt/format.h>
+
 #include <charconv>
 #include <cmath>
 

@@ -1,5 +1,7 @@
 #include "posix/log_render.h"
 
+#include <fmt/format.h>
+
 #include <charconv>
 #include <cmath>
 #include <cstring>
