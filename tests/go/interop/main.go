@@ -1,0 +1,38 @@
+// The clients of the interop tests: what talks to a member under test, and to a real etcd beside it. It starts
+// no servers; tests/lib/members.py does, and hands over endpoints.
+//
+//	interop differential --ours HOST:PORT --real HOST:PORT ...   the same random requests to both, answers compared
+//	interop rangestream  --ours HOST:PORT --real HOST:PORT ...   the same for KV.RangeStream of 3.7
+//	interop malformed    --ours HOST:PORT --real HOST:PORT ...   broken HTTP/2 and gRPC input, answers compared
+//	interop journal      --endpoint HOST:PORT ...                writers that know what was acknowledged
+//	interop client       --endpoint HOST:PORT                    every operation once, by the Go client
+//	interop kubernetes   --endpoint HOST:PORT ...                the request pattern of a Kubernetes API server
+//	interop load         --endpoint HOST:PORT ...                load for tests/bench/compare.py
+//
+// Exit codes: 0 passed, 1 a difference or a failed check, 2 wrong usage.
+package main
+
+import (
+	"fmt"
+	"os"
+)
+
+func main() {
+	programs := map[string]func(args []string) error{
+		"differential": runDifferential,
+		"rangestream":  runRangeStream,
+		"malformed":    runMalformed,
+		"journal":      runJournal,
+		"client":       runClient,
+		"kubernetes":   runKubernetes,
+		"load":         runLoad,
+	}
+	if len(os.Args) < 2 || programs[os.Args[1]] == nil {
+		fmt.Fprintln(os.Stderr, "usage: interop differential|rangestream|malformed|journal|client|kubernetes|load ARGS...")
+		os.Exit(2)
+	}
+	if err := programs[os.Args[1]](os.Args[2:]); err != nil {
+		fmt.Println("FAILED:", err)
+		os.Exit(1)
+	}
+}

@@ -1,0 +1,35 @@
+#!/usr/bin/env python3
+"""The same random requests to the program under test and to a real etcd 3.6; every field of every answer, error
+codes and texts, and watch batches are compared (tests/go/interop/differential.go). The seed is printed."""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
+from members import DIFFERENCES, Member, drive, stream  # noqa: E402
+
+FLAGS = ["--watch-progress-notify-interval", "500ms"]
+
+
+def main(tools, args, folder):
+    ours = Member(folder / "ours", FLAGS, constant_identity=True).start(tools.ours, wait=False)
+    real = Member(folder / "real", FLAGS, constant_identity=True).start(tools.real, wait=False)
+    ours.wait_ready()
+    real.wait_ready()
+    requests = args.requests or (20000 if args.long else 3000)
+    command = [tools.interop, "differential", "--ours", ours.endpoint, "--real", real.endpoint, "--known", DIFFERENCES,
+               "--requests", requests]
+    if args.seed:
+        command += ["--seed", args.seed]
+    stream(command, timeout=60 + requests // 10)
+    ours.stop()
+    real.stop()
+    tools.check_file(ours.database)
+
+
+def arguments(parser):
+    parser.add_argument("--requests", type=int, help="how many (default 3000, with --long 20000)")
+    parser.add_argument("--seed", type=int)
+
+
+drive(main, __doc__, arguments)
