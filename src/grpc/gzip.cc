@@ -30,14 +30,17 @@ void gzip(std::string_view bytes, std::string& out) {
 }
 
 namespace {
-// One member at the start of `bytes`; returns how long it was.
-Result<size_t> gunzip_member(std::string_view bytes, size_t limit, std::string& out) {
-  if (bytes.size() < kHeaderBytes) {
-    return Error(Code::kMalformed, bytes.empty() ? "EOF" : "unexpected EOF");
-  }
+Result<> check_header(std::string_view bytes) {
+  if (bytes.size() < kHeaderBytes) return Error(Code::kMalformed, bytes.empty() ? "EOF" : "unexpected EOF");
   if (bytes[0] != '\x1f' || bytes[1] != '\x8b' || bytes[2] != 8) {
     return Error(Code::kMalformed, "gzip: invalid header");
   }
+  return {};
+}
+
+// One member at the start of `bytes`; returns how long it was.
+Result<size_t> gunzip_member(std::string_view bytes, size_t limit, std::string& out) {
+  TRY(check_header(bytes));
   z_stream z{};
   CHECK_EQ(inflateInit2(&z, kGzipWindowBits), Z_OK);
   z.next_in = bytes_of(bytes);
@@ -83,9 +86,12 @@ Result<size_t> gunzip_member(std::string_view bytes, size_t limit, std::string& 
 
 Result<> gunzip(std::string_view bytes, size_t limit, std::string& out) {
   out.clear();
+  if (auto r = check_header(bytes); !r) return r.error().prefixed("failed to decompress the message");
   do {
-    ASSIGN_OR_RETURN(const size_t used, gunzip_member(bytes, limit, out));
-    bytes.remove_prefix(used);
+    auto used = gunzip_member(bytes, limit, out);
+    if (!used && used.error().code() == Code::kLimit) return used.error();
+    if (!used) return used.error().prefixed("failed to read decompressed data");
+    bytes.remove_prefix(*used);
   } while (!bytes.empty());
   if (out.size() > limit) return Code::kLimit;
   return {};

@@ -13,8 +13,10 @@ namespace quoin::grpc {
 void gzip(std::string_view bytes, std::string& out);
 
 // Replaces `out` by the decompressed bytes of one or more gzip members.
-// Errors: kMalformed with Go's word for what is wrong (`gzip: invalid header`, `unexpected EOF`, ...);
-//         kLimit if there are more than `limit` bytes: decompression stops there.
+// Errors: kMalformed with the words of Go's gRPC server (`failed to decompress the message: gzip: invalid
+// header` when
+//         the first header is wrong, `failed to read decompressed data: unexpected EOF` and the like behind
+//         it); kLimit if there are more than `limit` bytes: decompression stops there.
 Result<> gunzip(std::string_view bytes, size_t limit, std::string& out);
 
 }  // namespace quoin::grpc

@@ -67,8 +67,8 @@ void MethodTable::add_stream(std::string_view service, std::string_view name, Me
 }
 
 std::variant<const Method*, std::string> MethodTable::find(std::string_view path) const {
-  std::string_view rest = path;
-  if (rest.starts_with('/')) rest.remove_prefix(1);
+  if (!path.starts_with('/')) return "malformed method name: " + quote(path);
+  const std::string_view rest = path.substr(1);
   const size_t slash = rest.rfind('/');
   if (slash == std::string_view::npos) return "malformed method name: " + quote(path);
   const Path p = {rest.substr(0, slash), rest.substr(slash + 1)};

@@ -147,7 +147,7 @@ std::optional<size_t> base64_error(std::string_view text) {
       size_t j = i + 1;
       while (j < text.size() && (text[j] == '\n' || text[j] == '\r')) ++j;
       if (j == text.size()) return text.size();
-      if (text[j] != '=') return j;
+      if (text[j] != '=') return j - 1;  // Go names the pad character that stands alone
       i = j;
     }
     for (size_t j = i + 1; j < text.size(); ++j) {

@@ -1,10 +1,14 @@
 #include "grpc/request_head.h"
 
 #include "grpc/protocol.h"
+#include "io/clock.h"
 
 namespace quoin::grpc {
 namespace {
 using Refusal = RequestHead::Refusal;
+
+// A shorter one is over before a server has read it.
+constexpr int64_t kLeastTimeoutNs = io::kMicrosecond;
 
 // A binary header must be base64, whatever its name.
 std::optional<Refusal> check_binary(std::string_view name, std::string_view value) {
@@ -80,7 +84,7 @@ RequestHead read_request_head(const http2::HeaderBlock& block) {
     head.refusal =
         Refusal{"405", GrpcStatus::kInternal,
                 fmt::format("Received a HEADERS frame with :method {} which should be POST", quote(method))};
-  } else if (head.timeout_ns && *head.timeout_ns <= 0) {
+  } else if (head.timeout_ns && *head.timeout_ns < kLeastTimeoutNs) {
     head.refusal = Refusal{"200", GrpcStatus::kDeadlineExceeded, "context deadline exceeded"};
   }
   return head;

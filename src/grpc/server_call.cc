@@ -166,8 +166,7 @@ bool ServerCall::unpack_message() {
         bad_message(GrpcStatus::kResourceExhausted,
                     fmt::format("grpc: received message after decompression larger than max {}", limit));
       } else {
-        bad_message(GrpcStatus::kInternal,
-                    fmt::format("grpc: failed to decompress the message: {}", r.error().text()));
+        bad_message(GrpcStatus::kInternal, fmt::format("grpc: {}", r.error().text()));
       }
       return false;
     }
