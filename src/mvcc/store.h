@@ -129,6 +129,8 @@ class Store {
   std::shared_ptr<const ReadView> publish();
   // True if something ended since the last publish().
   bool has_unpublished() const;
+  // What the last publish() returned; null before the first.
+  const std::shared_ptr<const ReadView>& published() const { return published_; }
   // The newest published view, for any thread. Lives as long as the store.
   const ViewCell& views() const { return views_; }
 

@@ -72,6 +72,7 @@ struct WatchMessage {
 class CatchUp;
 
 // A stream's way to its client, as seen from apply. The queue behind it is the server's.
+// Its methods must not call back into the WatchTable.
 class WatchSink {
  public:
   virtual ~WatchSink() = default;
@@ -79,7 +80,7 @@ class WatchSink {
   // in.
   virtual void control(WatchMessage message) = 0;
   // Events and progress. False: no room, nothing was taken; call WatchTable::has_room when there is room
-  // again.
+  // again. What follows a message with `fragment` set is the rest of the same response and must be taken.
   virtual bool deliver(const WatchMessage& message) = 0;
   // Runs behind everything sent so far. Must be taken; one per stream at a time.
   virtual void catch_up(std::unique_ptr<CatchUp> work) = 0;
@@ -121,7 +122,7 @@ class CatchUp {
   friend class WatchTable;
   struct Item;
   struct State;
-  CatchUp(StreamId stream, const WatchOptions& options, std::function<size_t(int64_t)> header_bytes);
+  CatchUp(StreamId stream, const WatchOptions& options, size_t header_bytes_beside_revision);
   StreamId stream_;
   std::unique_ptr<State> state_;
 };
