@@ -334,6 +334,7 @@ void Reader::fill_config() {
   c.bootstrap_defrag_threshold_mib = number("bootstrap-defrag-threshold-megabytes");
   c.force_new_cluster = boolean("force-new-cluster");
   c.unsafe_no_fsync = boolean("unsafe-no-fsync");
+  c.allow_wal_cut = boolean("quoin-allow-wal-cut");
   fill_gates();
 }
 

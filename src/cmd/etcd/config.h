@@ -161,6 +161,9 @@ struct Config {
   // Unsafe.
   bool force_new_cluster = false;
   bool unsafe_no_fsync = false;
+  // Quoin's own (--quoin-allow-wal-cut): a damaged WAL tail that proves to have held acknowledged entries is
+  // cut, as etcd does silently, instead of refused.
+  bool allow_wal_cut = false;
 
   // Members of initial_cluster: name -> URLs sorted. Errors: etcd's text ("error setting up initial cluster:
   // ...").

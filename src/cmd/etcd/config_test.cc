@@ -176,6 +176,7 @@ TEST(Flags, FormsOfAFlag) {
   }
   EXPECT_FALSE(read({"--name=x", "--pre-vote=f"}).config.pre_vote);
   EXPECT_TRUE(read({"--name=x", "--unsafe-no-fsync"}).config.unsafe_no_fsync);
+  EXPECT_TRUE(read({"--name=x", "--quoin-allow-wal-cut"}).config.allow_wal_cut);
   EXPECT_EQ(verify_error(read({"--pre-vote", "false"})), "\"false\" is not a valid flag");
   EXPECT_EQ(verify_error(read({"--name=x", "--", "foo"})), "\"foo\" is not a valid flag");
 }
