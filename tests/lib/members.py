@@ -233,12 +233,12 @@ class Member:
         if self.process is not None and self.process.poll() is None:
             self.kill()
 
-    def log_tail(self, lines=25):
+    def log_tail(self, lines=12):
         try:
             tail = self.log.read_text(errors="replace").splitlines()[-lines:]
         except FileNotFoundError:
             return ""
-        return "\n".join(line if len(line) <= 400 else line[:400] + "…" for line in tail)
+        return "\n".join(line if len(line) <= 300 else line[:300] + "…" for line in tail)
 
 
 # ---- tools ------------------------------------------------------------------------------------------------
