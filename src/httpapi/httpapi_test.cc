@@ -8,6 +8,7 @@
 #include <cmath>
 #include <optional>
 
+#include "httpapi/constant_metrics.h"
 #include "httpapi/gzip.h"
 
 namespace quoin::httpapi {
@@ -295,11 +296,17 @@ TEST(MetricsProto, Bytes) {
   registry.histogram("h", "", {0.5}).observe(2);
   const std::string one("\0\0\0\0\0\0\xf0\x3f", 8), half("\0\0\0\0\0\0\xe0\x3f", 8),
       two("\0\0\0\0\0\0\0\x40", 8);
-  const std::string gauge = std::string("\x0a\x01g\x12\x01H\x18\x01\x22\x13", 10) +
-                            "\x0a\x06\x0a\x01l\x12\x01v" + "\x12\x09\x09" + one;
-  const std::string bucket = std::string("\x08\x00\x11", 3) + half;
-  const std::string body = std::string("\x08\x01\x11", 3) + two + "\x1a\x0b" + bucket;
-  const std::string histogram = std::string("\x0a\x01h\x12\x00\x18\x04\x22\x1a", 9) + "\x3a\x18" + body;
+  const auto cat = [](std::initializer_list<std::string_view> parts) {
+    std::string out;
+    for (const std::string_view p : parts) out.append(p);
+    return out;
+  };
+  using namespace std::string_view_literals;
+  const std::string gauge =
+      cat({"\x0a\x01g\x12\x01H\x18\x01\x22\x13"sv, "\x0a\x06\x0a\x01l\x12\x01v"sv, "\x12\x09\x09"sv, one});
+  const std::string bucket = cat({"\x08\x00\x11"sv, half});
+  const std::string body = cat({"\x08\x01\x11"sv, two, "\x1a\x0b"sv, bucket});
+  const std::string histogram = cat({"\x0a\x01h\x12\x00\x18\x04\x22\x1a"sv, "\x3a\x18"sv, body});
   std::string want;
   for (const std::string& message : {gauge, histogram}) {
     want.push_back(static_cast<char>(message.size()));
@@ -398,6 +405,29 @@ TEST(MetricsText, ProcessFamilies) {
   }
   EXPECT_EQ(names.size(), 1 + 29 + 9U);
   EXPECT_TRUE(std::is_sorted(names.begin(), names.end()));
+}
+
+TEST(ConstantMetrics, Families) {
+  metrics::Registry registry;
+  register_constant_metrics(registry, {.etcd_version = "3.6.14",
+                                       .go_version = "go1.24",
+                                       .quoin_version = "0.1.0",
+                                       .gates = {{"AllBeta", "BETA", false}, {"AllAlpha", "ALPHA", true}},
+                                       .process_stats = [] {
+                                         ProcessStats s;
+                                         s.open_fds = 19;
+                                         s.max_fds = 20000;
+                                         return s;
+                                       }});
+  const std::string page = render_metrics(registry, nullptr);
+  for (const std::string_view line :
+       {"etcd_server_version{server_version=\"3.6.14\"} 1\n", "quoin_build_info{version=\"0.1.0\"} 1\n",
+        "etcd_server_feature_enabled{name=\"AllAlpha\",stage=\"ALPHA\"} 1\n"
+        "etcd_server_feature_enabled{name=\"AllBeta\",stage=\"BETA\"} 0\n",
+        "os_fd_used 19\n", "os_fd_limit 20000\n", "etcd_grpc_proxy_cache_hits_total 0\n",
+        "etcd_debugging_store_writes_total{action=\"create\"} 0\n", "etcd_debugging_auth_revision 1\n"}) {
+    EXPECT_NE(page.find(line), std::string::npos) << line;
+  }
 }
 
 TEST(Http, QueriesAsGoReadsThem) {
