@@ -83,7 +83,7 @@ void InteractionEnv::apply(Node& n, const std::vector<Entry>& entries) {
       const auto change = conf_change_of(e);
       ASSERT_TRUE(change.has_value());
       update = change->context.view();
-      next->metadata.conf_state = n.raw->apply_conf_change(*change);
+      next->metadata.conf_state = n.raw->apply_conf_change(*change, e.index);
     }
     next->data = Blob::copy(std::string(last.data.view()) + update);
     n.storage->history.push_back(std::move(next));

@@ -84,8 +84,9 @@ class Raft {
   void tick();
   // Appends and broadcasts at the leader, forwards at a follower. `guard`: see RawNode::propose.
   Result<> propose(std::vector<Entry>&& entries, Term guard = Term{0});
-  // A committed change takes effect. A change that is not allowed here is a bug (CHECK).
-  ConfState apply_conf_change(const ConfChangeV2& change);
+  // A committed change takes effect. A change that is not allowed here is a bug (CHECK). `at`: see
+  // RawNode::apply_conf_change.
+  ConfState apply_conf_change(const ConfChangeV2& change, Index at);
   // Committed entries up to `last` have been applied.
   void entries_applied(Index last, uint64_t encoded_bytes, uint64_t payload_bytes);
   // A fresh node's first log, committed as it is (spec 16).
@@ -221,6 +222,8 @@ class Raft {
   int randomized_election_ticks_ = 0;
 
   MemberId transferee_;
+  // Changes up to here came with a snapshot.
+  Index restored_index_;
   // The newest configuration change in the log is at or below this; no other one is taken until it is
   // applied.
   Index pending_conf_index_;

@@ -229,12 +229,12 @@ void RawNode::applied(Index last, uint64_t encoded_bytes, uint64_t payload_bytes
   raft_.entries_applied(last, encoded_bytes, payload_bytes);
 }
 
-ConfState RawNode::apply_conf_change(const ConfChange& change) {
-  return apply_conf_change(to_v2(change));
+ConfState RawNode::apply_conf_change(const ConfChange& change, Index at) {
+  return apply_conf_change(to_v2(change), at);
 }
 
-ConfState RawNode::apply_conf_change(const ConfChangeV2& change) {
-  return raft_.apply_conf_change(change);
+ConfState RawNode::apply_conf_change(const ConfChangeV2& change, Index at) {
+  return raft_.apply_conf_change(change, at);
 }
 
 Status RawNode::status() const {

@@ -115,9 +115,14 @@ class RawNode {
   // Asynchronous form: `entries` were applied (the same as stepping their MsgStorageApplyResp).
   void applied(Index last, uint64_t encoded_bytes, uint64_t payload_bytes);
   // Call for every committed configuration change, applied or refused (a refused one with node id 0), before
-  // the Ready that carried it is acknowledged.
-  ConfState apply_conf_change(const ConfChange& change);
-  ConfState apply_conf_change(const ConfChangeV2& change);
+  // the Ready that carried it is acknowledged. `at` is the index of its entry: a change that is already part
+  // of a snapshot which arrived in the meantime does nothing (0 skips that check). Returns the configuration
+  // of now; while snapshot_pending() that is the snapshot's, so no snapshot of the state machine may be made
+  // then.
+  ConfState apply_conf_change(const ConfChange& change, Index at = Index{0});
+  ConfState apply_conf_change(const ConfChangeV2& change, Index at = Index{0});
+  // A snapshot has been accepted and its write is not yet acknowledged.
+  bool snapshot_pending() const { return raft_.log().has_snapshot(); }
 
   Status status() const;
   const Raft& raft() const { return raft_; }

@@ -53,12 +53,16 @@ bool Raft::restore(const std::shared_ptr<const Snapshot>& snapshot) {
   tracker_ = tracker::Tracker(config_.inflight_messages_max, config_.inflight_bytes_max);
   auto changed = confchange::restore(tracker_, log_.last_index(), cs);
   CHECK(changed.has_value(), "unable to restore config: {}", changed.error().text());
+  restored_index_ = at.index;
   switch_to(std::move(*changed));
   observer_.snapshot_restored(id_, log_.committed(), log_.last_id(), at);
   return true;
 }
 
-ConfState Raft::apply_conf_change(const ConfChangeV2& change) {
+ConfState Raft::apply_conf_change(const ConfChangeV2& change, Index at) {
+  // Where application runs behind, an entry can come to be applied after a snapshot above it was accepted.
+  // That snapshot's configuration is in use already, and has the change.
+  if (at && at <= restored_index_) return tracker_.config.conf_state();
   auto changed = confchange::apply(tracker_, log_.last_index(), change);
   CHECK(changed.has_value(), "{}", changed.error().text());
   switch_to(std::move(*changed));
