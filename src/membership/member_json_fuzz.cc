@@ -5,7 +5,6 @@
 #include "base/check.h"
 #include "membership/bootstrap.h"
 #include "membership/member.h"
-#include "membership/v2_store.h"
 
 using namespace quoin::membership;
 
@@ -32,14 +31,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       break;
     case 's':
       if (const auto s = parse_conf_state(text)) CHECK(*parse_conf_state(conf_state_json(*s)) == *s);
-      break;
-    case 'v':
-      if (const auto v = parse_v2_store(text)) {
-        const auto again = parse_v2_store(v2_store_json(v->membership));
-        CHECK(again.has_value());
-        CHECK(again->membership.removed == v->membership.removed);
-        CHECK_EQ(again->membership.members.size(), v->membership.members.size());
-      }
       break;
     case 'u':
       if (const auto url = parse_url(text)) CHECK(*parse_url(*url) == *url);
