@@ -150,8 +150,9 @@ Cuts draw_cuts(const std::vector<const Node*>& dirs, Prng& prng) {
           auto other_cut = cuts.find({other.get(), list[i].other_name});
           if (other_cut == cuts.end()) continue;  // in a directory that no surviving name leads to
           const auto& changes = other_list->second;
-          const auto half = std::find_if(changes.begin(), changes.end(),
-                                         [&](const NameChange& c) { return c.seq == list[i].seq; });
+          const uint64_t seq = list[i].seq;
+          const auto half =
+              std::find_if(changes.begin(), changes.end(), [&](const NameChange& c) { return c.seq == seq; });
           if (half == changes.end()) continue;
           if (other_cut->second > static_cast<size_t>(half - changes.begin())) continue;
           cut = i;

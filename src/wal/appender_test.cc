@@ -51,7 +51,8 @@ TEST(Appender, WhatIsAcknowledgedIsReadBack) {
   m.restart();
   expect_entries(m.must_open(snapshot(3, 1)), 4, 4);
   m.restart();
-  EXPECT_EQ(text(m.open({quoin::Index(3), quoin::Term(9), {}})), "wal: snapshot mismatch");
+  EXPECT_TRUE(
+      text(m.open({quoin::Index(3), quoin::Term(9), {}})).starts_with("wal: snapshot mismatch: in file"));
 }
 
 TEST(Appender, BatchesQueuedDuringASyncShareTheNext) {
@@ -264,9 +265,11 @@ TEST(Appender, OverwrittenEntriesAreReplacedAndGapsRefused) {
   EXPECT_EQ(c.last_index, quoin::Index(6));
   m.save(state(2, 1, 2), {entry(2, 9)});
   m.restart();
-  EXPECT_EQ(text(m.open()),
-            "wal: slice bounds out of range, snapshot[Index: 0, Term: 0], current entry[Index: 9, Term: 2], "
-            "len(ents): 6");
+  const std::string error = text(m.open());
+  EXPECT_TRUE(
+      error.starts_with("wal: slice bounds out of range, snapshot[Index: 0, Term: 0], current "
+                        "entry[Index: 9, Term: 2], len(ents): 6: in file "))
+      << error;
 }
 
 // Crashes at every operation of a run with cuts, one image after each: whatever was acknowledged by then is

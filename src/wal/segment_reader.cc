@@ -67,8 +67,9 @@ bool SegmentReader::torn(std::string_view data) const {
 }
 
 Error SegmentReader::damaged(std::string_view data, std::string_view text) const {
-  if (torn(data)) return Error(Code::kTornTail);
-  return make_error(Code::kCorruption, "{}: in file '{}' at position: {}", text, name_, offset_);
+  const bool torn = this->torn(data);
+  return make_error(torn ? Code::kTornTail : Code::kCorruption, "{}: in file '{}' at position: {}",
+                    torn ? "unexpected EOF" : text, name_, offset_);
 }
 
 Result<std::optional<Record>> SegmentReader::next() {
