@@ -294,6 +294,8 @@ Result<> Bucket::free_page(PageId id, size_t depth) {
   if (depth == kDepthMax)
     return tx_.store_->corruption(
         fmt::format("the tree below page {} is deeper than {} levels", tree_.root, kDepthMax));
+  if (tx_.freed_.size() > tx_.source_.hwm.v)  // a damaged file's pages name each other; this would not end
+    return tx_.store_->corruption(fmt::format("page {}: more pages freed than the file has", id));
   ASSIGN_OR_RETURN(const PageView page, tx_.store_->load(id, tx_.source_.hwm));
   tx_.free_page_run(id, uint64_t{page.overflow()} + 1);
   if (page.leaf()) return {};
