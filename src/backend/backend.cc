@@ -343,6 +343,7 @@ std::shared_ptr<const View> BackendImpl::view() {
 
 void BackendImpl::compact(int64_t revision, std::shared_ptr<Compactor> compactor,
                           std::function<void()> done) {
+  CHECK_GE(revision, 0);
   when_durable([this, revision, compactor = std::move(compactor),
                 done = std::move(done)](const Result<SnapshotRef>& durable) {
     if (!durable) return;
