@@ -435,6 +435,19 @@ TEST(Floods, RapidResetEndsTheConnection) {
   }
   EXPECT_TRUE(slow.server_result);
   EXPECT_EQ(slow.calls.size(), 0u);
+  // Nor do thousands of deadlines that fire at once count.
+  Harness late;
+  for (int i = 0; i < 5000; ++i) late.call("/test.Echo/Later", framed("x"));
+  late.run();
+  for (int i = 0; i < 3; ++i) {
+    late.now += io::kSecond;
+    late.client.session.submit_ping(1);
+    late.run();
+  }
+  for (const auto& [id, s] : late.client.streams) late.client.session.reset(id, http2::ErrorCode::kCancel);
+  late.run();
+  EXPECT_TRUE(late.server_result);
+  EXPECT_EQ(late.calls.size(), 0u);
 }
 
 // The bytes of a whole connection, cut and damaged at random places: no crash, no call left behind.

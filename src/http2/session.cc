@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "base/check.h"
 
@@ -58,6 +59,7 @@ uint8_t* bytes_of(std::string_view s) {
 }
 
 constexpr size_t kFrameHeadBytes = 9;
+constexpr int64_t kYoungNs = 100 * io::kMillisecond;
 
 }  // namespace
 
@@ -74,6 +76,9 @@ struct Session::Impl {
   uint8_t block_pseudos = 0;
 
   TokenBucket resets;
+  // Streams with an id above `old_mark` are younger than kYoungNs, give or take as much again.
+  StreamId old_mark = 0, mark = 0;
+  io::MonotonicNs mark_time = 0;
   uint32_t empty_frames = 0;
   const char* flood = nullptr;  // what came too often; the session ends
   bool failed = false;
@@ -87,6 +92,12 @@ struct Session::Impl {
 
   void* user(StreamId id) const { return nghttp2_session_get_stream_user_data(session, id); }
 
+  void set_time(io::MonotonicNs t) {
+    now = t;
+    if (now - mark_time < kYoungNs) return;
+    mark_time = now;
+    old_mark = std::exchange(mark, nghttp2_session_get_last_proc_stream_id(session));
+  }
   void count_reset() {
     if (!flood && !resets.take(now)) flooded("stream resets");
   }
@@ -160,7 +171,7 @@ struct Session::Impl {
         }
         break;
       case NGHTTP2_RST_STREAM:
-        if (role == Role::kServer) count_reset();
+        if (role == Role::kServer && id > old_mark) count_reset();
         break;
       case NGHTTP2_PING: {
         uint64_t payload;
@@ -376,7 +387,7 @@ Session::Session(Role role, SessionHandler& handler, const Limits& limits)
 Session::~Session() = default;
 
 Result<> Session::feed(std::string_view bytes, io::MonotonicNs now) {
-  impl_->now = now;
+  impl_->set_time(now);
   if (impl_->failed) return make_error(Code::kMalformed, "the session has failed");
   const ssize_t n = nghttp2_session_mem_recv(impl_->session, bytes_of(bytes), bytes.size());
   if (impl_->flood) return make_error(Code::kLimit, "http2: too many {}", impl_->flood);

@@ -131,7 +131,8 @@ class SessionHandler {
 struct Limits {
   // SETTINGS_MAX_CONCURRENT_STREAMS; 2^32-1 sends no such entry. More streams are refused.
   uint32_t max_concurrent_streams = UINT32_MAX;
-  // Streams the peer may reset: a burst, and then a rate. Beyond: GOAWAY ENHANCE_YOUR_CALM (CVE-2023-44487).
+  // Streams the peer may reset soon (0.1 to 0.2 s) after it opened them: a burst, and then a rate. Beyond:
+  // GOAWAY ENHANCE_YOUR_CALM (CVE-2023-44487). A client whose deadlines fire under load resets older streams.
   uint32_t resets_burst = 2000;
   uint32_t resets_per_second = 200;
   // Frames that carry nothing (PRIORITY, empty DATA, WINDOW_UPDATE, SETTINGS, unknown) without a HEADERS, a

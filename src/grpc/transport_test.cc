@@ -1,0 +1,245 @@
+// The adapter to io::Stream, on a stream and a loop held in the test's hands.
+#include "grpc/transport.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "grpc/client_connection.h"
+#include "grpc/harness_test.h"
+
+namespace quoin::grpc::test {
+namespace {
+
+struct HandLoop final : io::Loop {
+  std::vector<Task> posted, round;
+  void post(Task task) override { posted.push_back(std::move(task)); }
+  void at_end_of_round(Task task) override { round.push_back(std::move(task)); }
+  bool running_here() const override { return true; }
+  void run() {
+    while (!posted.empty() || !round.empty()) {
+      auto now = std::exchange(posted.empty() ? round : posted, {});
+      for (Task& t : now) std::move(t)();
+    }
+  }
+};
+
+struct HandStream final : io::Stream {
+  HandStream(HandLoop& l, std::vector<std::string>& w, bool& c) : hand_loop(l), writes(w), closed(c) {}
+  HandLoop& hand_loop;
+  std::vector<std::string>& writes;
+  bool& closed;
+  io::StreamHandler* handler = nullptr;
+  std::string address = "127.0.0.1:1";
+  size_t queued = 0;
+  void set_handler(io::StreamHandler* h) override { handler = h; }
+  void pause_reading() override {}
+  void resume_reading() override {}
+  void write(std::string bytes) override {
+    queued += bytes.size();
+    writes.push_back(std::move(bytes));
+  }
+  void write(Blob bytes) override { write(std::string(bytes.view())); }
+  size_t queued_bytes() const override { return queued; }
+  void shutdown() override {}
+  void close() override {
+    if (std::exchange(closed, true)) return;
+    hand_loop.post([this] { handler->on_closed({}); });
+  }
+  const std::string& peer_address() const override { return address; }
+  const std::string& local_address() const override { return address; }
+  io::Loop& loop() override { return hand_loop; }
+  void drain() {
+    queued = 0;
+    handler->on_drained();
+  }
+};
+
+struct HandTime final : io::Clock, io::TimerService {
+  struct Entry {
+    io::Executor* executor;
+    Task task;
+  };
+  struct Handle final : io::Timer {
+    HandTime* owner = nullptr;
+    std::pair<int64_t, int> key;
+    ~Handle() override { owner->timers.erase(key); }
+    void cancel() override { owner->timers.erase(key); }
+  };
+  int64_t now = 1'000 * io::kSecond;
+  int sequence = 0;
+  std::map<std::pair<int64_t, int>, Entry> timers;
+  io::MonotonicNs monotonic() const override { return now; }
+  io::WallNs wall() const override { return now; }
+  std::unique_ptr<io::Timer> schedule(int64_t delay_ns, io::Executor& executor, Task task) override {
+    auto h = std::make_unique<Handle>();
+    h->owner = this;
+    h->key = {now + delay_ns, ++sequence};
+    timers.emplace(h->key, Entry{&executor, std::move(task)});
+    return h;
+  }
+  void advance(int64_t ns) {
+    now += ns;
+    while (!timers.empty() && timers.begin()->first.first <= now) {
+      Entry e = std::move(timers.begin()->second);
+      timers.erase(timers.begin());
+      e.executor->post(std::move(e.task));
+    }
+  }
+};
+
+struct Fixture : testing::Test {
+  HandLoop loop;
+  HandTime time;
+  std::vector<std::string> writes;
+  bool closed = false, told = false;
+  MethodTable methods;
+  CallTable calls;
+  Probe probe;
+  MemoryBudget memory{1 << 30};
+  EchoService echo;
+  LaterService later;
+  ServerContext context{methods, calls, probe, memory, Harness::small_limits()};
+  RawClient client;
+  HandStream* stream = nullptr;
+  std::unique_ptr<ServerTransport> transport;
+
+  void SetUp() override {
+    methods.add_unary("test.Echo", "Unary", echo);
+    methods.add_unary("test.Echo", "Later", later);
+    auto s = std::make_unique<HandStream>(loop, writes, closed);
+    stream = s.get();
+    transport = std::make_unique<ServerTransport>(context, std::move(s), PeerInfo{}, time, time, "",
+                                                  [this] { told = true; });
+    loop.run();
+  }
+  void send() {
+    http2::ByteQueue out;
+    ASSERT_TRUE(client.session.produce(out, SIZE_MAX));
+    stream->handler->on_data(out.take_all());
+  }
+  void receive() {
+    for (const auto& w : writes) ASSERT_TRUE(client.session.feed(w, 0));
+    writes.clear();
+  }
+};
+
+TEST_F(Fixture, OneWriteARound) {
+  receive();
+  for (int i = 0; i < 20; ++i) client.request(RawClient::post("/test.Echo/Unary"), framed("x"), true);
+  send();
+  EXPECT_EQ(writes.size(), 0u);
+  loop.run();
+  EXPECT_EQ(writes.size(), 1u);
+  receive();
+  for (const auto& [id, s] : client.streams) EXPECT_EQ(s->status(), "0 ");
+}
+
+TEST_F(Fixture, AnswersFromOutsideARoundAreFlushed) {
+  client.request(RawClient::post("/test.Echo/Later"), framed("x"), true);
+  send();
+  loop.run();
+  writes.clear();
+  calls.find(later.calls.at(0))->respond(Blob::copy("y"));
+  EXPECT_EQ(writes.size(), 0u);
+  loop.run();
+  EXPECT_EQ(writes.size(), 1u);
+}
+
+TEST_F(Fixture, ASlowSocketBoundsWhatIsQueued) {
+  client.session.raise_window(0, 64 << 20);
+  const auto id = client.request(RawClient::post("/test.Echo/Later"), framed("x"), true);
+  send();
+  loop.run();
+  receive();
+  client.session.raise_window(id, 64 << 20);
+  send();
+  calls.find(later.calls.at(0))->respond(Blob::copy(std::string(5 << 20, 'z')));
+  loop.run();
+  EXPECT_LT(stream->queued, ServerTransport::kOutputHigh + 40'000);
+  size_t rounds = 0;
+  while (client.streams[id]->status() != "0 " && ++rounds < 100) {
+    receive();
+    stream->drain();
+    loop.run();
+    receive();
+  }
+  EXPECT_EQ(client.streams[id]->body.size(), (5u << 20) + kPrefixBytes);
+  EXPECT_GE(rounds, 9u);
+}
+
+TEST_F(Fixture, DeadlinesFireByOneTimer) {
+  for (const char* t : {"3S", "1S", "2S"}) {
+    auto headers = RawClient::post("/test.Echo/Later");
+    headers.emplace_back("grpc-timeout", t);
+    client.request(headers, framed("x"), true);
+  }
+  send();
+  loop.run();
+  EXPECT_EQ(time.timers.size(), 1u);
+  time.advance(io::kSecond);
+  loop.run();
+  EXPECT_EQ(later.cancels.size(), 1u);
+  time.advance(io::kSecond);
+  loop.run();
+  time.advance(io::kSecond);
+  loop.run();
+  EXPECT_EQ(later.cancels.size(), 3u);
+  receive();
+  for (const auto& [id, s] : client.streams) EXPECT_EQ(s->code, http2::ErrorCode::kCancel);
+}
+
+TEST_F(Fixture, LostConnectionCancelsAndTellsTheOwner) {
+  client.request(RawClient::post("/test.Echo/Later"), framed("x"), true);
+  send();
+  loop.run();
+  stream->handler->on_eof();
+  loop.run();
+  EXPECT_TRUE(closed);
+  EXPECT_TRUE(told);
+  EXPECT_EQ(later.cancels.at(0).second, CancelReason::kConnectionLost);
+  // A late answer finds nobody.
+  EXPECT_EQ(calls.find(later.calls.at(0)), nullptr);
+}
+
+TEST_F(Fixture, GracefulStopClosesAfterTheLastCall) {
+  client.request(RawClient::post("/test.Echo/Later"), framed("x"), true);
+  send();
+  loop.run();
+  transport->shutdown();
+  loop.run();
+  receive();
+  send();  // the acknowledgement of the drain ping
+  loop.run();
+  EXPECT_FALSE(closed);
+  calls.find(later.calls.at(0))->respond(Blob());
+  loop.run();
+  receive();
+  EXPECT_EQ(client.streams[1]->status(), "0 ");
+  stream->drain();
+  loop.run();
+  EXPECT_TRUE(closed);
+  EXPECT_TRUE(told);
+}
+
+TEST_F(Fixture, DestroyedWithTasksOutstanding) {
+  client.request(RawClient::post("/test.Echo/Later"), framed("x"), true);
+  send();
+  transport.reset();
+  loop.run();
+  EXPECT_EQ(later.cancels.size(), 1u);
+  EXPECT_EQ(time.timers.size(), 0u);
+}
+
+TEST_F(Fixture, GarbageGetsAGoawayAndTheEnd) {
+  receive();
+  stream->handler->on_data("GET / HTTP/1.1\r\n\r\n");
+  loop.run();
+  stream->drain();
+  loop.run();
+  EXPECT_TRUE(closed);
+  EXPECT_TRUE(told);
+}
+
+}  // namespace
+}  // namespace quoin::grpc::test

@@ -1,0 +1,54 @@
+// Feeds an HTTP/1.1 server connection whatever a client might send, in pieces whose length is the input's
+// first byte. The same bytes in one piece must give the same requests.
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/check.h"
+#include "http1/server_connection.h"
+
+namespace {
+struct Handler final : quoin::http1::RequestHandler {
+  quoin::http1::ServerConnection* connection = nullptr;
+  std::vector<std::string> seen;
+  void on_request(const quoin::http1::Request& r) override {
+    std::string all = std::string(r.method) + " " + std::string(r.target) + " " + std::string(r.body);
+    for (const auto& [name, value] : r.fields) all.append(name).append("=").append(value).append(";");
+    seen.push_back(std::move(all));
+    if (r.path().ends_with("s")) {
+      connection->start(200, {}, "");
+      connection->write(r.body);
+      connection->finish();
+    } else {
+      connection->respond({200, {{"X", std::string(r.target)}}, std::string(r.body)}, "");
+    }
+  }
+};
+
+std::vector<std::string> run(std::string_view input, size_t piece) {
+  quoin::http1::Limits limits;
+  limits.header_bytes = 4096;
+  limits.body_bytes = 10'000;
+  Handler handler;
+  quoin::http1::ServerConnection connection(handler, limits);
+  handler.connection = &connection;
+  for (size_t i = 0; i < input.size() && connection.reading(); i += piece) {
+    connection.feed(input.substr(i, piece));
+    (void)connection.take_output();
+  }
+  connection.feed_eof();
+  CHECK(connection.closing());
+  connection.abort();
+  return handler.seen;
+}
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  if (size < 2) return 0;
+  const std::string_view input(reinterpret_cast<const char*>(data + 1), size - 1);
+  const auto whole = run(input, input.size());
+  const auto cut = run(input, data[0] == 0 ? 1 : data[0]);
+  CHECK_EQ(whole.size(), cut.size());
+  for (size_t i = 0; i < whole.size(); ++i) CHECK(whole[i] == cut[i]);
+  return 0;
+}
