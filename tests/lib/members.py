@@ -68,7 +68,7 @@ _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 
 
-def _die_with_parent():
+def die_with_parent():
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -77,7 +77,7 @@ def run(args, timeout=60, check=True, env=None, text=True, stdin=None, cwd=None)
     try:
         done = subprocess.run([str(a) for a in args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=text,
                               timeout=timeout, env={**os.environ, **(env or {})}, input=stdin, cwd=cwd,
-                              preexec_fn=_die_with_parent)
+                              preexec_fn=die_with_parent)
     except subprocess.TimeoutExpired as e:
         def tail(b):
             return (b.decode("utf-8", "replace") if isinstance(b, bytes) else (b or ""))[-3000:]
@@ -91,7 +91,7 @@ def run(args, timeout=60, check=True, env=None, text=True, stdin=None, cwd=None)
 def stream(args, timeout):
     """Runs a command whose output goes straight to the driver's; a non-zero exit is a Failure."""
     sys.stdout.flush()
-    child = subprocess.Popen([str(a) for a in args], preexec_fn=_die_with_parent)
+    child = subprocess.Popen([str(a) for a in args], preexec_fn=die_with_parent)
     try:
         code = child.wait(timeout)
     except subprocess.TimeoutExpired:
@@ -108,7 +108,7 @@ class Conversation:
     def __init__(self, args):
         self.args = [str(a) for a in args]
         self.child = subprocess.Popen(self.args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
-                                      preexec_fn=_die_with_parent)
+                                      preexec_fn=die_with_parent)
 
     def ask(self, line, timeout=120):
         """Sends a line and returns the words after `ok`; anything else is a Failure."""
@@ -195,7 +195,7 @@ class Member:
             log.write(f"--- start {self.starts}: {' '.join(map(str, program))}\n".encode())
             log.flush()
             self.process = subprocess.Popen(self.command(program), stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-                                            preexec_fn=_die_with_parent)
+                                            preexec_fn=die_with_parent)
         if wait:
             self.wait_ready()
         return self
