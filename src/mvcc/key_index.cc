@@ -112,20 +112,17 @@ void KeyIndex::add_live(int delta) {
 }
 
 void KeyIndex::put_located(std::string_view key, const RevisionNode& node) {
-  const bool lives = !node.is_tombstone();
+  DCHECK(!node.is_tombstone());
   if (!path_.found) {
-    last_created_ = KeyEntry::create(key, node);
-    insert_entry(last_created_);
-    if (!lives) return;
+    insert_entry(KeyEntry::create(key, node));
   } else {
     KeyEntry* entry = path_.leaf->entries[path_.slot];
     const bool lived = entry->live();
-    DCHECK(lives || !lived);
     entry->push(node);
-    if (lived == lives) return;
+    if (lived) return;
     add_live(+1);
   }
-  if (logging_) storage_->log.append(node.main, key, +1, version_);
+  storage_->log.append(node.main, key, +1, version_);
 }
 
 void KeyIndex::tombstone_located(Revision revision) {
@@ -134,11 +131,11 @@ void KeyIndex::tombstone_located(Revision revision) {
   DCHECK(entry->live());
   entry->push(RevisionNode::tombstone(revision));
   add_live(-1);
-  if (logging_) storage_->log.append(revision.main, entry->key(), -1, version_);
+  storage_->log.append(revision.main, entry->key(), -1, version_);
 }
 
 void KeyIndex::insert_entry(KeyEntry* entry) {
-  add_live(entry->live() ? +1 : 0);
+  add_live(+1);
   own_leaf();
   if (path_.leaf->size < kNodeSlots) {
     insert_slot(*path_.leaf, path_.slot, entry);
@@ -343,6 +340,49 @@ bool KeyIndex::compact_step(int64_t revision, size_t entries_max, std::string* f
     remove_located();
   }
   return end;
+}
+
+// ---- building ----
+
+namespace {
+
+// Cuts `size` things into as many even parts of at most `most` as it takes; calls part(begin, end).
+template <class Part>
+void cut_evenly(size_t size, size_t most, Part&& part) {
+  const size_t parts = (size + most - 1) / most;
+  for (size_t i = 0; i < parts; ++i) part(size * i / parts, size * (i + 1) / parts);
+}
+
+}  // namespace
+
+void KeyIndex::build(const std::vector<KeyEntry*>& entries) {
+  CHECK(storage_->root->leaf && storage_->root->size == 0 && live_keys_ == 0);
+  if (entries.empty()) return;
+  // Some room in each node, so that the first writes do not split every one.
+  constexpr size_t kFill = kNodeSlots * 7 / 8;
+  std::vector<InnerSlot> level;
+  cut_evenly(entries.size(), kFill, [&](size_t begin, size_t end) {
+    Leaf* leaf = new_leaf(version_);
+    fill_leaf(*leaf, {entries.data() + begin, end - begin}, begin > 0 ? entries[begin] : nullptr,
+              end < entries.size() ? entries[end] : nullptr);
+    int64_t live = 0;
+    for (size_t i = begin; i < end; ++i) live += entries[i]->live();
+    live_keys_ += live;
+    level.push_back({entries[begin], leaf, live});
+  });
+  while (level.size() > 1) {
+    std::vector<InnerSlot> above;
+    cut_evenly(level.size(), kFill, [&](size_t begin, size_t end) {
+      Inner* inner = new_inner(version_);
+      fill_inner(*inner, {level.data() + begin, end - begin}, begin > 0 ? level[begin].first : nullptr,
+                 end < level.size() ? level[end].first : nullptr);
+      above.push_back({level[begin].first, inner, inner->live_sum()});
+    });
+    level = std::move(above);
+  }
+  retire(storage_->root);
+  storage_->root = level[0].child;
+  changed_ = true;
 }
 
 // ---- versions ----

@@ -42,8 +42,6 @@ class KeyIndex {
   // away.
   void put_located(std::string_view key, const RevisionNode& node);
   void tombstone_located(Revision revision);  // the key must live
-  // The entry that the last put_located made.
-  KeyEntry* last_created() const { return last_created_; }
 
   // As of the working version; holds until the next change.
   IndexRef ref() const { return {storage_->root, storage_->log.ref()}; }
@@ -53,11 +51,10 @@ class KeyIndex {
   std::shared_ptr<const IndexView> publish(int64_t revision, int64_t compact_revision);
 
   int64_t live_keys() const { return live_keys_; }
-  // While restoring, creations and deletions are not logged; afterwards the log starts at `revision`.
-  void log_changes(bool on, int64_t revision) {
-    logging_ = on;
-    storage_->log.set_floor(revision);
-  }
+  // Makes the tree of these entries, whose keys ascend; the index must be empty. Takes them over.
+  void build(const std::vector<KeyEntry*>& entries);
+  // Creations and deletions at or below `revision` are not in the log.
+  void log_floor(int64_t revision) { storage_->log.set_floor(revision); }
   // Appends to the log alone; for what was restored.
   void log_restored(int64_t revision, std::string_view key, int delta) {
     storage_->log.append(revision, key, delta, version_);
@@ -109,10 +106,8 @@ class KeyIndex {
   std::shared_ptr<IndexStorage> storage_;
   uint64_t version_ = 1;
   bool changed_ = true;
-  bool logging_ = true;
   int64_t live_keys_ = 0;
   Path path_;
-  KeyEntry* last_created_ = nullptr;
   std::shared_ptr<const IndexView> published_;
   int64_t published_compact_revision_ = 0;
 };

@@ -25,13 +25,11 @@ struct Filled {
   explicit Filled(int64_t count) {
     for (int64_t i = 0; i < count; ++i) keys.push_back(key_of(static_cast<uint64_t>(i)));
     const auto before = mallinfo2();
-    index.log_changes(false, 0);
     for (const std::string& key : keys) create(key);
     const auto after = mallinfo2();
     bytes_per_key = static_cast<double>(after.uordblks + after.hblkhd - before.uordblks - before.hblkhd) /
                         static_cast<double>(count) -
                     32;
-    index.log_changes(true, revision);
     publish();
   }
   void create(std::string_view key) {

@@ -4,9 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <numeric>
 #include <thread>
 
 #include "base/prng.h"
+#include "mvcc/sort_keys.h"
 
 namespace quoin::mvcc {
 namespace {
@@ -187,6 +189,57 @@ TEST(KeyIndex, AscendingKeysLeaveFullNodes) {
   EXPECT_EQ(index.live_keys(), 64 * 64);
   // Full leaves: at most one more than needed.
   EXPECT_LE(leaves, 65);
+}
+
+TEST(KeyIndex, BuiltFromSortedKeys) {
+  Prng prng(3);
+  for (const size_t size : {0u, 1u, 2u, 55u, 56u, 57u, 113u, 3136u, 3137u, 20'000u}) {
+    KeyIndex index;
+    std::map<std::string, bool> twin;
+    while (twin.size() < size)
+      twin[random_key(prng, 1u << 30) + fmt::format("{}", twin.size())] = prng.chance(3, 4);
+    std::vector<KeyEntry*> entries;
+    int64_t live = 0;
+    for (const auto& [key, lives] : twin) {
+      entries.push_back(KeyEntry::create(key, RevisionNode::put({2, 0}, 2, 1, false)));
+      if (!lives) entries.back()->push(RevisionNode::tombstone({3, 0}));
+      live += lives;
+    }
+    index.build(entries);
+    index.check(3);
+    EXPECT_EQ(index.live_keys(), live);
+    for (const auto& [key, lives] : twin) ASSERT_EQ(index.ref().find_live(key, 3) != nullptr, lives);
+    int64_t revision = 3;
+    for (int i = 0; i < 3000; ++i) {
+      const std::string key = random_key(prng, 5000);
+      ++revision;
+      index.locate(key);
+      index.put_located(key, RevisionNode::put({revision, 0}, revision, 1, false));
+    }
+    index.check(revision);
+  }
+}
+
+TEST(SortKeys, MatchesAStableSort) {
+  Prng prng(8);
+  for (int round = 0; round < 200; ++round) {
+    std::vector<std::string> keys;
+    const std::string prefix(prng.below(30), '/');
+    for (uint64_t n = prng.below(300); n > 0; --n) {
+      std::string key = prng.chance(1, 2) ? prefix : "";
+      for (uint64_t i = prng.below(14); i > 0; --i)
+        key += static_cast<char>(prng.chance(1, 2) ? prng.below(3) : 'x');
+      keys.push_back(key);
+    }
+    std::vector<uint32_t> want(keys.size());
+    std::iota(want.begin(), want.end(), 0u);
+    std::stable_sort(want.begin(), want.end(), [&](uint32_t a, uint32_t b) { return keys[a] < keys[b]; });
+    std::vector<SortItem> items(keys.size());
+    for (uint32_t i = 0; i < items.size(); ++i) items[i].number = i;
+    sort_keys(items.data(), items.data() + items.size(), 0,
+              [&](uint32_t i) { return std::string_view(keys[i]); });
+    for (size_t i = 0; i < items.size(); ++i) ASSERT_EQ(items[i].number, want[i]) << "round " << round;
+  }
 }
 
 // Counts need no walk up to kLogRevisions back, and go on being right beyond.

@@ -6,6 +6,7 @@
 #include "mvcc/compaction.h"
 #include "mvcc/key_index.h"
 #include "mvcc/key_value.h"
+#include "mvcc/sort_keys.h"
 #include "mvcc/store_probe.h"
 
 namespace quoin::mvcc {
@@ -23,73 +24,74 @@ Result<int64_t> read_mark(const backend::Backend& backend, std::string_view name
   return mark.revision.main;
 }
 
+// Reads all records first and builds the index from the sorted keys: inserting a million keys in the order of
+// their revisions costs a walk through cold memory for each, and leaves neighbours of the index far apart.
+//
+// Lifetime: keys are views into the records, so the backend view must stay until finish().
 class Restorer {
  public:
-  explicit Restorer(KeyIndex& index) : index_(index) { index_.log_changes(false, 0); }
+  explicit Restorer(KeyIndex& index) : index_(index) {}
 
   Result<> add(Revision revision, bool tombstone, std::string_view value) {
-    last_ = revision;
     ASSIGN_OR_RETURN(const KeyValueRef kv, decode_key_value(value));
-    const KeyEntry* entry = index_.locate(kv.key);
-    const bool lives = entry && entry->live();
-    const bool had_lease = lives && entry->newest()->has_lease();
-    if (tombstone) {
-      if (!lives) {
-        // Its puts are compacted away. A compaction must still find it: at the compacted revision it stays.
-        index_.put_located(kv.key, RevisionNode::tombstone(revision));
-        return {};
-      }
-      index_.tombstone_located(revision);
-      changed(entry, -1);
-    } else {
-      index_.put_located(
-          kv.key, RevisionNode::put(revision, kv.create_revision, kv.version, static_cast<bool>(kv.lease)));
-      if (!entry) entry = index_.last_created();
-      if (!lives) changed(entry, +1);
-    }
-    if (!tombstone && kv.lease) {
-      leases_[entry] = kv.lease;
-    } else if (had_lease) {
-      leases_.erase(entry);
-    }
+    CHECK_LE(revision.sub, int64_t{UINT32_MAX});
+    CHECK_LE(records_.size(), size_t{UINT32_MAX});
+    const auto node =
+        tombstone ? RevisionNode::tombstone(revision)
+                  : RevisionNode::put(revision, kv.create_revision, kv.version, static_cast<bool>(kv.lease));
+    if (node.has_lease()) leases_.emplace(static_cast<uint32_t>(records_.size()), kv.lease);
+    records_.push_back({kv.key.data(), node});
+    records_.back().node.key_size = static_cast<uint32_t>(kv.key.size());
+    last_ = revision;
     return {};
   }
 
   Revision last() const { return last_; }
 
   void finish(int64_t revision, LeaseAttachments& attachments) {
-    const int64_t floor = std::max(floor_, revision - kLogRevisions);
-    index_.log_changes(true, floor);
-    for (const Changed& c : changes_) {
-      if (c.main > floor) index_.log_restored(c.main, c.entry->key(), c.delta);
+    std::vector<SortItem> order(records_.size());
+    for (uint32_t i = 0; i < order.size(); ++i) order[i].number = i;
+    sort_keys(order.data(), order.data() + order.size(), 0, [this](uint32_t i) { return key(i); });
+    const int64_t floor = revision - kLogRevisions;
+    std::vector<KeyEntry*> entries;
+    for (size_t i = 0; i < order.size();) {
+      const std::string_view k = key(order[i].number);
+      KeyEntry* entry = KeyEntry::create(k, records_[order[i].number].node);
+      note(order[i].number, floor, false);
+      uint32_t newest = order[i].number;
+      for (++i; i < order.size() && key(order[i].number) == k; ++i) {
+        newest = order[i].number;
+        note(newest, floor, entry->live());
+        entry->push(records_[newest].node);
+      }
+      entries.push_back(entry);
+      if (entry->newest()->has_lease()) attachments.attach(leases_.at(newest), k);
     }
-    std::vector<std::pair<std::string_view, LeaseId>> sorted;
-    sorted.reserve(leases_.size());
-    for (const auto& [entry, lease] : leases_) sorted.emplace_back(entry->key(), lease);
-    std::sort(sorted.begin(), sorted.end());
-    for (const auto& [key, lease] : sorted) attachments.attach(lease, key);
+    index_.build(entries);
+    index_.log_floor(floor);
+    std::sort(changes_.begin(), changes_.end());
+    for (const auto& [number, delta] : changes_) {
+      index_.log_restored(records_[number].node.main, key(number), delta);
+    }
   }
 
  private:
-  struct Changed {
-    int64_t main;
-    const KeyEntry* entry;
-    int delta;
+  struct Record {
+    const char* key;
+    RevisionNode node;  // with key_size
   };
-  void changed(const KeyEntry* entry, int delta) {
-    if (changes_.size() == kRestoredChangesMax) {
-      const auto half = changes_.begin() + kRestoredChangesMax / 2;
-      floor_ = (half - 1)->main;
-      changes_.erase(changes_.begin(), half);
-    }
-    changes_.push_back({last_.main, entry, delta});
+  std::string_view key(uint32_t i) const { return {records_[i].key, records_[i].node.key_size}; }
+  // Remembers a creation or deletion that the log of changes still reaches.
+  void note(uint32_t number, int64_t floor, bool lived) {
+    const RevisionNode& node = records_[number].node;
+    if (node.main > floor && node.is_tombstone() == lived) changes_.emplace_back(number, lived ? -1 : +1);
   }
 
   KeyIndex& index_;
   Revision last_{1, 0};
-  int64_t floor_ = 0;  // changes at revisions > floor_ are all in changes_
-  std::vector<Changed> changes_;
-  absl::flat_hash_map<const KeyEntry*, LeaseId> leases_;
+  std::vector<Record> records_;  // in revision order
+  absl::flat_hash_map<uint32_t, LeaseId> leases_;
+  std::vector<std::pair<uint32_t, int>> changes_;  // record and delta
 };
 
 }  // namespace

@@ -116,7 +116,8 @@ void run(int threads, int writes) {
     store->publish();
     if (threads == 0 && !look(store->views().load(), prng)) ++failures;
     if (i % 300 == 299) {
-      ASSERT_TRUE(store->compact(store->revision() - 100, [] {}, [] {}));
+      ASSERT_TRUE(store->compact(
+          store->revision() - 100, [] {}, [] {}));
     }
     if (i % 10 == 0) backend.run();
     store->maintain(50);
