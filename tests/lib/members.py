@@ -200,6 +200,10 @@ class Member:
             self.wait_ready()
         return self
 
+    def _get(self, path):
+        with urllib.request.urlopen(self.url + path, timeout=2) as r:
+            return json.load(r)
+
     def wait_ready(self, seconds=READY_SECONDS):
         deadline = time.monotonic() + seconds
         why = "nothing tried"
@@ -207,9 +211,12 @@ class Member:
             if self.process.poll() is not None:
                 raise Failure(f"the member ended with {self.process.returncode} before it was ready")
             try:
-                with urllib.request.urlopen(self.url + "/health", timeout=2) as r:
-                    if json.load(r).get("health") == "true":
+                if self._get("/health").get("health") == "true":
+                    version = self._get("/version")
+                    # A fresh 3.6 member agrees with itself on the versions a moment after it is healthy.
+                    if "storage" not in version or version["storage"] == version["etcdcluster"]:
                         return
+                    why = f"/version says {version}"
             except (OSError, ValueError) as e:
                 why = str(e)
             time.sleep(0.03)

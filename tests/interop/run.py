@@ -1,0 +1,66 @@
+#!/usr/bin/env python3
+"""All comparisons with real members and real clients, one after the other, short or --long. `make interop` calls
+it; ctest runs the same drivers one by one (tests/CMakeLists.txt)."""
+
+import argparse
+import pathlib
+import subprocess
+import sys
+import time
+
+TESTS = pathlib.Path(__file__).resolve().parent.parent
+
+# Name, driver, arguments, seconds the short and the long form may take.
+DRIVERS = [
+    ("differential", "interop/differential.py", [], 300, 2400),
+    ("rangestream", "interop/rangestream.py", [], 200, 1200),
+    ("malformed", "interop/malformed.py", [], 200, 200),
+    ("http", "interop/http_endpoints.py", [], 120, 120),
+    ("interchange.swap", "interop/interchange.py", ["--only", "swap"], 300, 900),
+    ("interchange.versions", "interop/interchange.py", ["--only", "versions"], 200, 200),
+    ("interchange.snapshots", "interop/interchange.py", ["--only", "snapshots"], 200, 200),
+    ("crash", "interop/crash.py", [], 300, 900),
+    ("client.etcdctl", "clients/etcdctl.py", [], 120, 120),
+    ("client.python", "clients/python_etcd3.py", [], 120, 120),
+    ("client.go", "clients/go_client.py", ["--part", "client"], 120, 120),
+    ("client.kubernetes", "clients/go_client.py", ["--part", "kubernetes"], 120, 240),
+    ("client.node", "clients/node_client.py", [], 240, 240),
+]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--build", required=True, help="build folder, with bin/etcd and oracle/")
+    parser.add_argument("--etcd", help="the program under test (default: BUILD/bin/etcd)")
+    parser.add_argument("--long", action="store_true")
+    parser.add_argument("--only", action="append", help="run only drivers whose name begins so")
+    parser.add_argument("--list", action="store_true", help="for CMake: name;driver;arguments;timeout of the short forms")
+    args = parser.parse_args()
+    build = pathlib.Path(args.build)
+    if args.list:
+        for name, driver, extra, short, _ in DRIVERS:
+            print(f"{name}|{driver}|{' '.join(extra)}|{short}")
+        return 0
+    etcd = args.etcd or build / "bin" / "etcd"
+    results = []
+    for name, driver, extra, short, long in DRIVERS:
+        if args.only and not any(name.startswith(o) for o in args.only):
+            continue
+        print(f"=== {name}", flush=True)
+        begin = time.monotonic()
+        command = [sys.executable, TESTS / driver, "--etcd", etcd, "--oracle", build / "oracle", *extra]
+        if args.long:
+            command.append("--long")
+        try:
+            code = subprocess.run(command, timeout=long if args.long else short, check=False).returncode
+        except subprocess.TimeoutExpired:
+            code = "timeout"
+        results.append((name, code, time.monotonic() - begin))
+    print()
+    for name, code, seconds in results:
+        word = {0: "passed", 77: "SKIPPED"}.get(code, f"FAILED ({code})")
+        print(f"{name:<24}{word:<16}{seconds:6.1f} s")
+    return 0 if all(code in (0, 77) for _, code, _ in results) else 1
+
+
+sys.exit(main())
