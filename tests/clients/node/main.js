@@ -135,7 +135,7 @@ async function maintenance() {
     stream.on('error', fail);
   });
   assert.strictEqual(bytes % 4096, 32, `a snapshot of ${bytes} bytes`);
-  const members = (await client.cluster.memberList()).members;
+  const members = (await client.cluster.memberList({})).members;
   assert.strictEqual(members.length, 1);
   assert.strictEqual(members[0].name, 'default');
 }
