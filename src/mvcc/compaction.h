@@ -3,6 +3,7 @@
 //
 // Source: spec storage-formats 7 (compaction hash), 8.
 #pragma once
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -42,22 +43,24 @@ using Callbacks = std::vector<std::function<void()>>;
 // Runs and empties the list; callbacks may add to it again.
 void run_all(Callbacks* callbacks);
 
+// Jobs run one after the other. At most this many wait; a further one takes the place of the last, which it
+// covers.
+constexpr size_t kCompactionJobsMax = 16;
+
 struct Store::Compaction {
   struct Job {
     int64_t revision = -1;
     int64_t previous_compact_revision = -1;
-    bool hash_counts = false;  // false after an unfinished predecessor
+    bool hash_counts = false;  // false if its predecessor had not ended when it was asked for
+    bool durable = false;      // its mark is
+    Callbacks scheduled;       // until then
     Callbacks finished;
   };
-  std::optional<Job> running;  // handed to the backend
-  std::shared_ptr<KeepRule> rule;
-  std::optional<Job> waiting;  // the newest revision asked for since; stands for all before it
-  bool waiting_durable = false;
-  Callbacks scheduled;          // until the marks are durable
-  int64_t index_revision = -1;  // of the index compaction under way
-  int64_t index_done = -1;      // of the last one that ended
-  std::string index_from;       // where its next step begins
-  bool idle() const { return !running && !waiting; }
+  std::deque<Job> jobs;            // revisions ascend
+  std::shared_ptr<KeepRule> rule;  // of the front job, while the backend has it
+  int64_t index_revision = -1;     // of the index compaction under way
+  int64_t index_done = -1;         // of the last one that ended
+  std::string index_from;          // where its next step begins
 };
 
 }  // namespace quoin::mvcc

@@ -129,8 +129,11 @@ Result<> Store::load() {
   restorer.finish(revision_, leases_);
   publish();
   if (scheduled > finished) {
-    compaction_->waiting = Compaction::Job{scheduled, finished, false, {}};
-    compaction_->waiting_durable = true;
+    Compaction::Job job;
+    job.revision = scheduled;
+    job.previous_compact_revision = finished;
+    job.durable = true;
+    compaction_->jobs.push_back(std::move(job));
     start_compaction();
   }
   return {};
@@ -146,9 +149,10 @@ Result<> Store::replace(backend::Backend& backend) {
   changes_.clear();
   TRY(load());
   // Whoever waited for the old store's compactions waits no longer: what it holds now is another member's.
-  run_all(&old->scheduled);
-  if (old->running) run_all(&old->running->finished);
-  if (old->waiting) run_all(&old->waiting->finished);
+  for (Compaction::Job& job : old->jobs) {
+    run_all(&job.scheduled);
+    run_all(&job.finished);
+  }
   return {};
 }
 

@@ -163,6 +163,7 @@ class Store {
   Result<> load();
   Snapshot snapshot_now();
   const std::shared_ptr<const backend::View>& records_upto(Revision revision);
+  void compaction_durable(int64_t revision);
   void start_compaction();
   bool compact_index(size_t budget);
   void compaction_finished();

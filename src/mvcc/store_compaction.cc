@@ -45,50 +45,60 @@ Result<> Store::compact(int64_t revision, std::function<void()> scheduled, std::
   CHECK(!txn_open_, "compacting within a transaction");
   if (revision <= compact_revision_) return Code::kCompacted;
   if (revision > revision_) return Code::kFutureRev;
-  Compaction::Job job{revision, compact_revision_, compaction_->idle(), {}};
-  // A job that has not begun is covered by the new one.
-  if (compaction_->waiting) job.finished = std::move(compaction_->waiting->finished);
+  auto& jobs = compaction_->jobs;
+  Compaction::Job job;
+  job.revision = revision;
+  job.previous_compact_revision = compact_revision_;
+  job.hash_counts = jobs.empty();
+  if (jobs.size() == kCompactionJobsMax) {
+    job.scheduled = std::move(jobs.back().scheduled);
+    job.finished = std::move(jobs.back().finished);
+    jobs.pop_back();
+  }
+  job.scheduled.push_back(std::move(scheduled));
   job.finished.push_back(std::move(finished));
+  jobs.push_back(std::move(job));
   compact_revision_ = revision;
   backend_->put(backend::Bucket::kMeta, "scheduledCompactRev", backend::RevisionKey({revision, 0}).view());
-  compaction_->waiting = std::move(job);
-  compaction_->waiting_durable = false;
-  compaction_->scheduled.push_back(std::move(scheduled));
   backend_->commit([this, revision, alive = std::weak_ptr<int>(backend_alive_)] {
-    if (alive.expired()) return;
-    // Commits end in order, so of several marks the newest is the last to be told of.
-    if (revision == compact_revision_) {
-      compaction_->waiting_durable = true;
-      run_all(&compaction_->scheduled);
-    }
-    start_compaction();
+    if (!alive.expired()) compaction_durable(revision);
   });
   return {};
 }
 
+void Store::compaction_durable(int64_t revision) {
+  Callbacks scheduled;
+  for (Compaction::Job& job : compaction_->jobs) {
+    if (job.revision != revision) continue;
+    job.durable = true;
+    scheduled = std::move(job.scheduled);
+    job.scheduled.clear();
+  }
+  start_compaction();
+  run_all(&scheduled);
+}
+
 void Store::start_compaction() {
-  if (compaction_->running || !compaction_->waiting || !compaction_->waiting_durable) return;
-  compaction_->running = std::exchange(compaction_->waiting, std::nullopt);
-  const Compaction::Job& job = *compaction_->running;
+  Compaction& c = *compaction_;
+  if (c.rule || c.jobs.empty() || !c.jobs.front().durable) return;
+  const Compaction::Job& job = c.jobs.front();
   publish();  // an index version from after the compaction was scheduled
-  compaction_->rule =
-      std::make_shared<KeepRule>(published_->parts().index, job.revision, job.previous_compact_revision);
-  backend_->compact(job.revision, compaction_->rule, [this, alive = std::weak_ptr<int>(backend_alive_)] {
+  c.rule = std::make_shared<KeepRule>(published_->parts().index, job.revision, job.previous_compact_revision);
+  backend_->compact(job.revision, c.rule, [this, alive = std::weak_ptr<int>(backend_alive_)] {
     if (!alive.expired()) compaction_finished();
   });
 }
 
 void Store::compaction_finished() {
-  Compaction::Job job = std::move(*compaction_->running);
-  compaction_->running.reset();
+  Compaction::Job job = std::move(compaction_->jobs.front());
+  compaction_->jobs.pop_front();
   const std::shared_ptr<KeepRule> rule = std::exchange(compaction_->rule, nullptr);
-  if (job.hash_counts) {
-    if (const auto hash = rule->hash()) {
-      auto hashes = std::make_shared<std::vector<CompactionHash>>(*hashes_);
-      hashes->push_back({job.revision, job.previous_compact_revision, *hash});
-      if (hashes->size() > options_.compaction_hashes_max) hashes->erase(hashes->begin());
-      hashes_ = std::move(hashes);
-    }
+  const std::optional<uint32_t> hash = job.hash_counts ? rule->hash() : std::nullopt;
+  if (hash) {
+    auto hashes = std::make_shared<std::vector<CompactionHash>>(*hashes_);
+    hashes->push_back({job.revision, job.previous_compact_revision, *hash});
+    if (hashes->size() > options_.compaction_hashes_max) hashes->erase(hashes->begin());
+    hashes_ = std::move(hashes);
   }
   publish();
   start_compaction();
@@ -96,29 +106,29 @@ void Store::compaction_finished() {
 }
 
 void Store::when_compactions_finished(std::function<void()> idle) {
-  if (compaction_->waiting) {
-    compaction_->waiting->finished.push_back(std::move(idle));
-  } else if (compaction_->running) {
-    compaction_->running->finished.push_back(std::move(idle));
-  } else {
+  if (compaction_->jobs.empty()) {
     idle();
+  } else {
+    compaction_->jobs.back().finished.push_back(std::move(idle));
   }
 }
 
 // One step of index compaction; true if another can be made now.
 bool Store::compact_index(size_t budget) {
   Compaction& c = *compaction_;
+  // A job that has not ended still asks the index what lived at its revision.
+  const int64_t target = c.jobs.empty() ? compact_revision_ : c.jobs.front().revision;
   if (c.index_revision <= c.index_done) {
-    if (compact_revision_ <= c.index_done) return false;
+    if (target <= c.index_done) return false;
     // Views from before the compaction may read below it. They end in time; this is asked again on every
     // tick.
-    if (index_->older_view_open(compact_revision_)) return false;
-    c.index_revision = compact_revision_;
+    if (index_->older_view_open(target)) return false;
+    c.index_revision = target;
     c.index_from.clear();
   }
   if (!index_->compact_step(c.index_revision, budget, &c.index_from)) return true;
   c.index_done = c.index_revision;
-  return compact_revision_ > c.index_done;
+  return target > c.index_done;
 }
 
 }  // namespace quoin::mvcc

