@@ -178,11 +178,10 @@ void FileSide::end_defrag(Result<> result) {
 // The live file stays; the copy goes.
 void FileSide::abandon_defrag(const Error& error) {
   defrag_->source.reset();
-  if (defrag_->copy) {
-    // Not from within its own completion.
-    env_.file->post([copy = std::move(defrag_->copy)] {});
-    env_.fs->async_remove(defrag_->path, [](Result<>) {});
-  }
+  // Not from within its own completion.
+  if (defrag_->copy) env_.file->post([copy = std::move(defrag_->copy)] {});
+  // Also where opening it failed: it may have been made.
+  if (!defrag_->path.empty()) env_.fs->async_remove(defrag_->path, [](Result<>) {});
   end_defrag(error);
 }
 

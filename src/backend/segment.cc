@@ -83,7 +83,8 @@ void BatchBuilder::put_meta(std::string_view key, std::string_view value) {
 }
 
 void BatchBuilder::add(const FrozenSegment& frozen) {
-  const Segment& segment = *frozen.segment;
+  segment_ = frozen.segment;
+  const Segment& segment = *segment_;
   const uint64_t count = segment.record_count();
   keys_.reserve(count);
   auto& records = batch_.of(Bucket::kKey);

@@ -83,8 +83,8 @@ struct FrozenSegment {
   Term term;
 };
 
-// A segment's changes, and others merged into them, as a batch for an engine. Holds the bytes that are
-// nowhere else; the segment must outlive it.
+// A segment's changes, and others merged into them, as a batch for an engine. Keeps the segment and holds the
+// bytes that are nowhere else.
 class BatchBuilder {
  public:
   // Deletes of bucket `key` come first; they are older than every appended record.
@@ -97,6 +97,7 @@ class BatchBuilder {
 
  private:
   Batch batch_;
+  std::shared_ptr<const Segment> segment_;
   std::deque<std::string> erased_;
   std::vector<RevisionKey> keys_;
   std::map<std::string, std::optional<std::string>, std::less<>> meta_;
