@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The same random requests to the program under test and to a real etcd 3.6; every field of every answer, error
-codes and texts, and watch batches are compared (tests/go/interop/differential.go). The seed is printed."""
+codes and texts, and watch batches are compared (tests/go/interop/differential.go). On the way both are stopped and
+killed a few times, and go on from what they kept. The seed is printed."""
 
 import pathlib
 import sys
@@ -18,10 +19,22 @@ def main(tools, args, folder):
     real.wait_ready()
     requests = args.requests or (20000 if args.long else 3000)
     command = [tools.interop, "differential", "--ours", ours.endpoint, "--real", real.endpoint, "--known", DIFFERENCES,
-               "--requests", requests]
+               "--requests", requests, "--restarts"]
     if args.seed:
         command += ["--seed", args.seed]
-    stream(command, timeout=60 + requests // 10)
+
+    def restart(line):
+        for member, program in ((ours, tools.ours), (real, tools.real)):
+            if line.split()[1] == "SIGKILL":
+                member.kill()
+            else:
+                member.stop()
+            member.start(program, wait=False)
+        ours.wait_ready()
+        real.wait_ready()
+        return "done"
+
+    stream(command, timeout=60 + requests // 10, answer={"RESTART": restart})
     ours.stop()
     real.stop()
     tools.check_file(ours.database)

@@ -19,6 +19,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 import urllib.request
@@ -88,16 +89,32 @@ def run(args, timeout=60, check=True, env=None, text=True, stdin=None, cwd=None)
     return done
 
 
-def stream(args, timeout):
-    """Runs a command whose output goes straight to the driver's; a non-zero exit is a Failure."""
+def stream(args, timeout, answer=None):
+    """Runs a command whose output goes to the driver's; a non-zero exit is a Failure. A line whose first word is in
+    `answer` is a question to the driver instead: the function there is called with it, and what it returns is
+    written to the command."""
     sys.stdout.flush()
-    child = subprocess.Popen([str(a) for a in args], preexec_fn=die_with_parent)
+    child = subprocess.Popen([str(a) for a in args], preexec_fn=die_with_parent, text=True, bufsize=1,
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE if answer else None)
+    timer = threading.Timer(timeout, child.kill)
+    timer.start()
+    began = time.monotonic()
     try:
-        code = child.wait(timeout)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
-        raise Failure(f"{args[0]} {args[1]} took more than {timeout} s") from None
+        for line in child.stdout or ():
+            word = line.split(maxsplit=1)[:1]
+            if word and word[0] in answer:
+                child.stdin.write(answer[word[0]](line) + "\n")
+                child.stdin.flush()
+            else:
+                print(line, end="", flush=True)
+        code = child.wait()
+    finally:
+        timer.cancel()
+        if child.poll() is None:
+            child.kill()
+            child.wait()
+    if time.monotonic() - began >= timeout:
+        raise Failure(f"{args[0]} {args[1]} took more than {timeout} s")
     if code != 0:
         raise Failure(f"{pathlib.Path(args[0]).name} {args[1]}: exit {code}")
 

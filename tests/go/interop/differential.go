@@ -1,14 +1,18 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"math"
+	"os"
 	"sync"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -27,6 +31,7 @@ type differential struct {
 	number     int  // of the request, for messages
 	alarms     bool // an alarm may be active: lift it soon
 	methods    map[string]int
+	restarts   *bufio.Scanner // the driver's word that both members run again; nil: it restarts nothing
 }
 
 // call sends one request to both and compares; canonical puts in order what may come in any. It returns the real
@@ -361,7 +366,38 @@ func (d *differential) step() error {
 	return nil
 }
 
-func (d *differential) run(requests int) error {
+// restart asks the driver to stop and start both members, and goes on with new streams: what they kept on disk
+// must be the same.
+func (d *differential) restart(how string) error {
+	if err := d.compareWatches("before a restart"); err != nil {
+		return err
+	}
+	fmt.Println("RESTART", how)
+	if !d.restarts.Scan() {
+		return errors.New("the driver did not answer")
+	}
+	for _, s := range []*server{d.ours, d.real} {
+		ctx, cancel := context.WithTimeout(d.ctx, callTimeout)
+		_, err := s.maintenance.Status(ctx, &pb.StatusRequest{}, grpc.WaitForReady(true))
+		cancel()
+		if err != nil {
+			return fmt.Errorf("%s after a restart: %w", s.name, err)
+		}
+	}
+	if err := d.open(); err != nil {
+		return err
+	}
+	d.status()
+	d.hashKV(0)
+	d.hash()
+	d.alarm(&pb.AlarmRequest{})
+	d.leases()
+	d.kvRange(&pb.RangeRequest{Key: []byte{0}, RangeEnd: []byte{0}})
+	return nil
+}
+
+// open begins the long-lived streams.
+func (d *differential) open() error {
 	var err error
 	if d.keepOurs, err = d.ours.lease.LeaseKeepAlive(d.ctx); err != nil {
 		return err
@@ -369,6 +405,7 @@ func (d *differential) run(requests int) error {
 	if d.keepReal, err = d.real.lease.LeaseKeepAlive(d.ctx); err != nil {
 		return err
 	}
+	d.streams = nil
 	for i := range 3 {
 		p, err := openWatchPair(d.ctx, d.ours, d.real, i == 2)
 		if err != nil {
@@ -376,10 +413,22 @@ func (d *differential) run(requests int) error {
 		}
 		d.streams = append(d.streams, p)
 	}
-	if err := d.compareWatches("at the start"); err != nil {
+	return d.compareWatches("new streams")
+}
+
+func (d *differential) run(requests int) error {
+	if err := d.open(); err != nil {
 		return err
 	}
+	restarts := []string{"SIGTERM", "SIGKILL", "SIGKILL", "SIGTERM"}
 	for d.number < requests {
+		if done := len(restarts); d.restarts != nil && done > 0 && d.number > requests*(5-done)/5 {
+			how := restarts[0]
+			restarts = restarts[1:]
+			if err := d.restart(how); err != nil {
+				return err
+			}
+		}
 		if err := d.step(); err != nil {
 			return fmt.Errorf("request %d: %w", d.number, err)
 		}
@@ -423,6 +472,7 @@ func runDifferential(args []string) error {
 	known := flags.String("known", "", "list of known differences")
 	requests := flags.Int("requests", 3000, "random requests to send")
 	seed := flags.Int64("seed", time.Now().UnixNano(), "of the requests")
+	restarts := flags.Bool("restarts", false, "ask for restarts of both members: RESTART SIGNAL, answered by a line")
 	_ = flags.Parse(args)
 
 	fmt.Printf("seed %d, %d requests\n", *seed, *requests)
@@ -433,6 +483,9 @@ func runDifferential(args []string) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	d := &differential{ctx: ctx, gen: newGenerator(*seed), report: r, methods: map[string]int{}}
+	if *restarts {
+		d.restarts = bufio.NewScanner(os.Stdin)
+	}
 	if d.ours, err = dial("ours", *ours); err != nil {
 		return err
 	}
