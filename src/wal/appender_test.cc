@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "wal/record.h"
 #include "wal/wal_test_util.h"
 
@@ -336,6 +338,67 @@ TEST(Appender, CrashAtEveryPointKeepsWhatWasAcknowledged) {
       auto contents = read(fs, LogMachine::kDir, {}, log);
       ASSERT_TRUE(contents.has_value()) << contents.error().text();
       ASSERT_EQ(contents->entries.size(), got.size() + 2);
+    }
+  }
+}
+
+// One log over many lives, each ended by a crash at a random moment, with snapshots, releases, purges and
+// slow syncs in between. What was acknowledged in any life is there in all later ones.
+TEST(Appender, ManyLivesOfOneLog) {
+  for (uint64_t seed = 1; seed <= 25; ++seed) {
+    SCOPED_TRACE(fmt::format("seed {}", seed));
+    LogMachine m(seed, {.segment_bytes = 2500});
+    m.machine.disk().latencies().slow_one_in = 5;
+    m.create();
+    Prng prng(seed);
+    std::map<uint64_t, std::string> acknowledged;  // by index
+    uint64_t last = 0, commit = 0, term = 1;
+    SnapshotRecord start;
+    for (int life = 0; life < 8; ++life) {
+      ++term;
+      for (uint64_t round = prng.between(1, 15); round > 0; --round) {
+        std::vector<raft::Entry> batch;
+        std::map<uint64_t, std::string> written;
+        for (uint64_t n = prng.between(1, 3); n > 0; --n) {
+          ++last;
+          written[last] = fmt::format("{}/{} {}", term, last, std::string(prng.below(400), 'd'));
+          batch.push_back(entry(term, last, written[last]));
+        }
+        m.appender->save(state(term, 1, commit), std::move(batch),
+                         [&acknowledged, &commit, written, to = last] {
+                           for (const auto& [index, data] : written) acknowledged[index] = data;
+                           commit = to;
+                         });
+        if (prng.chance(1, 6) && commit > start.index.v) {
+          const SnapshotRecord record = snapshot(commit, term);
+          m.appender->save(state(term, 1, commit), {}, {});
+          m.appender->save_snapshot(record, [&m, &start, record] {
+            start = record;
+            m.appender->release_lock_to(record.index);
+            m.appender->purge(2, {});
+          });
+        }
+        for (uint64_t steps = prng.below(25); steps > 0; --steps) m.machine.world().step();
+      }
+      m.crash();
+      auto valid = valid_snapshots(m.machine.fs(), LogMachine::kDir, m.machine.log());
+      ASSERT_TRUE(valid.has_value()) << text(valid);
+      ASSERT_FALSE(valid->empty());
+      ASSERT_GE(valid->back().index, start.index);
+      start = valid->back();
+      auto opened =
+          m.open(start, {quoin::Index(acknowledged.empty() ? 0 : acknowledged.rbegin()->first), false});
+      ASSERT_TRUE(opened.has_value()) << text(opened);
+      std::map<uint64_t, std::string> got;
+      for (const raft::Entry& e : opened->contents.entries) got[e.index.v] = e.data.view();
+      for (const auto& [index, data] : acknowledged) {
+        if (index <= start.index.v) continue;
+        ASSERT_EQ(got[index], data) << index;
+      }
+      last = std::max(start.index.v, got.empty() ? 0 : got.rbegin()->first);
+      commit = std::max(start.index.v, opened->contents.hard_state.commit.v);
+      ASSERT_LE(commit, last);
+      m.append_to(std::move(*opened));
     }
   }
 }
