@@ -20,4 +20,4 @@ def main(tools, args, folder):
     member.stop()
 
 
-drive(main, __doc__, lambda p: p.add_argument("--part", choices=["client", "kubernetes"]))
+drive(main, __doc__, lambda p: p.add_argument("--part", choices=["client", "kubernetes"]), needs=("interop",))

@@ -40,4 +40,4 @@ def main(tools, args, folder):
     tools.check_file(member.database)
 
 
-drive(main, __doc__, lambda p: p.add_argument("--seed", type=int))
+drive(main, __doc__, lambda p: p.add_argument("--seed", type=int), needs=("interop", "oracle-3.6"))

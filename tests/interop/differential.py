@@ -45,4 +45,4 @@ def arguments(parser):
     parser.add_argument("--seed", type=int)
 
 
-drive(main, __doc__, arguments)
+drive(main, __doc__, arguments, needs=("interop", "oracle-3.6"))

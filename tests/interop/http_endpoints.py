@@ -150,4 +150,4 @@ def main(tools, args, folder):
         raise Failure(f"{len(failures)} differences")
 
 
-drive(main, __doc__)
+drive(main, __doc__, needs=("oracle-3.6",))

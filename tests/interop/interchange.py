@@ -163,4 +163,4 @@ def arguments(parser):
     parser.add_argument("--only", action="append", choices=["swap", "versions", "snapshots"])
 
 
-drive(main, __doc__, arguments)
+drive(main, __doc__, arguments, needs=("interop", "oracle-3.6", "etcd-3.5"))

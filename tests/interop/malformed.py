@@ -21,4 +21,4 @@ def main(tools, args, folder):
         member.stop()
 
 
-drive(main, __doc__)
+drive(main, __doc__, needs=("interop", "oracle-3.6"))

@@ -24,4 +24,4 @@ def main(tools, args, folder):
     real.stop()
 
 
-drive(main, __doc__, lambda p: p.add_argument("--seed", type=int))
+drive(main, __doc__, lambda p: p.add_argument("--seed", type=int), needs=("interop", "etcd-3.7"))

@@ -276,7 +276,8 @@ class Tools:
         if not self.ours[0].exists():
             raise Failure(f"no program at {self.ours[0]}")
 
-    def _built(self, name):
+    def built(self, name):
+        """The path of a program of tests/build_go.sh; without it the test is skipped."""
         path = self.folder / name
         if not path.exists():
             raise Skip(f"{path} is not there (tests/build_go.sh builds it where Go is new enough)")
@@ -284,7 +285,7 @@ class Tools:
 
     @property
     def oracle(self):
-        return self._built("oracle-3.6")
+        return self.built("oracle-3.6")
 
     @property
     def real(self):
@@ -292,15 +293,15 @@ class Tools:
 
     @property
     def real35(self):
-        return [self._built("etcd-3.5")]
+        return [self.built("etcd-3.5")]
 
     @property
     def real37(self):
-        return [self._built("etcd-3.7")]
+        return [self.built("etcd-3.7")]
 
     @property
     def interop(self):
-        return self._built("interop")
+        return self.built("interop")
 
     def etcdctl(self, member, *args, **kw):
         return run([self.oracle, "etcdctl", "--endpoints", member.endpoint, *args], **kw)
@@ -315,8 +316,9 @@ def expect(condition, text):
         raise Failure(text)
 
 
-def drive(main, description, add_arguments=None):
-    """Runs a driver: main(tools, args, folder). `folder` is gone afterwards, unless QUOIN_KEEP is set."""
+def drive(main, description, add_arguments=None, needs=()):
+    """Runs a driver: main(tools, args, folder). `folder` is gone afterwards, unless QUOIN_KEEP is set. Without the
+    programs of tests/build_go.sh it names in `needs` it is skipped."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--etcd", required=True, help="the program under test")
     parser.add_argument("--oracle", required=True, help="folder with the programs of tests/build_go.sh")
@@ -328,7 +330,10 @@ def drive(main, description, add_arguments=None):
     folder = pathlib.Path(tempfile.mkdtemp(prefix="quoin-test-"))
     code = 1
     try:
-        main(Tools(args.etcd, args.oracle), args, folder)
+        tools = Tools(args.etcd, args.oracle)
+        for name in needs:
+            tools.built(name)
+        main(tools, args, folder)
         print("passed")
         code = 0
     except Skip as why:
