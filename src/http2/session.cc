@@ -59,6 +59,7 @@ uint8_t* bytes_of(std::string_view s) {
 }
 
 constexpr size_t kFrameHeadBytes = 9;
+constexpr size_t kFieldOverheadBytes = 32;  // as RFC 9113 6.5.2 counts
 constexpr int64_t kYoungNs = 100 * io::kMillisecond;
 
 }  // namespace
@@ -128,7 +129,7 @@ struct Session::Impl {
   }
 
   void add_header(std::string_view name, std::string_view value) {
-    if (block_bad) return;
+    if (block_bad) return;  // nothing of it is kept
     if (!name.empty() && name[0] == ':') {
       const Pseudo p = pseudo_of(name);
       const bool wrong_role = (p == kStatus) != (role == Role::kClient);
@@ -140,6 +141,8 @@ struct Session::Impl {
     }
     block_bad = block_bad || nghttp2_check_header_value(bytes_of(value), value.size()) == 0;
     block.add(name, value);
+    if (block.bytes() + block.size() * kFieldOverheadBytes > Session::kMaxHeaderBlockBytes)
+      flooded("header bytes");
   }
 
   void on_header_block_end(const nghttp2_frame* frame) {
@@ -278,7 +281,7 @@ struct CallbackTable {
   static int header(nghttp2_session*, const nghttp2_frame*, const uint8_t* name, size_t name_size,
                     const uint8_t* value, size_t value_size, uint8_t, void* u) {
     impl(u).add_header(view(name, name_size), view(value, value_size));
-    return 0;
+    return impl(u).flood ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
   }
   static int frame_recv(nghttp2_session*, const nghttp2_frame* f, void* u) {
     return impl(u).on_frame_recv(f);

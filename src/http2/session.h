@@ -12,9 +12,11 @@
 // not repeated, and no `connection` field; a violation resets the stream with PROTOCOL_ERROR.
 //
 // Flow control: windows are given back by hand. Every byte told to on_data() must be returned once by
-// consume(). Bounds: one header block 64 KiB (libnghttp2; a larger one ends the connection), continuation
-// frames 8 a block, queued acknowledgements and settings kMaxQueuedAcks, resets and frames that carry nothing
-// by rate (Limits).
+// consume().
+//
+// Bounds: one header block kMaxHeaderBlockBytes once decompressed (a few bytes may name a large table entry
+// again and again) and 8 continuation frames (libnghttp2), beyond which the connection ends; queued
+// acknowledgements and settings kMaxQueuedAcks; resets and frames that carry nothing by rate (Limits).
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -135,8 +137,8 @@ struct Limits {
   // GOAWAY ENHANCE_YOUR_CALM (CVE-2023-44487). A client whose deadlines fire under load resets older streams.
   uint32_t resets_burst = 2000;
   uint32_t resets_per_second = 200;
-  // Frames that carry nothing (PRIORITY, empty DATA, WINDOW_UPDATE, SETTINGS, unknown) without a HEADERS, a
-  // DATA with bytes or a byte of ours sent in between (CVE-2019-9512 to 9518).
+  // Frames that carry nothing (PRIORITY, empty DATA, WINDOW_UPDATE, SETTINGS; unknown types are dropped
+  // unseen) without a HEADERS, a DATA with bytes or a byte of ours sent in between (CVE-2019-9512 to 9518).
   uint32_t empty_frames = 10'000;
 };
 
@@ -145,6 +147,7 @@ class Session {
   enum class Role : uint8_t { kServer, kClient };
   // Acknowledgements of SETTINGS and PING that may wait for the peer to read them.
   static constexpr size_t kMaxQueuedAcks = 1000;
+  static constexpr size_t kMaxHeaderBlockBytes = 1 << 20;
   static constexpr uint32_t kInitialWindowBytes = 65'535;
 
   Session(Role role, SessionHandler& handler, const Limits& limits);
