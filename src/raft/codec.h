@@ -1,14 +1,18 @@
-// raft's messages as protobuf bytes: written exactly as etcd 3.6 writes them, read as 3.4 to 3.7 write them.
+// raft's messages as protobuf bytes: written exactly as etcd 3.6 writes them, read as 3.4 to 3.7 write
+// them.
 //
 // Writing: fields in number order; every number, enum and bool, zero or not, and the nested metadata and
 // conf_state; data and contexts only when not empty; repeated numbers unpacked; a message's snapshot only
-// when there is one. Reading: absent fields are zero, repeated numbers may be packed, unknown fields are
-// skipped, later scalars win, nested messages that occur twice are merged. A present but empty snapshot
-// outside MsgSnap (3.5 writes it always) reads as none. Ownership: with a Blob given, data and contexts of
-// what is read are slices of it (no copy; the whole Blob stays alive as long as one slice does). Errors:
-// kMalformed, with what is wrong: truncated field, wrong wire type, overlong varint, group end without start,
-// unknown enum value, nesting deeper than kNestingMax. Threads: free functions without state. Format: spec
-// raft-and-peers 1, wire.md package raftpb. Encoded size of Entry: types.h.
+// when there is one.
+// Reading: absent fields are zero, repeated numbers may be packed, unknown fields are skipped, later
+// scalars win, nested messages that occur twice are merged. A present but empty snapshot outside MsgSnap
+// (3.5 writes it always) reads as none.
+// Ownership: with a Blob given, data and contexts of what is read are slices of it (no copy; the whole Blob
+// stays alive as long as one slice does).
+// Errors: kMalformed, with what is wrong: truncated field, wrong wire type, overlong varint, group end
+// without start, unknown enum value, nesting deeper than kNestingMax.
+// Threads: free functions without state.
+// Format: spec raft-and-peers 1, wire.md package raftpb. Encoded size of Entry: types.h.
 #pragma once
 #include <cstddef>
 #include <string>

@@ -1,8 +1,9 @@
-// raft's values as text, in the forms that etcd's log lines and traces use. The functions take no part in any
-// decision; nothing on a hot path calls them.
+// raft's values as text, in the forms that etcd's log lines and traces use. The functions take no part in
+// any decision; nothing on a hot path calls them.
 //
-// Ids are printed in hex where they name members of a message or a log line, in decimal within configurations
-// (as 3.6 does). Source: spec raft-and-peers 18, 19.4.
+// Ids are printed in hex where they name members of a message or a log line, in decimal within
+// configurations (as 3.6 does).
+// Source: spec raft-and-peers 18, 19.4.
 #pragma once
 #include <string>
 #include <string_view>

@@ -1,5 +1,5 @@
-// A handful of raft nodes with their storage and the messages between them, driven by the commands of traces
-// (spec raft-and-peers 19.2, 19.3), and by some more that our own traces in testdata/ use:
+// A handful of raft nodes with their storage and the messages between them, driven by the commands of
+// traces (spec raft-and-peers 19.2, 19.3), and by some more that our own traces in testdata/ use:
 //
 //   read-index N context            tick N count
 //   propose-batch N a b c           propose-guarded N term data

@@ -6,8 +6,9 @@
 //
 // `applying` is what was handed out for application, `applied` what came back as done.
 // Threads: part of the raft state of one node. Storage and observer outlive the log.
-// Breaking an invariant (a conflict below the commit index, a commit beyond the log, a read past its ends)
-// means lost or corrupted data somewhere in the cluster and stops the process, with etcd's texts (spec 17).
+// Errors: breaking an invariant (a conflict below the commit index, a commit beyond the log, a read past its
+// ends) means lost or corrupted data somewhere in the cluster and stops the process, with etcd's texts
+// (spec 17).
 // Source: spec raft-and-peers 7, 14, 15.
 #pragma once
 #include <cstdint>

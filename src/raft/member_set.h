@@ -1,5 +1,5 @@
-// A set of member ids, kept sorted: a configuration has a handful of them, and everything that walks over one
-// must do so in ascending order.
+// A set of member ids, kept sorted: a configuration has a handful of them, and everything that walks over
+// one must do so in ascending order.
 #pragma once
 #include <algorithm>
 #include <initializer_list>

@@ -1,10 +1,10 @@
-// The stable log in memory: entries above the newest compaction, the newest snapshot's metadata, hard state.
-// A server keeps one beside its WAL (the WAL is read only at start); tests use it alone.
+// The stable log in memory: entries above the newest compaction, the newest snapshot's metadata, hard
+// state. A server keeps one beside its WAL (the WAL is read only at start); tests use it alone.
 //
 // Entries occupy [first_index(), last_index()]; the entry just below is the compaction point, of which only
-// the term is kept. Appending over existing entries replaces them and cuts what follows. Threads: confined to
-// the strand that owns the raft node. Calls that would leave a hole or go below the snapshot are bugs (CHECK)
-// unless a Result says otherwise.
+// the term is kept. Appending over existing entries replaces them and cuts what follows.
+// Threads: confined to the strand that owns the raft node.
+// Calls that would leave a hole or go below the snapshot are bugs (CHECK) unless a Result says otherwise.
 #pragma once
 #include <memory>
 #include <span>

@@ -1,6 +1,6 @@
-// What raft has to tell about its decisions: one method for each log line of etcd's raft (spec raft-and-peers
-// 18), in the order of that table. raft formats nothing; RenderingObserver (render.h) turns the calls into
-// text.
+// What raft has to tell about its decisions: one method for each log line of etcd's raft (spec
+// raft-and-peers 18), in the order of that table. raft formats nothing; RenderingObserver (render.h) turns
+// the calls into text.
 //
 // Threads: called on the strand that owns the node, from within its methods; an observer must not call back
 // into the node. References live during the call.

@@ -10,9 +10,9 @@
 //   snapshot.cc     snapshots, switching configurations
 //   transfer.cc     leadership transfer, forgetting the leader
 //
-// Pure: no clock, no thread, no disk, no socket. Time comes as ticks, randomness from a Prng, the stable log
-// from a Storage; what happened goes to an Observer. Threads: confined to one strand. Lifetimes: storage,
-// prng and observer outlive the node.
+// Pure: no clock, no thread, no disk, no socket. Time comes as ticks, randomness from a Prng, the stable
+// log from a Storage; what happened goes to an Observer.
+// Threads: confined to one strand. Lifetimes: storage, prng and observer outlive the node.
 #pragma once
 #include <cstdint>
 #include <string_view>
@@ -211,7 +211,6 @@ class Raft {
   MemberId vote_;
   MemberId lead_;
   Role role_ = Role::kFollower;
-  bool is_learner_ = false;
   RaftLog log_;
   tracker::Tracker tracker_;
 

@@ -200,7 +200,7 @@ void RawNode::release_responses(Ready& rd) {
     if (rd.needs_append() && append_ack_due(rd)) rd.append_responses.push_back(append_ack(rd));
     return;
   }
-  Outstanding& out = outstanding_.emplace();
+  OutstandingReady& out = outstanding_.emplace();
   for (Message& m : responses) {
     (m.to == raft_.id() ? out.steps : rd.messages).push_back(std::move(m));
   }
@@ -215,7 +215,7 @@ void RawNode::release_responses(Ready& rd) {
 void RawNode::advance() {
   CHECK(!async(), "advance() belongs to the synchronous form");
   CHECK(outstanding_.has_value(), "no Ready is out");
-  Outstanding out = std::move(*outstanding_);
+  OutstandingReady out = std::move(*outstanding_);
   outstanding_.reset();
   for (Message& m : out.steps) {
     // These only report what was done; none of them can be refused.

@@ -5,18 +5,29 @@
 //   if (node.has_ready()) { Ready r = node.ready(); ... }  all effects at once
 //
 // A Ready's effects, in the order that must hold:
-//   messages         may be sent at once, before anything of this Ready is durable
-//   hard_state, snapshot, entries   are made durable together (a sync is needed only if must_sync)
-//   after that, what depended on them is released (see below)
-//   committed_entries  may be applied; in the synchronous form they may include entries of the same Ready, so
-//                    apply after the write
-// Synchronous form: votes and append responses are in `messages`, so a member that is no leader sends only
-// after the write; when write and application are done (or safely queued in order), call advance(). One Ready
-// at a time. Asynchronous form (Config::async_storage_writes): any number of Readys may be under way; there
-// is no advance().
-//   If needs_append(): write, in the order of the Readys, then deliver `append_responses`: those to this
-//   member go back through step(), the others to the network. If needs_apply(): apply in order, then call
-//   applied(). Only durable entries are handed out.
+//
+//   1. messages: may be sent at once, before anything of this Ready is durable.
+//
+//   2. hard_state, snapshot, entries: made durable together, in the order of the Readys (a sync is needed
+//      only if must_sync; it must cover what earlier Readys wrote without one).
+//
+//   3. What depended on them is released, see below.
+//
+//   4. committed_entries: may be applied.
+//
+// Synchronous form: votes and append responses are among the messages, so a member that is no leader sends
+// only after the write; committed entries may include entries of the same Ready, so apply after the write.
+// When write and application are done (or safely queued in order), call advance(). One Ready at a time.
+//
+// Asynchronous form (Config::async_storage_writes): any number of Readys may be under way; no advance().
+//
+//   If needs_append(): write, then deliver `append_responses`: those to this member go back through step()
+//   (it refuses them once the member has been removed), the others to the network.
+//
+//   If needs_apply(): apply in order, then call applied(). Only durable entries are handed out.
+//
+//   A snapshot replaces the state machine after what was handed out before it has been applied, and before
+//   its own write is acknowledged.
 //
 // Threads: confined to one strand. Lifetimes: storage, prng and observer outlive the node. Storage must be
 // changed only between calls, and entries must be in it before their write is acknowledged.
@@ -72,6 +83,14 @@ struct Status {
   const tracker::Config* config = nullptr;
   // Null unless leader.
   const tracker::ProgressMap* progress = nullptr;
+};
+
+// Synchronous form: what advance() will report about the Ready that is out.
+struct OutstandingReady {
+  std::vector<Message> steps;
+  Index applied;  // 0: nothing
+  uint64_t applied_bytes = 0;
+  uint64_t applied_payload = 0;
 };
 
 class RawNode {
@@ -140,15 +159,7 @@ class RawNode {
   Raft raft_;
   SoftState soft_state_;
   HardState hard_state_;
-
-  // Synchronous form: what advance() will report about the Ready that is out.
-  struct Outstanding {
-    std::vector<Message> steps;
-    Index applied;  // 0: nothing
-    uint64_t applied_bytes = 0;
-    uint64_t applied_payload = 0;
-  };
-  std::optional<Outstanding> outstanding_;
+  std::optional<OutstandingReady> outstanding_;
 };
 
 // The storage messages of a Ready in the asynchronous form, as etcd's raft sends them to its storage threads;

@@ -1,7 +1,7 @@
 // The queue of linearizable reads that wait for a quorum to confirm the leader.
 //
-// Reads are confirmed in order: the acknowledgement of one context confirms all queued before it, because the
-// heartbeat that carried it left after they arrived.
+// Reads are confirmed in order: the acknowledgement of one context confirms all queued before it, because
+// the heartbeat that carried it left after they arrived.
 // Source: spec raft-and-peers 9; Ongaro's thesis, section 6.4.
 #pragma once
 #include <deque>

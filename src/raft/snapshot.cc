@@ -74,8 +74,7 @@ void Raft::switch_to(confchange::Changed changed) {
   tracker_.progress = std::move(changed.progress);
   observer_.configuration_switched(id_, tracker_.config);
   const tracker::Progress* self = tracker_.progress.find(id_);
-  is_learner_ = self && self->is_learner();
-  if ((!self || is_learner_) && role_ == Role::kLeader) {
+  if ((!self || self->is_learner()) && role_ == Role::kLeader) {
     // A removed or demoted leader may go on leading until somebody else does: it counts itself in no
     // majority.
     if (config_.step_down_on_removal) become_follower(term_, kNoMember);

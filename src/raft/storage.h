@@ -2,11 +2,17 @@
 // it durable before anything that depends on it leaves the member.
 //
 // raft only reads. Whoever handles a Ready writes (MemoryStorage is the usual implementation), and only
-// between calls into raft. Threads: confined to the strand that owns the raft node. Errors: kLogCompacted the
-// index lies below the first index kept (for term(): below first_index() - 1)
-//         kLogUnavailable  the index lies beyond the last one
-//         kSnapshotTemporarilyUnavailable  snapshot() only: try again later
-//         raft treats any other error as a bug and stops.
+// between calls into raft.
+// Threads: confined to the strand that owns the raft node.
+// Errors:
+//
+//   kLogCompacted: the index lies below the first index kept (for term(): below first_index() - 1)
+//
+//   kLogUnavailable: the index lies beyond the last one
+//
+//   kSnapshotTemporarilyUnavailable: snapshot() only: try again later
+//
+// raft treats any other error as a bug and stops.
 #pragma once
 #include <cstdint>
 #include <memory>

@@ -1,7 +1,7 @@
 // Majorities and joint majorities: which index is committed, who has won a vote. Pure arithmetic.
 //
-// A joint configuration needs a majority of both halves. The empty set agrees to everything, so that a joint
-// configuration with an empty half behaves like the other half alone.
+// A joint configuration needs a majority of both halves. The empty set agrees to everything, so that a
+// joint configuration with an empty half behaves like the other half alone.
 // Source: spec raft-and-peers 3 (quorum arithmetic); raft paper, section 6.
 #pragma once
 #include <algorithm>

@@ -3,10 +3,12 @@
 //   match   highest index known to be on the follower
 //   next    first index of the next append; match < next always
 //
-// Probe      next is a guess. One append with entries at a time, then silence until an answer or a heartbeat
-//            response comes.
-// Replicate  next is optimistic: it moves on as entries are sent, limited by the inflight window.
-// Snapshot   the entries below next are compacted here; nothing is sent until the follower has a snapshot.
+// Probe: next is a guess. One append with entries at a time, then silence until an answer or a heartbeat
+// response comes.
+//
+// Replicate: next is optimistic: it moves on as entries are sent, limited by the inflight window.
+//
+// Snapshot: the entries below next are compacted here; nothing is sent until the follower has a snapshot.
 //
 // Threads, ownership: part of the raft state of one node.
 // Source: spec raft-and-peers 8.
