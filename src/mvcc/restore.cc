@@ -13,10 +13,6 @@ namespace quoin::mvcc {
 
 namespace {
 
-// How many creations and deletions are remembered while reading, so that counts of the newest past need no
-// walk.
-constexpr size_t kRestoredChangesMax = 1u << 17;
-
 Result<int64_t> read_mark(const backend::Backend& backend, std::string_view name) {
   const std::optional<std::string> bytes = backend.get(backend::Bucket::kMeta, name);
   if (!bytes) return int64_t{-1};
