@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -21,7 +22,7 @@ func (d *differential) scenarios() error {
 		name string
 		run  func() error
 	}{
-		{"sizes", d.sizes}, {"txn limits", d.txnLimits}, {"long replay", d.longReplay}, {"fragments", d.fragments},
+		{"sizes", d.sizes}, {"large answers", d.largeAnswers}, {"stream ends", d.streamEnds}, {"txn limits", d.txnLimits}, {"long replay", d.longReplay}, {"fragments", d.fragments},
 		{"expiry", d.expiry}, {"server-chosen lease", d.serverChosenLease}, {"snapshot stream", d.snapshotStream},
 		{"metadata", d.metadata}, {"health", d.healthService}, {"progress", d.progress},
 	} {
@@ -42,6 +43,100 @@ func (d *differential) sizes() error {
 		d.put(&pb.PutRequest{Key: []byte("big"), Value: bytes.Repeat([]byte("x"), n)})
 	}
 	d.deleteRange(&pb.DeleteRangeRequest{Key: []byte("big"), PrevKv: true})
+	return nil
+}
+
+// Answers far larger than any window or frame, and many of them at once.
+func (d *differential) largeAnswers() error {
+	for i := range 6 {
+		d.put(&pb.PutRequest{Key: fmt.Appendf(nil, "large/%d", i), Value: bytes.Repeat([]byte{'a' + byte(i)}, 1_000_000)})
+	}
+	var all sync.WaitGroup
+	var a, b [8]*pb.RangeResponse
+	var errs [16]error
+	all.Add(16)
+	for i := range 8 {
+		for j, s := range []*server{d.ours, d.real} {
+			go func() {
+				defer all.Done()
+				ctx, cancel := context.WithTimeout(d.ctx, callTimeout)
+				defer cancel()
+				resp, err := s.kv.Range(ctx, &pb.RangeRequest{Key: []byte("large/"), RangeEnd: []byte("large0"), Serializable: i%2 == 0})
+				errs[2*i+j] = err
+				if j == 0 {
+					a[i] = resp
+				} else {
+					b[i] = resp
+				}
+			}()
+		}
+	}
+	all.Wait()
+	if err := errors.Join(errs[:]...); err != nil {
+		return err
+	}
+	for i := range a {
+		for _, f := range diff(a[i], b[i]) {
+			d.report.add("rpc/Range/"+f.field(), fmt.Sprintf("  large answer %d: %v", i, f))
+		}
+	}
+	d.deleteRange(&pb.DeleteRangeRequest{Key: []byte("large/"), RangeEnd: []byte("large0")})
+	return nil
+}
+
+// A half-closed keepalive stream answers what it was asked and ends; a half-closed watch stream goes on.
+func (d *differential) streamEnds() error {
+	d.grant(&pb.LeaseGrantRequest{ID: 777, TTL: 500})
+	var said [2]string
+	for i, s := range []*server{d.ours, d.real} {
+		ctx, cancel := context.WithTimeout(d.ctx, callTimeout)
+		defer cancel()
+		alive, err := s.lease.LeaseKeepAlive(ctx)
+		if err != nil {
+			return err
+		}
+		for _, id := range []int64{777, 888, 777, 0} {
+			if err := alive.Send(&pb.LeaseKeepAliveRequest{ID: id}); err != nil {
+				return err
+			}
+		}
+		if err := alive.CloseSend(); err != nil {
+			return err
+		}
+		for err == nil {
+			var r *pb.LeaseKeepAliveResponse
+			if r, err = alive.Recv(); err == nil {
+				said[i] += fmt.Sprintf("%d:%d ", r.ID, r.TTL)
+			}
+		}
+		said[i] += fmt.Sprint(err)
+
+		watch, err := s.watch.Watch(ctx)
+		if err != nil {
+			return err
+		}
+		if err := watch.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{
+			CreateRequest: &pb.WatchCreateRequest{Key: []byte("half-closed")}}}); err != nil {
+			return err
+		}
+		if err := watch.CloseSend(); err != nil {
+			return err
+		}
+		if r, err := watch.Recv(); err != nil || !r.Created {
+			return fmt.Errorf("%s: a half-closed watch stream: %v, %w", s.name, r, err)
+		}
+		defer func() {
+			r, err := watch.Recv()
+			if err != nil || len(r.Events) != 1 {
+				d.report.add("watch/half-closed", fmt.Sprintf("  %s: %v, %v", s.name, r, err))
+			}
+		}()
+	}
+	if said[0] != said[1] {
+		d.report.add("rpc/LeaseKeepAlive/half-closed", fmt.Sprintf("  ours %s\n  real %s", said[0], said[1]))
+	}
+	d.put(&pb.PutRequest{Key: []byte("half-closed")})
+	d.revoke(777)
 	return nil
 }
 
