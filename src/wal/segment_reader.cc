@@ -51,6 +51,11 @@ Result<std::optional<SegmentReader::Frame>> SegmentReader::frame() {
         static_cast<int64_t>(left) - static_cast<int64_t>(frame.padding));
   }
   if (kFrameHeadBytes + frame.record_bytes + frame.padding > left) return Error(Code::kTornTail);
+  // A length field lies within one sector, so this is no torn write. Reading on would look between records.
+  if ((frame.record_bytes + frame.padding) % 8 != 0) {
+    return make_error(Code::kCorruption, "wal: damaged length field {:x}: in file '{}' at position: {}",
+                      field, name_, offset_);
+  }
   return frame;
 }
 
