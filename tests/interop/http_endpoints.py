@@ -28,6 +28,13 @@ CHECKS = [
 # Headers that tell the time or are the connection's own affair.
 IGNORED_HEADERS = {"date"}
 
+# Families that count requests, so that after the same ones the numbers are the same too.
+COUNTING = re.compile(r"grpc_server_|etcd_mvcc_(put|delete|txn)_total|etcd_debugging_lease_(granted|revoked|renewed)_total|"
+                      r"etcd_debugging_mvcc_(keys_total|current_revision|compact_revision|total_put_size_in_bytes|events_total|"
+                      r"watch_stream_total|watcher_total)|etcd_server_(has_leader|is_leader|is_learner|quota_backend_bytes|"
+                      r"client_requests_total|health_|leader_changes|proposals_failed)|etcd_debugging_lease_ttl_total|"
+                      r"etcd_network_client_grpc_received")
+
 # Label values that name this process, not what it does.
 OWN_VALUES = {"server_id", "server_go_version", "version", "Local", "Remote"}
 
@@ -53,7 +60,8 @@ def ask(member, method, path):
 
 
 def scrape(member):
-    """{family: (type, {(label names and values)})}"""
+    """Content type and {family: (type, {series})}; a series is its suffix, its labels, and, where it counts requests,
+    its value."""
     c = http.client.HTTPConnection("127.0.0.1", member.client_port, timeout=20)
     c.request("GET", "/metrics")
     r = c.getresponse()
@@ -83,14 +91,14 @@ def scrape(member):
         if not m:
             raise Failure(f"/metrics: unreadable line {line!r}")
         name, labels, value = m.groups()
-        float(value)
+        value = float(value)
         family = name
         if family not in kind:
             family = re.sub(r"_(bucket|sum|count)$", "", name)
         if family not in kind:
             raise Failure(f"/metrics: {name} belongs to no family")
         pairs = tuple((k, "*" if k in OWN_VALUES else v) for k, v in label.findall(labels or ""))
-        families[family][1].add((name[len(family):], pairs))
+        families[family][1].add((name[len(family):], pairs, value if COUNTING.match(family) else None))
     return content_type, families
 
 
