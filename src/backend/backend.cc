@@ -75,14 +75,23 @@ class BackendImpl final : public Backend {
     if (index != index_ || term != term_) index_moved_ = true;
     index_ = index;
     term_ = term;
-    boundary();
+  }
+  void hold_freeze() override {
+    CHECK(!held_);
+    held_ = true;
+  }
+  void release_freeze() override {
+    CHECK(held_);
+    held_ = false;
+    // What became due meanwhile; not now, since the entry's task still runs.
+    if (!boundary_posted_) boundary_soon();
   }
   void set_conf_state(std::string_view json) override { put(Bucket::kMeta, "confState", json); }
   Index consistent_index() const override { return index_; }
   Term consistent_term() const override { return term_; }
   Index durable_index() const override { return durable_index_; }
   bool full() const override {
-    const bool is_full = exact_ || (frozen_ && at_bound());
+    const bool is_full = exact_ || at_bound();
     was_full_ = was_full_ || is_full;
     return is_full;
   }
@@ -158,6 +167,7 @@ class BackendImpl final : public Backend {
   bool freeze_wanted_ = false;  // somebody waits for the active segment's commit
   bool exact_ = false;          // a snapshot waits for its freeze: nothing may be applied before
   bool boundary_posted_ = false;
+  bool held_ = false;              // an entry goes on in a later task
   mutable bool was_full_ = false;  // the caller was told so, and not yet of the end
   std::vector<Waiter> waiters_active_, waiters_frozen_;
   std::unique_ptr<io::Timer> timer_;  // running while the active segment has changes
@@ -231,7 +241,7 @@ void BackendImpl::changed() {
 // Between two entries: the only places where a freeze may fall, so that an entry's changes and its index are
 // in one commit.
 void BackendImpl::boundary() {
-  if (frozen_ || dead_) return;
+  if (frozen_ || dead_ || held_) return;
   if (freeze_wanted_ || at_bound()) freeze();
 }
 
@@ -379,6 +389,7 @@ void BackendImpl::close(std::function<void(Result<>)> done) {
     return;
   }
   closing_ = true;
+  held_ = false;
   freeze_wanted_ = true;
   exact_ = false;
   close_done_ = std::move(done);

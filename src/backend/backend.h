@@ -125,8 +125,13 @@ class Backend {
   virtual void put(Bucket bucket, std::string_view key, std::string_view value) = 0;
   virtual void erase(Bucket bucket, std::string_view key) = 0;
   // Taken into the next freeze. The index never goes down (CHECK), except by set_consistent_index_forced
-  // (restore tools, received snapshots).
+  // (restore tools, received snapshots). May be called before or after the other changes of the entry: a freeze
+  // falls between two tasks of apply, never within one, so all that a task changes is in one commit.
   virtual void set_consistent_index(Index index, Term term) = 0;
+  // While held nothing is frozen: for an entry whose changes take several tasks (a configuration change, which
+  // waits for raft). Short, since commits wait for the release. Not nested (CHECK); close() ends it.
+  virtual void hold_freeze() {}
+  virtual void release_freeze() {}
   virtual void set_conf_state(std::string_view json) = 0;
   // The same without the check.
   virtual void set_consistent_index_forced(Index index, Term term) = 0;
@@ -134,8 +139,8 @@ class Backend {
   virtual Index consistent_index() const = 0;
   virtual Term consistent_term() const = 0;
   virtual Index durable_index() const = 0;
-  // True while the active segment is at a bound and the frozen one is not yet written, and while a snapshot()
-  // waits for its freeze: stop applying.
+  // True while the active segment is at a bound and not yet frozen, and while a snapshot() waits for its freeze:
+  // stop applying, end the task.
   virtual bool full() const = 0;
   // Runs on apply whenever full() turned false.
   virtual void set_not_full_callback(std::function<void()> callback) = 0;

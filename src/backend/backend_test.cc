@@ -134,36 +134,69 @@ TEST_P(BackendTest, AtTheBoundItIsFullUntilTheFrozenSegmentIsWritten) {
   int told = 0;
   b().set_not_full_callback([&] { ++told; });
   m.on_apply([&] {
-    for (int64_t i = 2; i < 12; ++i) put_record(i, "x");
+    for (int64_t i = 2; i < 11; ++i) put_record(i, "x");
     EXPECT_FALSE(b().full());
-    b().set_consistent_index(Index(1), Term(1));  // freezes here
+    put_record(11, "x");
+    b().set_consistent_index(Index(1), Term(1));
+    EXPECT_TRUE(b().full());
+  });
+  // Nothing is in the way of the freeze, which is a task of its own.
+  m.wait([&] { return told == 1; });
+  EXPECT_EQ(b().durable_index(), Index(0));
+  m.on_apply([&] {
     EXPECT_FALSE(b().full());
     for (int64_t i = 12; i < 22; ++i) put_record(i, "x");
     b().set_consistent_index(Index(2), Term(1));
     EXPECT_TRUE(b().full());
   });
-  EXPECT_EQ(told, 0);
-  m.wait([&] { return told > 0; });
+  m.wait([&] { return told == 2; });
   EXPECT_FALSE(b().full());
   EXPECT_EQ(b().durable_index(), Index(1));
   m.wait([&] { return b().durable_index() == Index(2); });
-  EXPECT_EQ(told, 1);
+  EXPECT_EQ(told, 2);
 }
 
+// Whether its index is set before its changes or after them.
 TEST_P(BackendTest, AnEntryIsNeverSplitBetweenTwoCommits) {
-  m.options.batch_limit = 3;
+  for (const bool before : {true, false}) {
+    m.options.batch_limit = 3;
+    m.open();
+    const uint64_t index = b().consistent_index().v + 1;
+    const int64_t first = static_cast<int64_t>(index) * 100;
+    m.on_apply([&] {
+      if (before) b().set_consistent_index(Index(index), Term(1));
+      b().commit([] {});  // asked for within the entry
+      for (int64_t i = first; i < first + 10; ++i) put_record(i, "x");
+      if (!before) b().set_consistent_index(Index(index), Term(1));
+    });
+    m.wait([&] { return b().durable_index() == Index(index); });
+    m.crash();
+    m.open();
+    EXPECT_EQ(b().consistent_index(), Index(index));
+    EXPECT_EQ(record(*b().view(), first + 9), "x");
+    m.crash();
+  }
+}
+
+TEST_P(BackendTest, AnEntryOfSeveralTasksHoldsTheFreeze) {
   m.open();
   m.on_apply([&] {
-    b().commit([] {});  // asked for within the entry
-    for (int64_t i = 2; i < 12; ++i) put_record(i, "x");
     b().set_consistent_index(Index(1), Term(1));
-    put_record(12, "x");
+    b().put(Bucket::kMembers, "1", "{}");
+    b().hold_freeze();
+    b().commit([] {});
+  });
+  m.world.run_for(3 * m.options.batch_interval_ns);
+  EXPECT_EQ(b().durable_index(), Index(0));
+  m.on_apply([&] {
+    b().set_conf_state("{}");
+    b().release_freeze();
   });
   m.wait([&] { return b().durable_index() == Index(1); });
   m.crash();
   m.open();
-  EXPECT_EQ(b().consistent_index(), Index(1));
-  EXPECT_EQ(record(*b().view(), 11), "x");
+  EXPECT_EQ(b().get(Bucket::kMeta, "confState"), "{}");
+  EXPECT_EQ(b().get(Bucket::kMembers, "1"), "{}");
 }
 
 TEST_P(BackendTest, ManyCommitsCanBeOutstandingAndEndInOrder) {
