@@ -10,6 +10,10 @@
 
 namespace quoin::mvcc {
 
+namespace {
+constexpr size_t kFreedPerPublish = 256;
+}  // namespace
+
 Store::Store(backend::Backend& backend, LeaseAttachments& leases, metrics::Registry& metrics,
              const StoreOptions& options)
     : backend_(&backend),
@@ -98,6 +102,8 @@ std::shared_ptr<const ReadView> Store::publish() {
   published_ = std::make_shared<const ReadView>(Snapshot{
       revision_, compact_revision_, index_->publish(revision_, compact_revision_), records_, hashes_});
   views_.store(published_);
+  // Most of what a batch replaced can go at once, when nobody reads the version before it.
+  index_->collect(kFreedPerPublish);
   probe_->keys.set(static_cast<double>(index_->live_keys()));
   probe_->current_revision.set(static_cast<double>(revision_));
   probe_->compact_revision.set(static_cast<double>(compact_revision_));

@@ -204,8 +204,7 @@ void WatchTable::State::send_revision(std::span<const Change> changes) {
 
 void WatchTable::State::send_to(Watcher& w, int64_t revision, Tails& tails) {
   Stream& stream = *w.stream;
-  const std::vector<uint32_t> numbers = std::move(w.matched);
-  w.matched.clear();
+  const std::vector<uint32_t>& numbers = w.matched;
   WatchMessage m;
   m.watch_id = w.id;
   m.header_revision = revision;
@@ -213,9 +212,11 @@ void WatchTable::State::send_to(Watcher& w, int64_t revision, Tails& tails) {
   bool taken = !stream.blocked;
   if (taken) {
     const Blob& tail = tails.tail(w.filter.prev_kv, numbers);
-    const size_t header = stream.sink->header_bytes(revision);
-    // A rough test; cut_response decides.
-    if (w.filter.fragment && numbers.size() > 1 && header + 32 + tail.size() >= options.fragment_bytes) {
+    // A rough test first; cut_response decides.
+    const bool large = w.filter.fragment && numbers.size() > 1 &&
+                       stream.sink->header_bytes(revision) + 32 + tail.size() >= options.fragment_bytes;
+    if (large) {
+      const size_t header = stream.sink->header_bytes(revision);
       bool first = true;
       for (WatchMessage& part :
            cut_response(m, tails.pick(w.filter.prev_kv, numbers), true, options.fragment_bytes, header)) {
@@ -236,11 +237,12 @@ void WatchTable::State::send_to(Watcher& w, int64_t revision, Tails& tails) {
     w.next = revision + 1;
     w.sent_since_tick = true;
     probe.events.inc(numbers.size());
-    return;
+  } else {
+    stream.blocked = true;
+    w.next = revision;
+    set_state(w, WatcherState::kWaiting);
   }
-  stream.blocked = true;
-  w.next = revision;
-  set_state(w, WatcherState::kWaiting);
+  w.matched.clear();
 }
 
 // ---- catching up ----
