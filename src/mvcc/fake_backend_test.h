@@ -74,8 +74,8 @@ class FakeBackend final : public backend::Backend {
     term_ = term;
   }
   void set_conf_state(std::string_view) override {}
-  void hold_freeze() {}
-  void release_freeze() {}
+  void hold_freeze() override {}
+  void release_freeze() override {}
   Index consistent_index() const override { return index_; }
   Term consistent_term() const override { return term_; }
   Index durable_index() const override { return index_; }
