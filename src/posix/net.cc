@@ -68,7 +68,11 @@ class UvStream final : public io::Stream {
   ~UvStream() override {
     handler_ = nullptr;
     core_->owner = nullptr;
-    close_handle();
+    if (core_->handle_closed) {
+      delete core_;
+    } else {
+      close_handle();
+    }
   }
 
   void set_handler(io::StreamHandler* handler) override {
@@ -118,14 +122,15 @@ class UvStream final : public io::Stream {
       return v.substr(sent);
     }
   };
-  // Lives until libuv has closed the handle; `owner` is null once the stream object is gone.
+  // Lives until libuv has closed the handle and the stream object is gone, whichever comes last.
   struct Core {
     union {
       uv_tcp_t tcp;
       uv_pipe_t pipe;
     } handle;
     uv_write_t write_request;
-    UvStream* owner = nullptr;
+    UvStream* owner = nullptr;  // null once the stream object is gone
+    bool handle_closed = false;
     std::deque<Chunk> in_flight;  // what an unfinished uv_write points into
     uv_stream_t* stream() { return reinterpret_cast<uv_stream_t*>(&handle); }
   };
@@ -156,10 +161,10 @@ class UvStream final : public io::Stream {
   void schedule_flush() {
     if (flush_scheduled_ || closing_ || write_pending_) return;
     flush_scheduled_ = true;
-    loop_.at_end_of_round([core = core_, alive = std::weak_ptr<int>(alive_)] {
+    loop_.at_end_of_round([this, alive = std::weak_ptr<int>(alive_)] {
       if (alive.expired()) return;
-      core->owner->flush_scheduled_ = false;
-      core->owner->flush();
+      flush_scheduled_ = false;
+      if (!closing_) flush();
     });
   }
 
@@ -235,10 +240,9 @@ class UvStream final : public io::Stream {
     close_handle();
     out_.clear();
     queued_ = 0;
-    loop_.post([core = core_, alive = std::weak_ptr<int>(alive_), why = std::move(why)]() mutable {
+    loop_.post([this, alive = std::weak_ptr<int>(alive_), why = std::move(why)]() mutable {
       if (alive.expired()) return;
-      UvStream* self = core->owner;
-      if (io::StreamHandler* h = std::exchange(self->handler_, nullptr)) h->on_closed(std::move(why));
+      if (io::StreamHandler* h = std::exchange(handler_, nullptr)) h->on_closed(std::move(why));
     });
   }
 
@@ -247,7 +251,11 @@ class UvStream final : public io::Stream {
     auto* handle = reinterpret_cast<uv_handle_t*>(core_->stream());
     // At shutdown the loop closes every handle itself and this core is freed with the process.
     if (uv_is_closing(handle)) return;
-    uv_close(handle, [](uv_handle_t* h) { delete static_cast<Core*>(h->data); });
+    uv_close(handle, [](uv_handle_t* h) {
+      auto* core = static_cast<Core*>(h->data);
+      core->handle_closed = true;
+      if (core->owner == nullptr) delete core;
+    });
   }
 
   UvLoop& loop_;

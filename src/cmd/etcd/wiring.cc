@@ -1,0 +1,93 @@
+#include "cmd/etcd/wiring.h"
+
+#include "cmd/etcd/process_stats.h"
+
+namespace quoin::cmd {
+
+server::Config server_config(const Config& c) {
+  server::Config s;
+  s.name = c.name;
+  s.data_dir = c.data_dir;
+  s.wal_dir = c.wal_dir;
+  s.initial_advertise_peer_urls = texts(c.initial_advertise_peer_urls);
+  s.advertise_client_urls = texts(c.advertise_client_urls);
+  if (auto members = c.initial_members()) s.initial_cluster.assign(members->begin(), members->end());
+  s.initial_cluster_token = c.initial_cluster_token;
+  s.new_cluster = !c.initial_cluster_existing;
+  s.force_new_cluster = c.force_new_cluster;
+  s.strict_reconfig_check = c.strict_reconfig_check;
+  s.unsafe_no_fsync = c.unsafe_no_fsync;
+  s.allow_wal_cut = c.allow_wal_cut;
+  s.pre_vote = c.pre_vote;
+  s.snapshot_count = c.snapshot_count;
+  s.snapshot_catchup_entries = c.snapshot_catchup_entries;
+  s.max_snapshots = c.max_snapshots;
+  s.max_wals = c.max_wals;
+  s.heartbeat_ns = c.heartbeat_ms * io::kMillisecond;
+  s.election_ns = c.election_ms * io::kMillisecond;
+  s.quota_backend_bytes = c.quota_backend_bytes;
+  if (c.backend_batch_interval > 0) s.backend_batch_interval_ns = c.backend_batch_interval;
+  if (c.backend_batch_limit > 0) s.backend_batch_limit = static_cast<uint64_t>(c.backend_batch_limit);
+  if (c.compaction_batch_limit > 0) s.compaction_batch_limit = static_cast<uint64_t>(c.compaction_batch_limit);
+  s.compaction_sleep_ns = c.compaction_sleep_interval;
+  if (c.auto_compaction_retention > 0) {
+    s.auto_compaction = c.auto_compaction_mode == CompactionMode::kPeriodic
+                            ? server::Config::AutoCompaction::kPeriodic
+                            : server::Config::AutoCompaction::kRevision;
+    s.auto_compaction_retention = c.auto_compaction_retention;
+  }
+  s.max_request_bytes = c.max_request_bytes;
+  s.max_txn_ops = c.max_txn_ops;
+  s.warning_apply_ns = c.warning_apply_duration;
+  s.warning_unary_request_ns = c.warning_unary_request_duration;
+  s.watch_progress_notify_ns = c.watch_progress_notify_interval;
+  s.downgrade_check_ns = c.downgrade_check_time;
+  s.lease_checkpoint = c.gates.lease_checkpoint;
+  s.lease_checkpoint_persist = c.gates.lease_checkpoint_persist;
+  return s;
+}
+
+io::ListenAddress listen_address(const Url& url) {
+  io::ListenAddress a;
+  if (url.is_unix()) {
+    a.unix_socket = true;
+    a.host = url.host + url.path;
+    return a;
+  }
+  a.host = url.hostname();
+  if (const std::string port = url.port(); !port.empty()) a.port = static_cast<uint16_t>(std::stoul(port));
+  return a;
+}
+
+front::Options front_options(const Config& c) {
+  front::Options o;
+  for (const Url& u : c.listen_client_urls) o.client.push_back(listen_address(u));
+  for (const Url& u : c.listen_client_http_urls) o.client_http.push_back(listen_address(u));
+  for (const Url& u : c.listen_metrics_urls) o.metrics.push_back(listen_address(u));
+  constexpr uint64_t kGrpcOverheadBytes = 512 << 10;
+  o.limits.max_received_message_bytes = c.max_request_bytes + kGrpcOverheadBytes;
+  o.limits.max_concurrent_streams = c.max_concurrent_streams;
+  o.limits.request_bytes = std::max<size_t>(o.limits.request_bytes, 2 * o.limits.max_received_message_bytes);
+  o.limits.keepalive_min_time_ns = c.grpc_keepalive_min_time;
+  if (c.grpc_keepalive_interval > 0) {
+    o.limits.keepalive_interval_ns = c.grpc_keepalive_interval;
+    o.limits.keepalive_timeout_ns = c.grpc_keepalive_timeout;
+  }
+  o.http.cors = c.cors;
+  o.http.host_whitelist = c.host_whitelist;
+  o.http.etcd_version = kEtcdVersion;
+  o.http.quoin_version = kQuoinVersion;
+  return o;
+}
+
+httpapi::ConstantMetrics constant_metrics(const Config& c) {
+  httpapi::ConstantMetrics m;
+  m.etcd_version = kEtcdVersion;
+  m.go_version = kGoVersion;
+  m.quoin_version = kQuoinVersion;
+  for (const FeatureGate& g : list_gates(c.gates)) m.gates.push_back({std::string(g.name), std::string(g.stage), g.enabled});
+  m.process_stats = [] { return read_process_stats(); };
+  return m;
+}
+
+}  // namespace quoin::cmd

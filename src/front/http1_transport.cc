@@ -1,0 +1,104 @@
+#include "front/http1_transport.h"
+
+#include <time.h>
+
+namespace quoin::front {
+
+std::string imf_fixdate(io::WallNs now) {
+  static constexpr const char* kDays[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+  static constexpr const char* kMonths[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                            "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+  const time_t seconds = now / io::kSecond;
+  tm t;
+  gmtime_r(&seconds, &t);
+  return fmt::format("{}, {:02} {} {} {:02}:{:02}:{:02} GMT", kDays[t.tm_wday], t.tm_mday, kMonths[t.tm_mon],
+                     t.tm_year + 1900, t.tm_hour, t.tm_min, t.tm_sec);
+}
+
+Http1Transport::Http1Transport(httpapi::Endpoints& endpoints, httpapi::Surface surface,
+                               std::unique_ptr<io::Stream> stream, io::Clock& clock, std::string_view received,
+                               Task closed)
+    : endpoints_(endpoints),
+      surface_(surface),
+      clock_(clock),
+      stream_(std::move(stream)),
+      closed_(std::move(closed)),
+      connection_(*this, http1::Limits{}),
+      self_(std::make_shared<Http1Transport*>(this)) {
+  stream_->set_handler(this);
+  if (!received.empty()) on_data(received);
+}
+
+Http1Transport::~Http1Transport() { *self_ = nullptr; }
+
+void Http1Transport::on_data(std::string_view bytes) {
+  connection_.feed(bytes);
+  flush();
+}
+
+void Http1Transport::on_eof() {
+  connection_.feed_eof();
+  flush();
+}
+
+void Http1Transport::on_drained() {
+  if (connection_.closing() || (stopping_ && !connection_.request_in_progress())) return stream_->close();
+  flush();
+}
+
+void Http1Transport::on_closed(Result<>) {
+  connection_.abort();
+  *self_ = nullptr;
+  if (closed_) std::exchange(closed_, nullptr)();
+}
+
+void Http1Transport::shutdown() {
+  stopping_ = true;
+  if (!connection_.request_in_progress() && stream_->queued_bytes() == 0) stream_->close();
+}
+
+void Http1Transport::close() { stream_->close(); }
+
+void Http1Transport::on_request(const http1::Request& request) {
+  httpapi::Request r;
+  r.method = request.method;
+  r.path = request.path();
+  const size_t query = request.target.find('?');
+  if (query != std::string_view::npos) r.query = request.target.substr(query + 1);
+  r.headers = request.fields;
+  io::Loop& loop = stream_->loop();
+  endpoints_.serve(surface_, /*tls=*/false, r, [self = self_, &loop](httpapi::Response response) {
+    if (loop.running_here()) {
+      if (*self != nullptr) (*self)->answer(std::move(response));
+      return;
+    }
+    loop.post([self, response = std::move(response)]() mutable {
+      if (*self != nullptr) (*self)->answer(std::move(response));
+    });
+  });
+}
+
+void Http1Transport::answer(httpapi::Response response) {
+  http1::Response out;
+  out.status = static_cast<unsigned>(response.status);
+  out.fields = std::move(response.headers);
+  out.body = std::move(response.body);
+  connection_.respond(out, imf_fixdate(clock_.wall()));
+  flush();
+}
+
+void Http1Transport::flush() {
+  if (connection_.has_output()) {
+    stream_->write(connection_.take_output());  // on_drained follows
+  } else if (connection_.closing() && stream_->queued_bytes() == 0) {
+    stream_->close();
+    return;
+  }
+  const bool pause = !connection_.reading() || stream_->queued_bytes() > kOutputHigh;
+  if (pause != paused_) {
+    paused_ = pause;
+    pause ? stream_->pause_reading() : stream_->resume_reading();
+  }
+}
+
+}  // namespace quoin::front

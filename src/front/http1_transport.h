@@ -1,0 +1,57 @@
+// An HTTP/1.1 connection on an io::Stream, its requests answered by httpapi's endpoints.
+//
+// Threads: confined to the stream's loop; an answer that is completed on another thread is posted to it.
+// Lifetime: as grpc::ServerTransport: `closed` is called once, from a callback of the stream, and the owner
+// destroys the transport afterwards from a task of its own.
+// Bounds: what the parser holds (http1::Limits); a client that does not read its answers is not read from.
+#pragma once
+#include <memory>
+#include <string_view>
+
+#include "base/task.h"
+#include "http1/server_connection.h"
+#include "httpapi/httpapi.h"
+#include "io/clock.h"
+#include "io/stream.h"
+
+namespace quoin::front {
+
+class Http1Transport final : public io::StreamHandler, private http1::RequestHandler {
+ public:
+  Http1Transport(httpapi::Endpoints& endpoints, httpapi::Surface surface, std::unique_ptr<io::Stream> stream,
+                 io::Clock& clock, std::string_view received, Task closed);
+  ~Http1Transport() override;
+
+  // Closes once the answer in progress, if any, is written.
+  void shutdown();
+  void close();
+
+  // io::StreamHandler
+  void on_data(std::string_view bytes) override;
+  void on_eof() override;
+  void on_drained() override;
+  void on_closed(Result<> error) override;
+
+ private:
+  static constexpr size_t kOutputHigh = 1 << 20;
+
+  void on_request(const http1::Request& request) override;
+  void answer(httpapi::Response response);
+  void flush();
+
+  httpapi::Endpoints& endpoints_;
+  const httpapi::Surface surface_;
+  io::Clock& clock_;
+  std::unique_ptr<io::Stream> stream_;
+  Task closed_;
+  http1::ServerConnection connection_;
+  bool stopping_ = false;
+  bool paused_ = false;
+  // Expires with the transport: answers that come later find nobody.
+  std::shared_ptr<Http1Transport*> self_;
+};
+
+// "Sat, 21 Nov 2026 10:00:00 GMT".
+std::string imf_fixdate(io::WallNs now);
+
+}  // namespace quoin::front

@@ -1,0 +1,58 @@
+// The append strand: the WAL and the `.snap` files.
+//
+// Threads: post_* on any thread; everything else on the append executor. Completions of appends go to the raft
+// stage, which makes them known to consensus.
+// Bounds: raft hands over what it accepted; what is queued here is at most what the server admits (5,000
+// committed and unapplied entries and the proposals in flight).
+// Source: spec storage-formats 3, 4; design.md section 5.
+#pragma once
+#include <memory>
+
+#include "base/log.h"
+#include "io/timer.h"
+#include "server/config.h"
+#include "server/raft_stage.h"
+#include "snap/snapshotter.h"
+#include "wal/appender.h"
+
+namespace quoin::server {
+
+class AppendStage {
+ public:
+  AppendStage(const Config& config, io::FileSystem& fs, io::Executor& strand, io::TimerService& timers,
+              io::Clock& clock, log::Logger& log, wal::Probe& wal_probe, wal::Tail tail,
+              std::unique_ptr<snap::Snapshotter> snapshotter, std::function<void(Error)> failed);
+  ~AppendStage();
+
+  // Before anything is posted.
+  void set_raft(RaftStage* raft) { raft_ = raft; }
+
+  void post_append(raft::HardState hard_state, std::vector<raft::Entry> entries,
+                   std::vector<raft::Message> responses);
+  // On the strand, before anything else: entries made up at start.
+  void save_forced(std::vector<raft::Entry> entries, Task done) {
+    appender_->save({}, std::move(entries), std::move(done));
+  }
+  // `.snap` file, WAL record, release of what is older; `done` on `executor`.
+  void post_snapshot(raft::Snapshot snapshot, io::Executor& executor, Task done);
+  // Files nobody needs any more go, at once and then every 30 s.
+  void post_start_purging();
+  // Writes what is buffered and closes the log; `done` on `executor`.
+  void post_close(raft::HardState hard_state, io::Executor& executor, Task done);
+
+ private:
+  void purge();
+
+  const Config& config_;
+  io::Executor& strand_;
+  io::TimerService& timers_;
+  log::Logger& log_;
+  std::unique_ptr<snap::Snapshotter> snapshotter_;
+  std::function<void(Error)> failed_;
+  std::unique_ptr<wal::Appender> appender_;
+  RaftStage* raft_ = nullptr;
+  std::unique_ptr<io::Timer> purge_timer_;
+  bool closed_ = false;
+};
+
+}  // namespace quoin::server

@@ -1,0 +1,265 @@
+#include "server/applier.h"
+
+#include "base/coding.h"
+#include "server/range.h"
+#include "server/txn.h"
+#include "wire/message.h"
+
+namespace quoin::server {
+
+namespace pb = wire::etcdserverpb;
+
+namespace {
+
+template <class Response>
+std::string body_of(const Response& response) {
+  return wire::encode_string(response);
+}
+
+
+}  // namespace
+
+void LeaseGlue::delete_keys(std::span<const std::string> keys) {
+  mvcc::WriteTxn& txn = store_->begin();
+  for (const std::string& key : keys) {
+    Result<int64_t> r = txn.delete_range(key, {});
+    CHECK(r.has_value(), "deleting a lease's key: {}", r ? "" : r.error().text());
+  }
+  store_->end();
+}
+
+struct Applier::Probe {
+  explicit Probe(metrics::Registry& registry) : registry_(registry) {}
+  // A series exists once it has been counted, as in etcd.
+  metrics::Gauge& alarms(MemberId member, int32_t type) {
+    metrics::Gauge*& g = alarms_[{member, type}];
+    if (g == nullptr) {
+      const char* name = type == kAlarmNospace ? "NOSPACE" : type == kAlarmCorrupt ? "CORRUPT" : "NONE";
+      g = &registry_.gauge("etcd_debugging_server_alarms", "Alarms for every member in cluster. 1 for 'server_id' "
+                           "label with current ID. 2 for 'alarm_type' label with type of this alarm",
+                           {{"server_id", hex(member.v)}, {"alarm_type", name}});
+    }
+    return *g;
+  }
+
+ private:
+  metrics::Registry& registry_;
+  std::map<std::pair<MemberId, int32_t>, metrics::Gauge*> alarms_;
+};
+
+Applier::Applier(Parts parts) : p_(std::move(parts)), probe_(new Probe(p_.metrics)) {}
+Applier::~Applier() = default;
+
+Applier::Outcome Applier::apply(const Request& request, bool wanted, Later later) {
+  Outcome out;
+  if (auto refused = refused_by_alarm(request)) {
+    out.answer.error = std::move(refused);
+    return out;
+  }
+  uint64_t cost = 0;
+  if (request.put) cost = put_cost(*request.put);
+  if (request.txn) cost = txn_cost(*request.txn);
+  if (request.lease_grant) cost = kLeaseGrantCost;
+  const bool over = cost > 0 && over_quota(cost);
+  out = dispatch(request, wanted, later);
+  if (over && !out.answer.error) {
+    out.answer = {.error = Error(Code::kNoSpace)};
+    out.raise_nospace = !p_.alarms.active(kAlarmNospace);
+  }
+  return out;
+}
+
+std::optional<Error> Applier::refused_by_alarm(const Request& r) const {
+  if (p_.alarms.active(kAlarmCorrupt) && (r.put || r.range || r.delete_range || r.txn || r.compaction ||
+                                          r.lease_grant || r.lease_revoke)) {
+    return Error(Code::kCorrupt);
+  }
+  if (p_.alarms.active(kAlarmNospace) && (r.put || r.lease_grant || (r.txn && txn_cost(*r.txn) > 0))) {
+    return Error(Code::kNoSpace);
+  }
+  return std::nullopt;
+}
+
+Applier::Outcome Applier::dispatch(const Request& r, bool wanted, Later& later) {
+  Outcome out;
+  if (r.put) {
+    out.answer = put(*r.put, wanted);
+  } else if (r.txn) {
+    out.answer = txn(*r.txn, wanted);
+  } else if (r.delete_range) {
+    out.answer = delete_range(*r.delete_range, wanted);
+  } else if (r.compaction) {
+    return compact(*r.compaction, later);
+  } else if (r.lease_grant) {
+    out.answer = lease_grant(*r.lease_grant);
+  } else if (r.lease_revoke) {
+    out.answer = lease_revoke(*r.lease_revoke);
+  } else if (r.lease_checkpoint) {
+    out.answer = lease_checkpoint(*r.lease_checkpoint);
+  } else if (r.alarm) {
+    out.answer = alarm(*r.alarm);
+  } else if (r.range) {
+    out.answer = range(*r.range, wanted);
+  } else {
+    // A member that skips an entry others apply would diverge in silence.
+    CHECK(r.downgrade_version_test.has_value(), "not implemented apply");
+  }
+  return out;
+}
+
+Answer Applier::put(const pb::PutRequest& r, bool wanted) {
+  if (r.lease != 0 && !p_.lessor.exists(LeaseId(r.lease))) return {.error = Error(Code::kLeaseNotFound)};
+  mvcc::PutRequest put;
+  put.key = r.key;
+  put.value = r.value;
+  put.lease = LeaseId(r.lease);
+  put.ignore_value = r.ignore_value;
+  put.ignore_lease = r.ignore_lease;
+  put.prev_kv = r.prev_kv && wanted;
+  mvcc::WriteTxn& txn = p_.store.begin();
+  Answer answer;
+  if (auto result = txn.put(put)) {
+    if (result->prev_kv) {
+      pb::PutResponse response;
+      response.prev_kv = wire::Raw<wire::mvccpb::KeyValue>{*result->prev_kv};
+      answer.body = body_of(response);
+    }
+  } else {
+    answer.error = result.error();
+  }
+  answer.revision = p_.store.end();
+  return answer;
+}
+
+Answer Applier::delete_range(const pb::DeleteRangeRequest& r, bool wanted) {
+  pb::DeleteRangeResponse response;
+  mvcc::KvVisitor prev;
+  if (r.prev_kv && wanted) {
+    prev = [&](std::string_view encoded) {
+      response.prev_kvs.push_back({encoded});
+      return true;
+    };
+  }
+  mvcc::WriteTxn& txn = p_.store.begin();
+  Answer answer;
+  if (auto deleted = txn.delete_range(r.key, r.range_end, prev)) {
+    response.deleted = *deleted;
+    // Encoded before the transaction ends: what went is still readable.
+    answer.body = body_of(response);
+  } else {
+    answer.error = deleted.error();
+  }
+  answer.revision = p_.store.end();
+  return answer;
+}
+
+Answer Applier::txn(const pb::TxnRequest& r, bool wanted) {
+  Answer answer;
+  auto revision = run_write_txn(
+      p_.store, [this](LeaseId id) { return p_.lessor.exists(id); }, r, wanted ? &answer.body : nullptr);
+  if (revision) {
+    answer.revision = *revision;
+  } else {
+    answer.error = revision.error();
+  }
+  return answer;
+}
+
+// etcd proposes no Range any more, but an old log may hold one.
+Answer Applier::range(const pb::RangeRequest& r, bool wanted) {
+  Answer answer;
+  if (!wanted) return answer;
+  auto reply = read_range(p_.store.publish(), r);
+  if (!reply) return {.error = reply.error()};
+  answer.revision = reply->header_revision;
+  answer.body = body_of(reply->response);
+  return answer;
+}
+
+Applier::Outcome Applier::compact(const pb::CompactionRequest& r, Later& later) {
+  Outcome out;
+  auto shared = std::make_shared<Later>(std::move(later));
+  auto answer_now = [this, shared] { (*shared)({.revision = p_.store.revision()}); };
+  std::function<void()> scheduled, finished;
+  if (r.physical) {
+    // The records are gone from the file once a commit after the last step is durable.
+    finished = [this, answer_now] { p_.backend.commit(answer_now); };
+  } else {
+    scheduled = answer_now;
+  }
+  Result<> started = p_.store.compact(r.revision, std::move(scheduled), std::move(finished));
+  if (started) {
+    out.deferred = true;
+    return out;
+  }
+  if (r.physical && started.error().code() == Code::kCompacted) {
+    p_.store.when_compactions_finished([shared, error = started.error()] { (*shared)({.error = error}); });
+    out.deferred = true;
+    return out;
+  }
+  out.answer.error = started.error();
+  return out;
+}
+
+Answer Applier::lease_grant(const pb::LeaseGrantRequest& r) {
+  auto ttl = p_.lessor.grant(LeaseId(r.id), r.ttl);
+  if (!ttl) return {.error = ttl.error()};
+  pb::LeaseGrantResponse response;
+  response.id = r.id;
+  response.ttl = *ttl;
+  return {.revision = p_.store.revision(), .body = body_of(response)};
+}
+
+Answer Applier::lease_revoke(const pb::LeaseRevokeRequest& r) {
+  if (Result<> revoked = p_.lessor.revoke(LeaseId(r.id)); !revoked) return {.error = revoked.error()};
+  return {.revision = p_.store.revision()};
+}
+
+Answer Applier::lease_checkpoint(const pb::LeaseCheckpointRequest& r) {
+  const bool persist = p_.persist_checkpoints();
+  for (const pb::LeaseCheckpoint& c : r.checkpoints) {
+    Result<> done = p_.lessor.checkpoint({LeaseId(c.id), c.remaining_ttl}, persist);
+    if (!done) return {.error = done.error()};
+  }
+  return {.revision = p_.store.revision()};
+}
+
+Answer Applier::alarm(const pb::AlarmRequest& r) {
+  using Action = pb::AlarmRequest::AlarmAction;
+  const Alarm alarm{MemberId(r.member_id), static_cast<int32_t>(r.alarm)};
+  std::vector<Alarm> shown;
+  switch (r.action) {
+    case Action::kGet:
+      shown = p_.alarms.list(alarm.type);
+      break;
+    case Action::kActivate:
+      if (alarm.type == kAlarmNone) break;
+      if (p_.alarms.activate(alarm)) {
+        LOG(p_.log, kWarn, "alarm raised", {"alarm", alarm.type == kAlarmNospace ? "NOSPACE" : "CORRUPT"},
+            {"from", log::Hex{alarm.member.v}});
+      }
+      probe_->alarms(alarm.member, alarm.type).add(1);
+      shown.push_back(alarm);
+      break;
+    case Action::kDeactivate:
+      if (!p_.alarms.deactivate(alarm)) break;
+      LOG(p_.log, kWarn, "alarm disarmed", {"alarm", alarm.type == kAlarmNospace ? "NOSPACE" : "CORRUPT"},
+          {"from", log::Hex{alarm.member.v}});
+      probe_->alarms(alarm.member, alarm.type).add(-1);
+      shown.push_back(alarm);
+      break;
+    default:
+      // etcd dies here, and on every replay.
+      return {.error = make_error(Code::kInvalidArgument, "etcdserver: unknown alarm action {}",
+                                  static_cast<int32_t>(r.action))};
+  }
+  pb::AlarmResponse response;
+  for (const Alarm& a : shown) {
+    pb::AlarmMember& m = response.alarms.emplace_back();
+    m.member_id = a.member.v;
+    m.alarm = static_cast<pb::AlarmType>(a.type);
+  }
+  return {.revision = p_.store.revision(), .body = body_of(response)};
+}
+
+}  // namespace quoin::server

@@ -1,0 +1,95 @@
+// One applied entry's effect on the state machine: a function of the entry, the replicated state and nothing
+// else, so that all members reach the same verdict.
+//
+// The chain, outermost first: CORRUPT alarm, NOSPACE alarm, quota (the request is applied, then its result
+// becomes "no space"), the store.
+//
+// Threads: apply strand. Lifetime: everything in Parts outlives the Applier.
+// Source: spec raft-and-peers 27, api-semantics 2.1 (7), 2.8.
+#pragma once
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "backend/backend.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "lease/lessor.h"
+#include "mvcc/lease_attachments.h"
+#include "mvcc/store.h"
+#include "server/alarms.h"
+#include "server/answers.h"
+#include "server/config.h"
+#include "server/quota.h"
+#include "wire/raft_internal.h"
+
+namespace quoin::server {
+
+// Keys on leases, between store and lessor.
+class LeaseGlue final : public mvcc::LeaseAttachments, public lease::KeyDeleter {
+ public:
+  explicit LeaseGlue(lease::Lessor& lessor) : lessor_(lessor) {}
+  void set_store(mvcc::Store* store) { store_ = store; }
+  void attach(LeaseId lease, std::string_view key) override { lessor_.attach(lease, key); }
+  void detach(LeaseId lease, std::string_view key) override { lessor_.detach(lease, key); }
+  LeaseId lease_of(std::string_view key) const override { return lessor_.lease_of(key); }
+  void delete_keys(std::span<const std::string> keys) override;
+
+ private:
+  lease::Lessor& lessor_;
+  mvcc::Store* store_ = nullptr;
+};
+
+class Applier {
+ public:
+  struct Parts {
+    const Config& config;
+    MemberId self;
+    backend::Backend& backend;
+    mvcc::Store& store;
+    lease::Lessor& lessor;
+    Alarms& alarms;
+    const Quota& quota;
+    log::Logger& log;
+    metrics::Registry& metrics;
+    // The cluster version is 3.6 or later, or the gate says so: checkpoints are stored.
+    std::function<bool()> persist_checkpoints;
+  };
+  explicit Applier(Parts parts);
+  ~Applier();
+
+  // What became of a request.
+  struct Outcome {
+    Answer answer;
+    // The answer comes later, by `later`; `answer` is empty.
+    bool deferred = false;
+    // The database grew past the quota by this request: raise NOSPACE, then answer.
+    bool raise_nospace = false;
+  };
+  using Later = std::function<void(Answer)>;
+  // `wanted`: somebody here waits for the answer; without it answers are not encoded. A deferred answer comes by
+  // `later` on the apply strand. CHECKs that exactly one known request is set.
+  Outcome apply(const wire::etcdserverpb::InternalRaftRequest& request, bool wanted, Later later);
+
+ private:
+  struct Probe;
+  using Request = wire::etcdserverpb::InternalRaftRequest;
+  Outcome dispatch(const Request& request, bool wanted, Later& later);
+  std::optional<Error> refused_by_alarm(const Request& request) const;
+  Answer put(const wire::etcdserverpb::PutRequest& r, bool wanted);
+  Answer delete_range(const wire::etcdserverpb::DeleteRangeRequest& r, bool wanted);
+  Answer txn(const wire::etcdserverpb::TxnRequest& r, bool wanted);
+  Answer range(const wire::etcdserverpb::RangeRequest& r, bool wanted);
+  Outcome compact(const wire::etcdserverpb::CompactionRequest& r, Later& later);
+  Answer lease_grant(const wire::etcdserverpb::LeaseGrantRequest& r);
+  Answer lease_revoke(const wire::etcdserverpb::LeaseRevokeRequest& r);
+  Answer lease_checkpoint(const wire::etcdserverpb::LeaseCheckpointRequest& r);
+  Answer alarm(const wire::etcdserverpb::AlarmRequest& r);
+  bool over_quota(uint64_t cost) const { return !p_.quota.fits(p_.backend.size(), cost); }
+
+  const Parts p_;
+  std::unique_ptr<Probe> probe_;
+};
+
+}  // namespace quoin::server

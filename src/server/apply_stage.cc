@@ -1,0 +1,405 @@
+#include "server/apply_stage.h"
+
+#include "backend/schema.h"
+#include "membership/cluster.h"
+#include "raft/codec.h"
+#include "server/old_request.h"
+#include "snap/membership_json.h"
+#include "wire/message.h"
+
+namespace quoin::server {
+
+namespace pb = wire::etcdserverpb;
+
+namespace {
+constexpr int kMaxLearners = 1;
+constexpr uint64_t kMemorySnapshotEntries = 100;
+
+snap::MembershipState membership_state(const membership::Membership& m) {
+  snap::MembershipState s;
+  for (const membership::Member& member : m.list()) {
+    snap::MemberState& out = s.members.emplace_back();
+    out.id = member.id;
+    out.peer_urls = member.peer_urls;
+    out.is_learner = member.is_learner;
+    if (!member.client_urls.empty()) out.attributes = snap::MemberState::Attributes{member.name, member.client_urls};
+  }
+  s.removed.assign(m.removed.begin(), m.removed.end());
+  if (m.version) s.cluster_version = m.version->text();
+  return s;
+}
+}  // namespace
+
+ApplyStage::ApplyStage(const Config& config, MemberId self, State state, io::Executor& strand,
+                       io::TimerService& timers, io::Clock& clock, log::Logger& log, metrics::Registry& metrics,
+                       Waiters& waiters, RequestIds& ids, std::function<void(Error)> failed)
+    : config_(config),
+      self_(self),
+      state_(std::move(state)),
+      strand_(strand),
+      timers_(timers),
+      clock_(clock),
+      log_(log),
+      waiters_(waiters),
+      ids_(ids),
+      failed_(std::move(failed)),
+      quota_(config.quota_backend_bytes),
+      watches_(std::make_unique<mvcc::WatchTable>(
+          *state_.store, metrics, mvcc::WatchOptions{.fragment_bytes = config.max_request_bytes + (512 << 10)})),
+      views_(&state_.store->views()),
+      applied_(state_.applied),
+      applied_term_(state_.applied_term),
+      disk_snapshot_(state_.disk_snapshot),
+      memory_snapshot_(state_.disk_snapshot),
+      consistent_at_start_(state_.backend->consistent_index()),
+      validated_(state_.replay),
+      applied_gauge_(metrics.gauge("etcd_server_proposals_applied_total",
+                                   "The total number of consensus proposals applied.")) {
+  applier_ = std::make_unique<Applier>(Applier::Parts{
+      config_, self_, *state_.backend, *state_.store, *state_.lessor, *state_.alarms, quota_, log_, metrics, [this] {
+        const auto version = state_.cluster->view()->version;
+        return config_.lease_checkpoint_persist || (version && *version >= membership::Version{3, 6, 0});
+      }});
+  state_.backend->set_not_full_callback([this] { run(); });
+  state_.backend->set_failure_callback([this](Error e) { fail(std::move(e)); });
+  watches_->publish();
+  db_size_ = state_.backend->size();
+  publish_status();
+}
+
+ApplyStage::~ApplyStage() = default;
+
+void ApplyStage::connect(RaftStage* raft, AppendStage* append) {
+  raft_ = raft;
+  append_ = append;
+}
+
+void ApplyStage::fail(Error error) {
+  if (stopped_) return;
+  stopped_ = true;
+  failed_(std::move(error));
+}
+
+// ---- entries ----
+
+void ApplyStage::post_entries(std::vector<raft::Entry> entries) {
+  strand_.post([this, entries = std::move(entries)]() mutable {
+    if (stopped_) return;
+    std::move(entries.begin(), entries.end(), std::back_inserter(queue_));
+    run();
+  });
+}
+
+void ApplyStage::post_soft_state(raft::SoftState state, Term term) {
+  strand_.post([this, state, term] {
+    const bool was_leader = soft_state_.role == raft::Role::kLeader;
+    soft_state_ = state;
+    soft_state_term_ = term;
+    // Leases are promoted when the empty entry of the new term is applied.
+    if (was_leader && state.role != raft::Role::kLeader) state_.lessor->demote();
+  });
+}
+
+void ApplyStage::run() {
+  if (running_ || stopped_ || conf_change_ || queue_.empty()) return;
+  if (state_.backend->full()) return;  // goes on when it no longer is
+  uint64_t encoded_bytes = 0, payload_bytes = 0;
+  for (size_t n = 0; n < kBatchEntries && !queue_.empty() && !stopped_ && !conf_change_; ++n) {
+    if (state_.backend->full()) break;
+    const raft::Entry entry = std::move(queue_.front());
+    queue_.pop_front();
+    encoded_bytes += raft::encoded_size(entry);
+    payload_bytes += entry.data.size();
+    apply_entry(entry);
+    applied_ = entry.index;
+    applied_term_ = entry.term;
+  }
+  if (!stopped_) finish_batch(encoded_bytes, payload_bytes);
+  if (queue_.empty() || stopped_ || conf_change_) return maintain();
+  running_ = true;
+  strand_.post([this] {
+    running_ = false;
+    run();
+  });
+}
+
+void ApplyStage::apply_entry(const raft::Entry& entry) {
+  CHECK(entry.index == applied_ + 1, "entry {} after {}", entry.index, applied_);
+  const bool effective = entry.index > consistent_at_start_;
+  if (effective) {
+    if (!past_start_) {
+      past_start_ = true;
+      if (state_.backend_has_members) validated_ = *state_.cluster->view();
+    }
+    state_.backend->set_consistent_index(entry.index, entry.term);
+  }
+  switch (entry.type) {
+    case raft::EntryType::kNormal: return apply_normal(entry);
+    case raft::EntryType::kConfChange: return apply_conf_change(entry);
+    case raft::EntryType::kConfChangeV2: break;
+  }
+  fail(make_error(Code::kCorruption, "entry {}: unknown entry type; must be either EntryNormal or EntryConfChange",
+                  entry.index));
+}
+
+void ApplyStage::apply_normal(const raft::Entry& entry) {
+  if (entry.data.empty()) {
+    // A new leader's first entry (or a refused configuration change).
+    if (soft_state_.role == raft::Role::kLeader && entry.term == soft_state_term_ && !state_.lessor->primary()) {
+      state_.lessor->promote(config_.election_ns);
+    }
+    return;
+  }
+  auto request = wire::decode<pb::InternalRaftRequest>(entry.data.view());
+  if (!request) {
+    auto old = translate_old_request(entry.data.view());
+    if (!old) return fail(old.error());
+    return apply_request(entry, old->request, old->id);
+  }
+  uint64_t id = request->id != 0 ? request->id : (request->header ? request->header->id : 0);
+  if (request->v2) {
+    auto old = translate_old_request(*request->v2);
+    if (!old) return fail(old.error());
+    return apply_request(entry, old->request, old->id);
+  }
+  if (id == 0) return fail(make_error(Code::kCorruption, "entry {}: request without an id", entry.index));
+  apply_request(entry, *request, id);
+}
+
+void ApplyStage::apply_request(const raft::Entry& entry, const pb::InternalRaftRequest& request, uint64_t id) {
+  if (request.downgrade_version_test) newest_36_entry_ = entry.index;
+  if (entry.index <= consistent_at_start_) return;
+  std::optional<Waiter> waiter = waiters_.take(id);
+  if (apply_cluster_request(request)) {
+    if (waiter) answer(std::move(*waiter), {.revision = state_.store->revision()});
+    return;
+  }
+  const bool wanted = waiter.has_value();
+  auto late = std::make_shared<std::optional<Waiter>>();
+  Applier::Outcome outcome = applier_->apply(request, wanted, [this, late](Answer a) {
+    if (*late) answer(std::move(**late), std::move(a));
+    late->reset();
+    outbox_.flush();
+  });
+  if (outcome.raise_nospace) {
+    LOG(log_, kWarn, "message exceeded backend quota; raising alarm",
+        {"quota-size-bytes", quota_.limit()}, {"quota-size", std::to_string(quota_.limit())});
+    return raise_nospace(waiter ? std::move(*waiter) : Waiter{});
+  }
+  if (request.alarm) publish_status();
+  if (!waiter) return;
+  if (outcome.deferred) {
+    *late = std::move(waiter);
+  } else {
+    answer(std::move(*waiter), std::move(outcome.answer));
+  }
+}
+
+// The alarm is proposed first; whoever waits for the write that found no room hears of it afterwards.
+void ApplyStage::raise_nospace(Waiter waiter) {
+  pb::InternalRaftRequest request;
+  const uint64_t id = ids_.next();
+  request.header.emplace().id = id;
+  pb::AlarmRequest& alarm = request.alarm.emplace();
+  alarm.member_id = self_.v;
+  alarm.action = pb::AlarmRequest::AlarmAction::kActivate;
+  alarm.alarm = pb::AlarmType::kNospace;
+  if (waiter.executor != nullptr) {
+    const io::MonotonicNs now = clock_.monotonic();
+    waiters_.add(id, {waiter.executor, [done = std::move(waiter.done)](Answer) mutable {
+                        done({.error = Error(Code::kNoSpace)});
+                      }, now});
+  }
+  raft_->post_proposals({{.id = id, .data = wire::encode_blob(request)}});
+}
+
+bool ApplyStage::apply_cluster_request(const pb::InternalRaftRequest& r) {
+  if (r.cluster_version_set) {
+    const auto version = membership::parse_version(r.cluster_version_set->ver);
+    if (!version) {
+      fail(make_error(Code::kCorruption, "cluster version {} cannot be read", r.cluster_version_set->ver));
+      return true;
+    }
+    auto set = state_.cluster->set_version(*version);
+    if (!set) {
+      fail(set.error());
+      return true;
+    }
+    if (set->lowered) {
+      LOG(log_, kInfo, "Cluster version downgrade detected, forcing snapshot", );
+      snapshot_forced_ = true;
+    }
+    strand_.post([this] { follow_cluster_version(); });
+    return true;
+  }
+  if (r.cluster_member_attr_set) {
+    const auto& m = *r.cluster_member_attr_set;
+    std::vector<std::string> urls;
+    std::string name;
+    if (m.member_attributes) {
+      name = m.member_attributes->name;
+      urls.assign(m.member_attributes->client_urls.begin(), m.member_attributes->client_urls.end());
+    }
+    state_.cluster->set_attributes(MemberId(m.member_id), std::move(name), std::move(urls));
+    return true;
+  }
+  if (r.downgrade_info_set) {
+    const auto& d = *r.downgrade_info_set;
+    state_.cluster->set_downgrade({d.enabled, std::string(d.enabled ? d.ver : std::string_view())});
+    return true;
+  }
+  return false;
+}
+
+void ApplyStage::apply_conf_change(const raft::Entry& entry) {
+  auto cc = raft::decode_conf_change(entry.data);
+  if (!cc) return fail(cc.error().prefixed(fmt::format("entry {}", entry.index)));
+  auto change = membership::decode_change(*cc);
+  if (!change) return fail(change.error().prefixed(fmt::format("entry {}", entry.index)));
+  const bool effective = entry.index > consistent_at_start_;
+  std::optional<Waiter> waiter = effective ? waiters_.take(cc->id) : std::nullopt;
+  const membership::Refusal refusal = validated_.validate(*change, kMaxLearners);
+  if (refusal != membership::Refusal::kNone) {
+    LOG(log_, kError, "Validation on configuration change failed", {"shouldApplyV3", effective},
+        {"error", membership::refusal_text(refusal)});
+    cc->node_id = MemberId();
+    if (waiter) answer(std::move(*waiter), {.error = membership::refusal_error(refusal)});
+  } else {
+    validated_.apply(*change);
+    if (effective) state_.cluster->apply(*change);
+    if (waiter) answer(std::move(*waiter), {.revision = state_.store->revision()});
+    if (effective && change->kind == membership::ChangeKind::kRemove && change->member.id == self_) {
+      LOG(log_, kWarn, "server error", {"error", "the member has been permanently removed from the cluster"});
+      return fail(Error(Code::kStopped, "the member has been permanently removed from the cluster"));
+    }
+  }
+  // Nothing further is applied before raft has switched.
+  conf_change_ = true;
+  raft_->post_conf_change(std::move(*cc), strand_, [this, effective](raft::ConfState state) {
+    if (stopped_) return;
+    if (effective) state_.backend->set_conf_state(membership::conf_state_json(state));
+    state_.conf_state = std::move(state);
+    conf_change_ = false;
+    run();
+  });
+}
+
+void ApplyStage::answer(Waiter waiter, Answer a) {
+  outbox_.add(*waiter.executor, [done = std::move(waiter.done), a = std::move(a)]() mutable { done(std::move(a)); });
+}
+
+void ApplyStage::finish_batch(uint64_t encoded_bytes, uint64_t payload_bytes) {
+  watches_->publish();
+  db_size_.store(state_.backend->size(), std::memory_order_relaxed);
+  applied_gauge_.set(static_cast<double>(applied_.v));
+  // Known as applied before the answers leave: who has an answer may count on linearizable reads of it.
+  raft_->note_applied(applied_);
+  outbox_.flush();
+  raft_->post_applied(applied_, encoded_bytes, payload_bytes);
+  while (!waiting_applied_.empty() && waiting_applied_.begin()->first <= applied_) {
+    Task task = std::move(waiting_applied_.begin()->second);
+    waiting_applied_.erase(waiting_applied_.begin());
+    std::move(task)();
+  }
+  maybe_snapshot();
+}
+
+void ApplyStage::when_applied(Index index, Task task) {
+  if (applied_ >= index) return std::move(task)();
+  waiting_applied_.emplace(index, std::move(task));
+}
+
+void ApplyStage::maintain() {
+  if (maintaining_ || stopped_) return;
+  if (!state_.store->maintain(kMaintainBudget)) return;
+  maintaining_ = true;
+  strand_.post([this] {
+    maintaining_ = false;
+    maintain();
+  });
+}
+
+// ---- snapshots (spec 32) ----
+
+void ApplyStage::maybe_snapshot() {
+  if (conf_change_) return;  // the configuration of this index is not known yet
+  const bool to_disk = !snapshot_running_ && (snapshot_forced_ || applied_ - disk_snapshot_ > config_.snapshot_count);
+  const bool in_memory = applied_ - memory_snapshot_ > kMemorySnapshotEntries;
+  if (!to_disk && !in_memory) return;
+  raft::Snapshot snapshot;
+  snapshot.data = Blob::copy(snap::write_membership_json(membership_state(*state_.cluster->view()), applied_.v));
+  snapshot.metadata = {state_.conf_state, applied_, applied_term_};
+  memory_snapshot_ = applied_;
+  const Index upto(applied_.v > config_.snapshot_catchup_entries ? applied_.v - config_.snapshot_catchup_entries : 1);
+  raft_->post_compact(applied_, state_.conf_state, snapshot.data, upto);
+  if (!to_disk) return;
+  LOG(log_, kInfo, "triggering snapshot", {"local-member-id", log::Hex{self_.v}},
+      {"local-member-applied-index", applied_.v}, {"local-member-snapshot-index", disk_snapshot_.v},
+      {"local-member-snapshot-count", config_.snapshot_count}, {"snapshot-forced", snapshot_forced_});
+  snapshot_running_ = true;
+  snapshot_forced_ = false;
+  disk_snapshot_ = applied_;
+  // The database must be durable up to the snapshot's index before the file exists.
+  state_.backend->commit([this, snapshot = std::move(snapshot)] {
+    append_->post_snapshot(snapshot, strand_, [this] {
+      snapshot_running_ = false;
+      if (stopped_) return;
+      follow_cluster_version();
+    });
+  });
+}
+
+// ---- versions ----
+
+void ApplyStage::follow_cluster_version() {
+  if (stopped_) return;
+  const auto version = state_.cluster->view()->version;
+  if (!version || version->cluster() == membership::kClusterVersionMin) return;
+  const backend::SchemaVersion target{version->major, version->minor};
+  auto stored = backend::detect_schema_version(*state_.backend);
+  if (stored && *stored == target) return;
+  if (stored && target < *stored && (newest_36_entry_ > disk_snapshot_ || snapshot_running_ || snapshot_forced_)) {
+    // Entries an older server cannot read may still be replayed; the snapshot that puts them behind is under way.
+    return;
+  }
+  if (Result<> r = backend::migrate_schema(*state_.backend, target); !r) {
+    LOG(log_, kError, "failed to update storage version", {"cluster-version", version->text()},
+        {"error", r.error().text()});
+    return;
+  }
+  LOG(log_, kInfo, "updated storage version", {"new-storage-version", target.text()});
+  publish_status();
+}
+
+void ApplyStage::publish_status() {
+  auto stored = backend::detect_schema_version(*state_.backend);
+  std::lock_guard lock(status_mutex_);
+  published_alarms_ = state_.alarms->list(kAlarmNone);
+  published_storage_version_ = stored ? stored->text() : std::string();
+}
+
+std::vector<Alarm> ApplyStage::alarms() const {
+  std::lock_guard lock(status_mutex_);
+  return published_alarms_;
+}
+
+std::string ApplyStage::storage_version() const {
+  std::lock_guard lock(status_mutex_);
+  return published_storage_version_;
+}
+
+void ApplyStage::stop(io::Executor& executor, Task done) {
+  stopped_ = true;
+  queue_.clear();
+  waiting_applied_.clear();
+  watches_.reset();
+  applier_.reset();
+  state_.store.reset();
+  auto shared = std::make_shared<Task>(std::move(done));
+  state_.backend->close([this, &executor, shared](Result<> closed) {
+    if (!closed) LOG(log_, kError, "failed to close the backend", {"error", closed.error().text()});
+    executor.post(std::move(*shared));
+  });
+}
+
+}  // namespace quoin::server

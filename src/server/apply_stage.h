@@ -1,0 +1,154 @@
+// The apply strand: committed entries in, state changes, published views, watch events and answers out.
+//
+// Per batch (at most kBatchEntries entries): each entry is applied under its own consistent index; then the view
+// is published, watches are served, the applied index becomes known, answers leave; then a bounded piece of
+// index maintenance. While the backend's segment is full no entry is taken.
+//
+// Threads: post_* and published state on any thread; the rest on the apply executor.
+// Bounds: entries queued here are committed ones, of which the server lets in at most kGapMax more than applied.
+// Errors: what cannot be survived (an unreadable entry, a storage fault) goes to `failed`; nothing is applied
+// afterwards.
+// Source: spec raft-and-peers 27, 30, 32, 33.
+#pragma once
+#include <atomic>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "io/timer.h"
+#include "lease/lessor.h"
+#include "membership/cluster.h"
+#include "mvcc/watch.h"
+#include "server/append_stage.h"
+#include "server/applier.h"
+#include "server/member.h"
+#include "server/raft_stage.h"
+
+namespace quoin::server {
+
+class ApplyStage {
+ public:
+  static constexpr size_t kBatchEntries = 128;
+  static constexpr uint64_t kGapMax = 5'000;  // committed - applied beyond which proposals are refused
+  static constexpr size_t kMaintainBudget = 2'000;
+
+  // What start-up found; the stage owns it from here on.
+  struct State {
+    std::unique_ptr<backend::Backend> backend;
+    std::unique_ptr<lease::Lessor> lessor;
+    std::unique_ptr<LeaseGlue> glue;
+    std::unique_ptr<mvcc::Store> store;
+    std::unique_ptr<membership::Cluster> cluster;
+    std::unique_ptr<Alarms> alarms;
+    // As of the snapshot the log starts from: what replayed configuration changes are checked against.
+    membership::Membership replay;
+    bool backend_has_members = false;
+    raft::ConfState conf_state;
+    Index applied;        // of the snapshot the log starts from
+    Term applied_term;
+    Index disk_snapshot;  // newest `.snap`
+  };
+  ApplyStage(const Config& config, MemberId self, State state, io::Executor& strand, io::TimerService& timers,
+             io::Clock& clock, log::Logger& log, metrics::Registry& metrics, Waiters& waiters, RequestIds& ids,
+             std::function<void(Error)> failed);
+  ~ApplyStage();
+
+  // Before anything is posted.
+  void connect(RaftStage* raft, AppendStage* append);
+
+  // ---- any thread ----
+  void post_entries(std::vector<raft::Entry> entries);
+  void post_soft_state(raft::SoftState state, Term term);
+  io::Executor& strand() { return strand_; }
+  std::shared_ptr<const mvcc::ReadView> view() const { return views_->load(); }
+  std::shared_ptr<const membership::Membership> members() const { return state_.cluster->view(); }
+  // As of the last batch, for the quota; and the newest.
+  uint64_t db_size() const { return db_size_.load(std::memory_order_relaxed); }
+  uint64_t backend_size() const { return state_.backend->size(); }
+  uint64_t backend_size_in_use() const { return state_.backend->size_in_use(); }
+  // Under a lock; for Status and health.
+  std::vector<Alarm> alarms() const;
+  std::string storage_version() const;
+
+  // ---- apply strand ----
+  bool stopped() const { return stopped_; }
+  bool leading() const { return soft_state_.role == raft::Role::kLeader; }
+  Term leading_term() const { return soft_state_term_; }
+  Index applied() const { return applied_; }
+  // Null once stopped.
+  mvcc::WatchTable* watches() { return watches_.get(); }
+  mvcc::Store& store() { return *state_.store; }
+  lease::Lessor& lessor() { return *state_.lessor; }
+  backend::Backend& backend() { return *state_.backend; }
+  membership::Cluster& cluster() { return *state_.cluster; }
+  // Runs `task` once everything up to `index` has been applied; now if it has.
+  void when_applied(Index index, Task task);
+  // Publishes what clients may see of alarms, members and versions.
+  void publish_status();
+  // Brings the schema of the file to the cluster version, if it differs and the log allows it.
+  void follow_cluster_version();
+  // Asks for a `.snap` at the next batch's end, however few entries it covers.
+  void force_snapshot() { snapshot_forced_ = true; }
+  // Takes no entry any more, closes watches, store and backend; `done` on `executor`.
+  void stop(io::Executor& executor, Task done);
+
+ private:
+  void run();
+  void apply_entry(const raft::Entry& entry);
+  void apply_normal(const raft::Entry& entry);
+  void apply_conf_change(const raft::Entry& entry);
+  void apply_request(const raft::Entry& entry, const wire::etcdserverpb::InternalRaftRequest& request, uint64_t id);
+  bool apply_cluster_request(const wire::etcdserverpb::InternalRaftRequest& request);
+  void answer(Waiter waiter, Answer answer);
+  void raise_nospace(Waiter waiter);
+  void finish_batch(uint64_t encoded_bytes, uint64_t payload_bytes);
+  void maybe_snapshot();
+  void maintain();
+  void fail(Error error);
+
+  const Config& config_;
+  const MemberId self_;
+  State state_;
+  io::Executor& strand_;
+  io::TimerService& timers_;
+  io::Clock& clock_;
+  log::Logger& log_;
+  Waiters& waiters_;
+  RequestIds& ids_;
+  std::function<void(Error)> failed_;
+  const Quota quota_;
+  std::unique_ptr<mvcc::WatchTable> watches_;
+  std::unique_ptr<Applier> applier_;
+  const mvcc::ViewCell* views_;
+  RaftStage* raft_ = nullptr;
+  AppendStage* append_ = nullptr;
+
+  std::deque<raft::Entry> queue_;
+  bool running_ = false;         // run() is posted
+  bool conf_change_ = false;     // waits for raft to take a configuration change
+  bool stopped_ = false;
+  bool maintaining_ = false;
+  Index applied_;
+  Term applied_term_;
+  Index disk_snapshot_, memory_snapshot_;
+  bool snapshot_forced_ = false, snapshot_running_ = false;
+  Index consistent_at_start_;
+  // Configuration changes are validated against this: the replay up to the consistent index the file was opened
+  // with, the database's membership from there on.
+  membership::Membership validated_;
+  bool past_start_ = false;
+  Index newest_36_entry_;  // newest entry that 3.5 could not read
+  raft::SoftState soft_state_;
+  Term soft_state_term_;
+  Outbox outbox_;
+  std::multimap<Index, Task> waiting_applied_;
+
+  std::atomic<uint64_t> db_size_{0};
+  mutable std::mutex status_mutex_;
+  std::vector<Alarm> published_alarms_;          // guarded by status_mutex_
+  std::string published_storage_version_;        // guarded by status_mutex_
+  metrics::Gauge& applied_gauge_;
+};
+
+}  // namespace quoin::server

@@ -1,0 +1,226 @@
+#include "server/bootstrap.h"
+
+#include <algorithm>
+
+#include "backend/schema.h"
+#include "membership/bootstrap.h"
+#include "raft/codec.h"
+#include "server/force_new_cluster.h"
+#include "snap/membership_json.h"
+#include "wire/etcdserver.h"
+#include "wire/message.h"
+
+namespace quoin::server {
+
+namespace {
+constexpr uint32_t kPrivateDir = 0700;
+constexpr uint32_t kPrivateFile = 0600;
+constexpr membership::Version kOwnVersion{3, 6, 14};
+constexpr backend::SchemaVersion kOwnSchema{3, 6};
+
+std::string wal_dir(const Config& c) { return c.wal_dir.empty() ? c.data_dir + "/member/wal" : c.wal_dir; }
+std::string member_dir(const Config& c) { return c.data_dir + "/member"; }
+std::string snap_dir(const Config& c) { return c.data_dir + "/member/snap"; }
+
+Result<> make_private_dir(const std::string& path, Environment& env) {
+  ASSIGN_OR_RETURN(const bool there, env.file_fs.exists(path));
+  if (!there) return env.file_fs.make_dirs(path, kPrivateDir);
+  ASSIGN_OR_RETURN(const uint32_t mode, env.file_fs.permissions(path));
+  if (mode != kPrivateDir) {
+    LOG(env.log, kWarn, "check file permission",
+        {"error", fmt::format("directory \"{}\" exist, but the permission is \"{:o}\". The recommended permission is "
+                              "\"-rwx------\" to prevent possible unprivileged access to the data",
+                              path, mode)});
+  }
+  return {};
+}
+
+// A directory that takes no new file is told before anything depends on it.
+Result<> probe_writable(const std::string& dir, Environment& env) {
+  const std::string path = dir + "/.touch";
+  ASSIGN_OR_RETURN(auto file, env.file_fs.open(path, {.write = true, .create = true, .mode = kPrivateFile}));
+  file.reset();
+  return env.file_fs.remove(path);
+}
+
+backend::Options backend_options(const Config& c) {
+  backend::Options o;
+  o.path = snap_dir(c) + "/db";
+  o.batch_interval_ns = c.backend_batch_interval_ns;
+  o.batch_limit = c.backend_batch_limit;
+  o.unsafe_no_fsync = c.unsafe_no_fsync;
+  o.compaction_batch_limit = c.compaction_batch_limit;
+  o.compaction_sleep_ns = c.compaction_sleep_ns;
+  return o;
+}
+
+std::string metadata_bytes(MemberId self, ClusterId cluster) {
+  wire::etcdserverpb::Metadata m;
+  m.node_id = self.v;
+  m.cluster_id = cluster.v;
+  return wire::encode_string(m);
+}
+
+// The newest `.snap` for which the WAL holds a record; index 0 if there is none.
+Result<raft::Snapshot> newest_snapshot(const Config& config, Environment& env, snap::Snapshotter& snapshotter) {
+  ASSIGN_OR_RETURN(const auto records, wal::valid_snapshots(env.append_fs, wal_dir(config), env.log));
+  auto found = snapshotter.load_newest([&](Term term, Index index) {
+    return std::any_of(records.begin(), records.end(),
+                       [&](const wal::SnapshotRecord& r) { return r.term == term && r.index == index; });
+  });
+  if (found) return found;
+  if (found.error().code() != Code::kNotFound) return found.error();
+  LOG(env.log, kInfo, "No snapshot found. Recovering WAL from scratch!", );
+  return raft::Snapshot{};
+}
+
+// The membership as of the snapshot, for checking replayed changes; refuses v2 content as etcd does.
+Result<membership::Membership> replay_membership(const raft::Snapshot& snapshot, MemberId self, ClusterId cluster) {
+  membership::Membership m;
+  m.local_id = self;
+  m.cluster_id = cluster;
+  if (snapshot.empty()) return m;
+  ASSIGN_OR_RETURN(const snap::MembershipText text, snap::read_membership_json(snapshot.data.view()));
+  if (!text.custom_content.empty()) {
+    return Error(Code::kCorruption,
+                 "detected disallowed custom content in v2store for stage --v2-deprecation=write-only");
+  }
+  for (const snap::MemberState& s : text.state.members) {
+    membership::Member& member = m.members[s.id];
+    member.id = s.id;
+    member.peer_urls = s.peer_urls;
+    member.is_learner = s.is_learner;
+    if (s.attributes) {
+      member.name = s.attributes->name;
+      member.client_urls = s.attributes->client_urls;
+    }
+  }
+  m.removed.insert(text.state.removed.begin(), text.state.removed.end());
+  return m;
+}
+
+Result<membership::Membership> founding_membership(const Config& config) {
+  membership::InitialCluster cluster;
+  for (const auto& [name, urls] : config.initial_cluster) cluster[name] = urls;
+  TRY(membership::check_initial_cluster(cluster, config.name));
+  if (cluster.size() > 1 || !config.new_cluster) {
+    return Error(Code::kUnsupported,
+                 "quoin: a cluster of several members and joining an existing one are not supported yet");
+  }
+  return membership::found_cluster(cluster, config.initial_cluster_token, config.name);
+}
+
+}  // namespace
+
+// Backend, leases, members and the store: what replay starts from.
+static Result<> load_state(const Config& config, Environment& env, membership::Membership initial,
+                           ApplyStage::State* state) {
+  TRY(backend::validate_schema(*state->backend, kOwnSchema));
+  state->cluster = std::make_unique<membership::Cluster>(std::move(initial), kOwnVersion, env.log);
+  bool any = false;
+  TRY(state->backend->scan(backend::Bucket::kMembers, {}, {}, [&](std::string_view, std::string_view) {
+    any = true;
+    return false;
+  }));
+  state->backend_has_members = any;
+  TRY(state->cluster->recover(*state->backend));
+  lease::Options lease_options;
+  lease_options.min_ttl_s = lease::min_ttl_seconds(config.election_ticks(), config.heartbeat_ns);
+  lease_options.checkpoint = config.lease_checkpoint;
+  state->lessor = std::make_unique<lease::Lessor>(lease_options, env.clock, env.metrics);
+  TRY(state->lessor->recover(*state->backend));
+  state->glue = std::make_unique<LeaseGlue>(*state->lessor);
+  ASSIGN_OR_RETURN(state->store, mvcc::Store::restore(*state->backend, *state->glue, env.metrics));
+  state->glue->set_store(state->store.get());
+  state->lessor->set_deleter(state->glue.get());
+  LOG(env.log, kInfo, "kvstore restored", {"current-rev", state->store->revision()});
+  ASSIGN_OR_RETURN(Alarms alarms, Alarms::load(*state->backend));
+  state->alarms = std::make_unique<Alarms>(std::move(alarms));
+  return {};
+}
+
+static Result<> found(const Config& config, Environment& env, Bootstrapped* out) {
+  ASSIGN_OR_RETURN(membership::Membership founders, founding_membership(config));
+  out->self = founders.local_id;
+  out->cluster = founders.cluster_id;
+  LOG(env.log, kInfo, "starting local member", {"local-member-id", log::Hex{out->self.v}},
+      {"cluster-id", log::Hex{out->cluster.v}});
+  ASSIGN_OR_RETURN(wal::OpenedLog log,
+                   wal::create(env.append_fs, wal_dir(config), metadata_bytes(out->self, out->cluster), env.log));
+  out->tail = std::move(log.tail);
+  for (const membership::Member& m : founders.list()) {
+    // A founder's name is part of its first entry.
+    out->founders.push_back({m.id, Blob::copy(membership::member_json(m))});
+  }
+  out->state.replay.local_id = out->self;
+  out->state.replay.cluster_id = out->cluster;
+  return load_state(config, env, std::move(founders), &out->state);
+}
+
+static Result<> restart(const Config& config, Environment& env, Bootstrapped* out) {
+  ASSIGN_OR_RETURN(const raft::Snapshot snapshot, newest_snapshot(config, env, *out->snapshotter));
+  const Index consistent = out->state.backend->consistent_index();
+  if (snapshot.metadata.index > consistent) {
+    return make_error(Code::kCorruption, "database file ({} index {}) does not match with snapshot (index {})",
+                      snap_dir(config) + "/db", consistent, snapshot.metadata.index);
+  }
+  wal::SnapshotRecord start{snapshot.metadata.index, snapshot.metadata.term, std::nullopt};
+  if (!snapshot.empty()) start.conf_state = snapshot.metadata.conf_state;
+  ASSIGN_OR_RETURN(wal::OpenedLog log, wal::open(env.append_fs, wal_dir(config), start,
+                                                 {.acknowledged = consistent, .allow_cut = config.allow_wal_cut}, env.log));
+  ASSIGN_OR_RETURN(const auto ids, wire::decode<wire::etcdserverpb::Metadata>(log.contents.metadata.view()));
+  out->self = MemberId(ids.node_id);
+  out->cluster = ClusterId(ids.cluster_id);
+  ASSIGN_OR_RETURN(out->state.replay, replay_membership(snapshot, out->self, out->cluster));
+  raft::HardState hard_state = log.contents.hard_state;
+  std::vector<raft::Entry> entries = std::move(log.contents.entries);
+  if (config.force_new_cluster) {
+    ASSIGN_OR_RETURN(out->forced, force_new_cluster(out->self, snapshot.metadata.conf_state, consistent, &hard_state,
+                                                    &entries));
+    LOG(env.log, kInfo, "forcing restart member", {"cluster-id", log::Hex{out->cluster.v}},
+        {"local-member-id", log::Hex{out->self.v}}, {"commit-index", hard_state.commit.v});
+  } else {
+    LOG(env.log, kInfo, "restarting local member", {"cluster-id", log::Hex{out->cluster.v}},
+        {"local-member-id", log::Hex{out->self.v}}, {"commit-index", hard_state.commit.v});
+  }
+  out->tail = std::move(log.tail);
+  if (!snapshot.empty()) {
+    TRY(out->storage->apply_snapshot(std::make_shared<const raft::Snapshot>(snapshot)));
+  }
+  out->storage->set_hard_state(hard_state);
+  out->storage->append(std::move(entries));
+  out->state.applied = snapshot.metadata.index;
+  out->state.applied_term = snapshot.metadata.term;
+  out->state.disk_snapshot = snapshot.metadata.index;
+  out->state.conf_state = snapshot.metadata.conf_state;
+  membership::Membership initial;
+  initial.local_id = out->self;
+  initial.cluster_id = out->cluster;
+  return load_state(config, env, std::move(initial), &out->state);
+}
+
+Result<Bootstrapped> bootstrap(const Config& config, Environment& env) {
+  Bootstrapped out;
+  TRY(make_private_dir(config.data_dir, env));
+  TRY(probe_writable(config.data_dir, env));
+  TRY(make_private_dir(member_dir(config), env));
+  TRY(make_private_dir(snap_dir(config), env));
+  TRY(probe_writable(member_dir(config), env));
+  out.wal_probe = std::make_unique<wal::Probe>(env.metrics);
+  out.snap_probe = std::make_unique<snap::Probe>(env.metrics);
+  out.snapshotter = std::make_unique<snap::Snapshotter>(env.append_fs, snap_dir(config), env.clock, env.log,
+                                                        *out.snap_probe);
+  TRY(out.snapshotter->open());
+  out.storage = std::make_unique<raft::MemoryStorage>();
+  ASSIGN_OR_RETURN(const bool initialised, wal::exists(env.append_fs, wal_dir(config)));
+  ASSIGN_OR_RETURN(out.state.backend,
+                   backend::Backend::open(backend_options(config), env.file_fs, env.apply, env.file, env.timers,
+                                          env.clock, env.metrics, env.log));
+  LOG(env.log, kInfo, "opened backend db", {"path", snap_dir(config) + "/db"});
+  Result<> done = initialised ? restart(config, env, &out) : found(config, env, &out);
+  if (!done) return done.error();
+  LOG(env.log, kInfo, "bootstrap successfully", );
+  return out;
+}
+
+}  // namespace quoin::server

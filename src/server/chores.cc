@@ -1,0 +1,252 @@
+#include "server/chores.h"
+
+#include <algorithm>
+
+#include "membership/cluster.h"
+#include "server/stages.h"
+#include "wire/message.h"
+
+namespace quoin::server {
+
+namespace pb = wire::etcdserverpb;
+
+namespace {
+constexpr int64_t kVersionIntervalNs = 4 * io::kSecond;
+constexpr int64_t kAppliedWaitNs = 1 * io::kSecond;
+constexpr int64_t kCheckpointScanNs = 1 * io::kSecond;
+constexpr membership::Version kOwnVersion{3, 6, 14};
+}  // namespace
+
+Chores::Chores(Stages& stages) : s_(stages) {
+  const Config& c = s_.config;
+  if (c.auto_compaction != Config::AutoCompaction::kNone && c.auto_compaction_retention > 0) {
+    compactor_.emplace(c.auto_compaction, c.auto_compaction_retention, s_.env.clock.monotonic());
+  }
+}
+
+Chores::~Chores() = default;
+
+void Chores::every(std::unique_ptr<io::Timer>* slot, int64_t interval_ns, void (Chores::*work)()) {
+  *slot = s_.env.timers.schedule(interval_ns, s_.env.apply, [this, slot, interval_ns, work] {
+    if (stopped_) return;
+    every(slot, interval_ns, work);
+    (this->*work)();
+  });
+}
+
+void Chores::start(io::Executor& executor, Task ready) {
+  ready_executor_ = &executor;
+  s_.env.apply.post([this, ready = std::move(ready)]() mutable {
+    ready_ = std::move(ready);
+    every(&tick_timer_, s_.config.heartbeat_ns, &Chores::tick);
+    every(&lease_timer_, lease::Lessor::kScanInterval, &Chores::revoke_expired);
+    if (s_.config.lease_checkpoint) every(&checkpoint_timer_, kCheckpointScanNs, &Chores::checkpoint_leases);
+    every(&storage_timer_, kVersionIntervalNs, &Chores::follow_versions);
+    every(&version_timer_, kVersionIntervalNs, &Chores::monitor_cluster_version);
+    every(&downgrade_timer_, std::max<int64_t>(s_.config.downgrade_check_ns, io::kMillisecond),
+          &Chores::monitor_downgrade);
+    if (compactor_) every(&compact_timer_, compactor_->interval_ns(), &Chores::compact);
+    tick();
+    publish();
+  });
+}
+
+void Chores::post_stop(Task done) {
+  s_.env.apply.post([this, done = std::move(done)]() mutable {
+    stopped_ = true;
+    for (auto* t : {&tick_timer_, &lease_timer_, &checkpoint_timer_, &storage_timer_, &version_timer_,
+                    &downgrade_timer_, &compact_timer_}) {
+      t->reset();
+    }
+    std::move(done)();
+  });
+}
+
+void Chores::tick() { s_.raft->post_tick(); }
+
+// ---- proposals of this member's own ----
+
+void Chores::propose(Request& request, Term only_in_term) {
+  const uint64_t id = s_.ids->next();
+  request.header.emplace().id = id;
+  s_.raft->post_proposals({{.id = id, .data = wire::encode_blob(request), .only_in_term = only_in_term}});
+}
+
+void Chores::propose(Request& request, absl::AnyInvocable<void(std::optional<Error>)> done) {
+  const uint64_t id = s_.ids->next();
+  request.header.emplace().id = id;
+  s_.waiters.add(id, {&s_.env.apply, [done = std::move(done)](Answer a) mutable { done(std::move(a.error)); },
+                      s_.env.clock.monotonic()});
+  s_.raft->post_proposals({{.id = id, .data = wire::encode_blob(request)}});
+}
+
+// ---- this member's name and URLs ----
+
+void Chores::publish() {
+  if (stopped_) return;
+  Request request;
+  auto& set = request.cluster_member_attr_set.emplace();
+  set.member_id = s_.self.v;
+  auto& attributes = set.member_attributes.emplace();
+  attributes.name = s_.config.name;
+  attributes.client_urls.assign(s_.config.advertise_client_urls.begin(), s_.config.advertise_client_urls.end());
+  propose(request, [this](std::optional<Error> error) {
+    if (stopped_) return;
+    if (error) {
+      LOG(s_.env.log, kWarn, "failed to publish local member to cluster through raft",
+          {"local-member-id", log::Hex{s_.self.v}}, {"publish-timeout", log::Duration{s_.config.request_timeout_ns()}},
+          {"error", error->text()});
+      return publish();
+    }
+    LOG(s_.env.log, kInfo, "published local member to cluster through raft",
+        {"local-member-id", log::Hex{s_.self.v}}, {"cluster-id", log::Hex{s_.cluster_id.v}},
+        {"publish-timeout", log::Duration{s_.config.request_timeout_ns()}});
+    monitor_cluster_version();
+    if (ready_) ready_executor_->post(std::exchange(ready_, nullptr));
+  });
+}
+
+// ---- versions ----
+
+void Chores::follow_versions() {
+  s_.apply->follow_cluster_version();
+}
+
+void Chores::monitor_cluster_version() {
+  if (stopped_ || !s_.apply->leading()) return;
+  const auto members = s_.apply->members();
+  // A cluster of one: this server's version is all there is to know.
+  const std::optional<membership::Version> servers[] = {kOwnVersion};
+  const auto next = membership::decide_cluster_version(members->version, membership::lowest_version(servers),
+                                                       members->downgrade);
+  if (!next) return;
+  const std::string text = next->text();
+  LOG(s_.env.log, kInfo, "setting up initial cluster version using v3 API", {"cluster-version", next->minor_text()});
+  Request request;
+  request.cluster_version_set.emplace().ver = text;
+  propose(request);
+}
+
+void Chores::monitor_downgrade() {
+  if (stopped_ || !s_.apply->leading()) return;
+  const std::optional<membership::Version> servers[] = {kOwnVersion};
+  if (!membership::downgrade_finished(s_.apply->members()->downgrade, servers)) return;
+  LOG(s_.env.log, kInfo, "the cluster has been downgraded", {"cluster-version", s_.apply->members()->downgrade.target});
+  Request request;
+  request.downgrade_info_set.emplace();
+  propose(request);
+}
+
+// ---- compaction ----
+
+void Chores::compact() {
+  if (!s_.apply->leading()) return;
+  const io::MonotonicNs now = s_.env.clock.monotonic();
+  const auto revision = compactor_->tick(now, s_.apply->store().revision());
+  if (!revision) return;
+  LOG(s_.env.log, kInfo, "starting auto compaction", {"revision", *revision});
+  Request request;
+  request.compaction.emplace().revision = *revision;
+  propose(request, [this, revision = *revision](std::optional<Error> error) {
+    if (stopped_) return;
+    const bool done = !error || error->code() == Code::kCompacted;
+    compactor_->done(revision, done, s_.env.clock.monotonic());
+    if (done) {
+      LOG(s_.env.log, kInfo, "completed auto compaction", {"revision", revision});
+    } else {
+      LOG(s_.env.log, kWarn, "failed auto compaction", {"revision", revision}, {"error", error->text()});
+    }
+  });
+}
+
+// ---- leases ----
+
+void Chores::revoke_expired() {
+  if (!s_.apply->lessor().primary()) return;
+  for (LeaseId lease : s_.apply->lessor().take_expired()) {
+    Request request;
+    request.lease_revoke.emplace().id = lease.v;
+    propose(request, s_.apply->leading_term());
+  }
+}
+
+void Chores::checkpoint_leases() {
+  if (!s_.apply->lessor().primary()) return;
+  const auto due = s_.apply->lessor().take_checkpoints();
+  if (due.empty()) return;
+  Request request;
+  pb::LeaseCheckpointRequest& checkpoint = request.lease_checkpoint.emplace();
+  for (const lease::Checkpoint& c : due) {
+    pb::LeaseCheckpoint& out = checkpoint.checkpoints.emplace_back();
+    out.id = c.id.v;
+    out.remaining_ttl = c.remaining_ttl_s;
+  }
+  propose(request, s_.apply->leading_term());
+}
+
+struct Chores::Renewal {
+  LeaseId id;
+  io::Executor& executor;
+  absl::AnyInvocable<void(Result<int64_t>)> done;
+  std::unique_ptr<io::Timer> timeout;
+  bool over = false;
+
+  void finish(Result<int64_t> r) {
+    if (std::exchange(over, true)) return;
+    timeout.reset();
+    executor.post([done = std::move(done), r = std::move(r)]() mutable { done(std::move(r)); });
+  }
+};
+
+void Chores::renew(LeaseId id, io::Executor& executor, absl::AnyInvocable<void(Result<int64_t>)> done) {
+  auto renewal = std::make_shared<Renewal>(Renewal{id, executor, std::move(done), nullptr});
+  s_.env.apply.post([this, renewal = std::move(renewal)]() mutable {
+    if (stopped_ || s_.apply->stopped()) return renewal->finish(Error(Code::kServerStopped));
+    confirm_leadership(std::move(renewal));
+  });
+}
+
+// A leader whose ticks come on time would have noticed its fall; otherwise a read index says.
+void Chores::confirm_leadership(std::shared_ptr<Renewal> renewal) {
+  const io::MonotonicNs since_tick = s_.env.clock.monotonic() - s_.raft->last_tick();
+  if (s_.raft->leading() && since_tick <= 3 * s_.config.heartbeat_ns) return wait_applied(std::move(renewal));
+  std::vector<RaftStage::Reader> readers;
+  readers.push_back({&s_.env.apply, [this, renewal](Result<> confirmed) {
+                       if (stopped_) return renewal->finish(Error(Code::kServerStopped));
+                       if (!confirmed || !s_.raft->leading()) return renewal->finish(Error(Code::kNotPrimary));
+                       wait_applied(renewal);
+                     }});
+  s_.raft->post_readers(std::move(readers));
+}
+
+void Chores::wait_applied(std::shared_ptr<Renewal> renewal) {
+  const Index committed(s_.raft->progress().committed.load(std::memory_order_acquire));
+  if (s_.apply->applied() >= committed) return renew_now(std::move(renewal));
+  renewal->timeout = s_.env.timers.schedule(kAppliedWaitNs, s_.env.apply, [renewal = renewal.get()] {
+    renewal->finish(Error(Code::kTimeoutWaitAppliedIndex));
+  });
+  s_.apply->when_applied(committed, [this, renewal] {
+    if (!renewal->over) renew_now(renewal);
+  });
+}
+
+void Chores::renew_now(std::shared_ptr<Renewal> renewal) {
+  auto renewed = s_.apply->lessor().renew(renewal->id);
+  if (!renewed) return renewal->finish(renewed.error());
+  switch (renewed->kind) {
+    case lease::Renewal::Kind::kRenewed:
+      return renewal->finish(renewed->ttl_s);
+    case lease::Renewal::Kind::kExpired:
+      return s_.apply->lessor().when_gone(renewal->id, [renewal](Error why) { renewal->finish(std::move(why)); });
+    case lease::Renewal::Kind::kCheckpointFirst: {
+      Request request;
+      request.lease_checkpoint.emplace().checkpoints.emplace_back().id = renewal->id.v;
+      return propose(request, [this, renewal](std::optional<Error> error) {
+        if (error || stopped_) return renewal->finish(error ? *error : Error(Code::kServerStopped));
+        renew_now(renewal);
+      });
+    }
+  }
+}
+
+}  // namespace quoin::server

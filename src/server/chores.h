@@ -1,0 +1,65 @@
+// What a member does by itself, by the clock: ticks, expired leases, publishing itself, cluster and storage
+// version, downgrade, automatic compaction; and lease renewals, which need some of the same.
+//
+// Threads: start(), post_stop() and renew() on any thread; the rest runs on the apply executor (ticks are handed
+// on to raft).
+// Source: spec raft-and-peers 30, 33; operations 2.1 (13), 8.1, 8.3.
+#pragma once
+#include <absl/functional/any_invocable.h>
+
+#include <memory>
+#include <optional>
+
+#include "base/ids.h"
+#include "base/result.h"
+#include "io/executor.h"
+#include "io/timer.h"
+#include "server/compactor.h"
+#include "wire/raft_internal.h"
+
+namespace quoin::server {
+
+class Stages;
+
+class Chores {
+ public:
+  explicit Chores(Stages& stages);
+  ~Chores();
+
+  // `ready` runs on `executor` once this member's name and URLs are in the log.
+  void start(io::Executor& executor, Task ready);
+  // `done` runs on apply when no timer of this object will fire any more.
+  void post_stop(Task done);
+  void renew(LeaseId id, io::Executor& executor, absl::AnyInvocable<void(Result<int64_t>)> done);
+
+ private:
+  struct Renewal;
+  using Request = wire::etcdserverpb::InternalRaftRequest;
+
+  void every(std::unique_ptr<io::Timer>* slot, int64_t interval_ns, void (Chores::*work)());
+  void tick();
+  void revoke_expired();
+  void checkpoint_leases();
+  void follow_versions();
+  void monitor_cluster_version();
+  void monitor_downgrade();
+  void compact();
+  void publish();
+  // Proposes and forgets, or tells `done` (on apply).
+  void propose(Request& request, Term only_in_term = Term());
+  void propose(Request& request, absl::AnyInvocable<void(std::optional<Error>)> done);
+
+  void confirm_leadership(std::shared_ptr<Renewal> renewal);
+  void wait_applied(std::shared_ptr<Renewal> renewal);
+  void renew_now(std::shared_ptr<Renewal> renewal);
+
+  Stages& s_;
+  bool stopped_ = false;
+  io::Executor* ready_executor_ = nullptr;
+  Task ready_;
+  std::optional<Compactor> compactor_;
+  std::unique_ptr<io::Timer> tick_timer_, lease_timer_, checkpoint_timer_, storage_timer_, version_timer_,
+      downgrade_timer_, compact_timer_;
+};
+
+}  // namespace quoin::server

@@ -1,0 +1,58 @@
+// What a member is told at start. Plain values: flags and files are read in cmd.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "io/clock.h"
+
+namespace quoin::server {
+
+struct Config {
+  std::string name = "default";
+  std::string data_dir;  // contains member/
+  std::string wal_dir;   // empty: <data_dir>/member/wal
+  std::vector<std::string> initial_advertise_peer_urls;
+  std::vector<std::string> advertise_client_urls;
+  std::vector<std::pair<std::string, std::vector<std::string>>> initial_cluster;  // name, peer URLs
+  std::string initial_cluster_token = "etcd-cluster";
+  bool new_cluster = true;  // --initial-cluster-state
+  bool force_new_cluster = false;
+  bool strict_reconfig_check = true;
+  bool unsafe_no_fsync = false;
+  bool allow_wal_cut = false;  // go on, as etcd does, where acknowledged entries were cut from a damaged log
+  bool pre_vote = true;
+
+  uint64_t snapshot_count = 10'000;
+  uint64_t snapshot_catchup_entries = 5'000;
+  uint64_t max_snapshots = 5, max_wals = 5;
+
+  int64_t heartbeat_ns = 100 * io::kMillisecond;
+  int64_t election_ns = 1'000 * io::kMillisecond;
+  int election_ticks() const { return static_cast<int>(election_ns / heartbeat_ns); }
+  int64_t request_timeout_ns() const { return 5 * io::kSecond + 2 * election_ns; }
+
+  int64_t quota_backend_bytes = 0;
+  int64_t backend_batch_interval_ns = 100 * io::kMillisecond;
+  uint64_t backend_batch_limit = 10'000;
+  uint64_t compaction_batch_limit = 1'000;
+  int64_t compaction_sleep_ns = 10 * io::kMillisecond;
+  enum class AutoCompaction : uint8_t { kNone, kPeriodic, kRevision } auto_compaction = AutoCompaction::kNone;
+  int64_t auto_compaction_retention = 0;  // nanoseconds, or revisions
+
+  uint64_t max_request_bytes = 1'572'864;
+  uint64_t max_txn_ops = 128;
+  int64_t warning_apply_ns = 100 * io::kMillisecond;
+  int64_t warning_unary_request_ns = 300 * io::kMillisecond;
+  int64_t watch_progress_notify_ns = 600 * io::kSecond;
+  int64_t downgrade_check_ns = 5 * io::kSecond;
+  bool lease_checkpoint = false;
+  bool lease_checkpoint_persist = false;
+};
+
+// The version clients and peers decide by, and the one this program has for itself.
+inline constexpr const char* kEtcdVersion = "3.6.14";
+inline constexpr const char* kQuoinVersion = "0.1.0";
+
+}  // namespace quoin::server

@@ -1,0 +1,316 @@
+#include "server/member.h"
+
+#include "mvcc/hash_kv.h"
+#include "raft/render.h"
+#include "server/append_stage.h"
+#include "server/apply_stage.h"
+#include "server/bootstrap.h"
+#include "server/chores.h"
+#include "server/stages.h"
+
+namespace quoin::server {
+
+namespace {
+
+// raft's lines under etcd's logger name.
+class RaftLines final : public raft::RenderingObserver {
+ public:
+  explicit RaftLines(log::Logger& log) : log_(log) {}
+  bool enabled(raft::LineLevel level) const override { return log_.enabled(level_of(level)); }
+  void line(raft::LineLevel level, std::string_view text) override {
+    log_.log(log::Event{level_of(level), text, {}, __FILE__, __LINE__});
+  }
+
+ private:
+  static log::Level level_of(raft::LineLevel level) {
+    switch (level) {
+      case raft::LineLevel::kDebug: return log::Level::kDebug;
+      case raft::LineLevel::kInfo: return log::Level::kInfo;
+      case raft::LineLevel::kWarning: return log::Level::kWarn;
+      case raft::LineLevel::kError: return log::Level::kError;
+    }
+    return log::Level::kInfo;
+  }
+  log::Logger& log_;
+};
+
+}  // namespace
+
+Stages::Stages(Config c, Environment e) : config(std::move(c)), env(e) {}
+Stages::~Stages() = default;
+
+Result<std::unique_ptr<Member>> Member::start(Config config, Environment env) {
+  auto stages = std::make_unique<Stages>(std::move(config), env);
+  Stages& s = *stages;
+  ASSIGN_OR_RETURN(Bootstrapped b, bootstrap(s.config, s.env));
+  s.self = b.self;
+  s.cluster_id = b.cluster;
+  s.ids = std::make_unique<RequestIds>(s.self, env.clock.wall());
+  s.wal_probe = std::move(b.wal_probe);
+  s.snap_probe = std::move(b.snap_probe);
+  auto failed = [&s](Error error) { s.failed(std::move(error)); };
+
+  RaftStageOptions raft_options;
+  raft_options.raft.id = s.self;
+  raft_options.raft.election_ticks = s.config.election_ticks();
+  raft_options.raft.heartbeat_ticks = 1;
+  raft_options.raft.async_storage_writes = true;
+  raft_options.raft.check_quorum = true;
+  raft_options.raft.pre_vote = s.config.pre_vote;
+  raft_options.raft.hold_responses_for_conf_change = true;
+  raft_options.tick_ns = s.config.heartbeat_ns;
+  raft_options.request_timeout_ns = s.config.request_timeout_ns();
+  TRY(raft::validate(raft_options.raft));
+
+  s.quota = std::make_unique<Quota>(s.config.quota_backend_bytes);
+  s.apply = std::make_unique<ApplyStage>(s.config, s.self, std::move(b.state), env.apply, env.timers, env.clock,
+                                         env.log, env.metrics, s.waiters, *s.ids, failed);
+  s.append = std::make_unique<AppendStage>(s.config, env.append_fs, env.append, env.timers, env.clock, env.log,
+                                           *s.wal_probe, std::move(b.tail), std::move(b.snapshotter), failed);
+  s.lines = std::make_unique<RaftLines>(env.log);
+  s.raft = std::make_unique<RaftStage>(raft_options, std::move(b.storage), *s.lines, env.seed, env.raft, env.clock,
+                                       s.waiters, *s.ids, s, env.log, env.metrics);
+  s.apply->connect(s.raft.get(), s.append.get());
+  s.append->set_raft(s.raft.get());
+  if (!b.founders.empty()) TRY(s.raft->bootstrap(b.founders));
+  s.forced = std::move(b.forced);
+  s.chores = std::make_unique<Chores>(s);
+  std::unique_ptr<Member> member(new Member());
+  member->stages_ = std::move(stages);
+  return member;
+}
+
+Member::Member() = default;
+Member::~Member() = default;
+
+void Member::run(io::Executor& executor, Task ready, std::function<void(Error)> failed) {
+  Stages& s = *stages_;
+  s.on_failed = std::move(failed);
+  auto go = [&s, &executor, ready = std::move(ready)]() mutable {
+    s.append->post_start_purging();
+    // A member alone need not wait for its election timeout.
+    if (s.apply->members()->members.size() <= 1) s.raft->advance_ticks(s.config.election_ticks() - 1);
+    s.chores->start(executor, std::move(ready));
+  };
+  if (s.forced.empty()) return go();
+  s.env.append.post([&s, go = std::move(go)]() mutable {
+    s.append->save_forced(std::exchange(s.forced, {}), std::move(go));
+  });
+}
+
+void Member::stop(io::Executor& executor, Task done) {
+  Stages& s = *stages_;
+  s.chores->post_stop([&s, &executor, done = std::move(done)]() mutable {
+    s.raft->post_stop(s.env.append, [&s, &executor, done = std::move(done)](raft::HardState hs) mutable {
+      s.append->post_close(hs, s.env.apply, [&s, &executor, done = std::move(done)]() mutable {
+        s.apply->stop(executor, std::move(done));
+      });
+    });
+  });
+}
+
+void Stages::failed(Error error) {
+  std::function<void(Error)> f;
+  {
+    std::lock_guard lock(failed_mutex);
+    f = std::exchange(on_failed, nullptr);
+  }
+  if (f) f(std::move(error));
+}
+
+// ---- RaftSink: called on the raft strand ----
+
+void Stages::append_entries(raft::HardState hard_state, std::vector<raft::Entry> entries,
+                            std::vector<raft::Message> responses) {
+  append->post_append(hard_state, std::move(entries), std::move(responses));
+}
+void Stages::apply_entries(std::vector<raft::Entry> entries) { apply->post_entries(std::move(entries)); }
+void Stages::soft_state_changed(const raft::SoftState& state, Term term) { apply->post_soft_state(state, term); }
+
+// ---- questions, any thread ----
+
+MemberId Member::id() const { return stages_->self; }
+ClusterId Member::cluster_id() const { return stages_->cluster_id; }
+const Config& Member::config() const { return stages_->config; }
+uint64_t Member::next_id() { return stages_->ids->next(); }
+Term Member::term() const { return Term(stages_->raft->progress().term.load(std::memory_order_relaxed)); }
+MemberId Member::leader() const { return MemberId(stages_->raft->progress().lead.load(std::memory_order_relaxed)); }
+
+bool Member::learner() const {
+  const auto members = stages_->apply->members();
+  const membership::Member* self = members->member(stages_->self);
+  return self != nullptr && self->is_learner;
+}
+
+std::shared_ptr<const mvcc::ReadView> Member::view() const { return stages_->apply->view(); }
+
+MemberStatus Member::status() const {
+  Stages& s = *stages_;
+  const RaftProgress& p = s.raft->progress();
+  const auto members = s.apply->members();
+  MemberStatus out;
+  out.term = term();
+  out.leader = leader();
+  out.committed = Index(p.committed.load(std::memory_order_relaxed));
+  out.applied = s.raft->applied();
+  out.learner = learner();
+  out.db_size = s.apply->backend_size();
+  out.db_size_in_use = s.apply->backend_size_in_use();
+  out.db_quota = s.quota->limit();
+  out.storage_version = s.apply->storage_version();
+  out.cluster_version = cluster_version();
+  out.alarms = s.apply->alarms();
+  out.downgrade_enabled = members->downgrade.enabled;
+  out.downgrade_target = members->downgrade.target;
+  return out;
+}
+
+std::vector<MemberInfo> Member::members() const {
+  std::vector<MemberInfo> out;
+  for (const membership::Member& m : stages_->apply->members()->list()) {
+    out.push_back({m.id, m.name, m.peer_urls, m.client_urls, m.is_learner});
+  }
+  return out;
+}
+
+std::string Member::cluster_version() const {
+  const auto version = stages_->apply->members()->version;
+  return version ? version->text() : std::string();
+}
+
+std::optional<std::string> parse_target_version(std::string_view version) {
+  auto v = membership::parse_downgrade_target(version);
+  if (!v) return std::nullopt;
+  return v->text();
+}
+
+Result<std::string> Member::check_downgrade(std::string_view version) const {
+  ASSIGN_OR_RETURN(const membership::Version target, membership::parse_downgrade_target(version));
+  const auto members = stages_->apply->members();
+  TRY(membership::check_downgrade(members->version, target, members->downgrade));
+  return target.text();
+}
+
+bool Member::quota_allows(uint64_t cost) const { return stages_->quota->fits(stages_->apply->db_size(), cost); }
+
+bool Member::overloaded() const {
+  const uint64_t committed = stages_->raft->progress().committed.load(std::memory_order_relaxed);
+  return committed > stages_->raft->applied().v + ApplyStage::kGapMax;
+}
+
+// ---- work on apply ----
+
+void Member::on_apply(absl::AnyInvocable<void(mvcc::WatchTable&)> work) {
+  ApplyStage& apply = *stages_->apply;
+  apply.strand().post([&apply, work = std::move(work)]() mutable {
+    if (mvcc::WatchTable* watches = apply.watches()) work(*watches);
+  });
+}
+
+void Member::renew_lease(LeaseId id, io::Executor& executor, absl::AnyInvocable<void(Result<int64_t>)> done) {
+  stages_->chores->renew(id, executor, std::move(done));
+}
+
+void Member::lease_times(LeaseId id, bool keys, io::Executor& executor,
+                         absl::AnyInvocable<void(Result<LeaseTimes>)> done) {
+  ApplyStage& apply = *stages_->apply;
+  apply.strand().post([&apply, id, keys, &executor, done = std::move(done)]() mutable {
+    Result<LeaseTimes> result = Error(Code::kServerStopped);
+    if (!apply.stopped()) {
+      LeaseTimes times;
+      if (auto info = apply.lessor().info(id)) {
+        times.ttl = info->remaining_s;
+        times.granted_ttl = info->granted_ttl_s;
+        if (keys) times.keys = apply.lessor().keys(id);
+        result = info->demoted ? Result<LeaseTimes>(Error(Code::kLeaderChanged)) : Result<LeaseTimes>(std::move(times));
+      } else {
+        result = std::move(times);
+      }
+    }
+    executor.post([done = std::move(done), result = std::move(result)]() mutable { done(std::move(result)); });
+  });
+}
+
+void Member::leases(io::Executor& executor, absl::AnyInvocable<void(std::vector<LeaseId>)> done) {
+  ApplyStage& apply = *stages_->apply;
+  apply.strand().post([&apply, &executor, done = std::move(done)]() mutable {
+    std::vector<LeaseId> ids;
+    if (!apply.stopped()) ids = apply.lessor().leases();
+    executor.post([done = std::move(done), ids = std::move(ids)]() mutable { done(std::move(ids)); });
+  });
+}
+
+// ---- maintenance ----
+
+namespace {
+// Runs `work(backend, reply)` on apply; `reply` hands the outcome to `executor`. A call that comes after the stop
+// is answered so.
+template <class T, class Work>
+void on_backend(ApplyStage& apply, io::Executor& executor, absl::AnyInvocable<void(Result<T>)> done, Work work) {
+  auto reply = [&executor, done = std::make_shared<decltype(done)>(std::move(done))](Result<T> r) {
+    executor.post([done, r = std::move(r)]() mutable { (*done)(std::move(r)); });
+  };
+  apply.strand().post([&apply, reply = std::move(reply), work = std::move(work)]() mutable {
+    if (apply.stopped()) return reply(Error(Code::kServerStopped));
+    work(apply.backend(), std::move(reply));
+  });
+}
+
+// HashKV in steps on the file strand, so that commits get their turns.
+struct HashRun {
+  static constexpr size_t kRecordsPerStep = 10'000;
+  io::Executor& file;
+  io::Executor& executor;
+  mvcc::HashKvRun run;
+  int64_t revision;
+  absl::AnyInvocable<void(Result<Member::HashKv>)> done;
+
+  static void step(std::shared_ptr<HashRun> self) {
+    auto finished = self->run.step(kRecordsPerStep);
+    if (finished && !*finished) {
+      io::Executor& file = self->file;
+      return file.post([self = std::move(self)]() mutable { step(std::move(self)); });
+    }
+    Result<Member::HashKv> result = Member::HashKv{};
+    if (finished) {
+      const mvcc::HashKvResult r = self->run.result();
+      result = Member::HashKv{r.hash, r.compact_revision, r.hash_revision, self->revision};
+    } else {
+      result = finished.error();
+    }
+    io::Executor& executor = self->executor;
+    executor.post([self = std::move(self), result = std::move(result)]() mutable { self->done(std::move(result)); });
+  }
+};
+}  // namespace
+
+void Member::hash(io::Executor& executor, absl::AnyInvocable<void(Result<uint32_t>)> done) {
+  on_backend<uint32_t>(*stages_->apply, executor, std::move(done),
+                       [](backend::Backend& b, auto reply) { b.hash(std::move(reply)); });
+}
+
+void Member::hash_kv(int64_t revision, io::Executor& executor, absl::AnyInvocable<void(Result<HashKv>)> done) {
+  auto view = this->view();
+  const int64_t current = view->revision();
+  auto run = mvcc::HashKvRun::start(std::move(view), revision);
+  if (!run) return done(run.error());
+  auto shared = std::make_shared<HashRun>(
+      HashRun{stages_->env.file, executor, std::move(*run), current, std::move(done)});
+  stages_->env.file.post([shared = std::move(shared)]() mutable { HashRun::step(std::move(shared)); });
+}
+
+void Member::defragment(io::Executor& executor, absl::AnyInvocable<void(Result<>)> done) {
+  on_backend<void>(*stages_->apply, executor, std::move(done),
+                   [](backend::Backend& b, auto reply) { b.defragment(std::move(reply)); });
+}
+
+void Member::snapshot(io::Executor& executor,
+                      absl::AnyInvocable<void(Result<std::shared_ptr<backend::SnapshotSource>>)> done) {
+  on_backend<std::shared_ptr<backend::SnapshotSource>>(
+      *stages_->apply, executor, std::move(done),
+      [](backend::Backend& b, auto reply) { b.snapshot(std::move(reply)); });
+}
+
+io::Executor& Member::file_executor() { return stages_->env.file; }
+
+}  // namespace quoin::server

@@ -1,0 +1,368 @@
+#include "server/raft_stage.h"
+
+#include "base/coding.h"
+#include "raft/codec.h"
+
+namespace quoin::server {
+
+namespace {
+constexpr int64_t kReadIndexRetryNs = 500 * io::kMillisecond;
+}  // namespace
+
+struct RaftStage::Probe {
+  explicit Probe(metrics::Registry& r)
+      : has_leader(r.gauge("etcd_server_has_leader", "Whether or not a leader exists. 1 is existence, 0 is not.")),
+        is_leader(r.gauge("etcd_server_is_leader", "Whether or not this member is a leader. 1 if is, 0 otherwise.")),
+        leader_changes(r.counter("etcd_server_leader_changes_seen_total", "The number of leader changes seen.")),
+        committed(r.gauge("etcd_server_proposals_committed_total",
+                          "The total number of consensus proposals committed.")),
+        failed(r.counter("etcd_server_proposals_failed_total", "The total number of failed proposals seen.")),
+        heartbeat_failures(r.counter(
+            "etcd_server_heartbeat_send_failures_total",
+            "The total number of leader heartbeat send failures (likely overloaded from slow disk).")),
+        slow_reads(r.counter("etcd_server_slow_read_indexes_total",
+                             "The total number of pending read indexes not in sync with leader's or timed out read "
+                             "index requests.")),
+        failed_reads(
+            r.counter("etcd_server_read_indexes_failed_total", "The total number of failed read indexes seen.")) {}
+  metrics::Gauge &has_leader, &is_leader;
+  metrics::Counter& leader_changes;
+  metrics::Gauge& committed;
+  metrics::Counter &failed, &heartbeat_failures, &slow_reads, &failed_reads;
+};
+
+RaftStage::RaftStage(RaftStageOptions options, std::unique_ptr<raft::MemoryStorage> storage,
+                     raft::Observer& observer, uint64_t seed, io::Executor& strand, io::Clock& clock,
+                     Waiters& waiters, RequestIds& ids, RaftSink& sink, log::Logger& log,
+                     metrics::Registry& metrics)
+    : options_(std::move(options)),
+      self_(options_.raft.id),
+      strand_(strand),
+      clock_(clock),
+      waiters_(waiters),
+      ids_(ids),
+      sink_(sink),
+      log_(log),
+      observer_(observer),
+      prng_(seed),
+      storage_(std::move(storage)),
+      node_(std::make_unique<raft::RawNode>(options_.raft, *storage_, prng_, observer_)),
+      probe_(std::make_unique<Probe>(metrics)) {
+  metrics.callback("etcd_server_proposals_pending", "The current number of pending proposals to commit.",
+                   metrics::Type::kGauge, [this] { return static_cast<double>(waiters_.size()); });
+}
+
+RaftStage::~RaftStage() = default;
+
+void RaftStage::advance_ticks(int ticks) {
+  strand_.post([this, ticks] {
+    for (int i = 0; i < ticks; ++i) node_->tick();
+    schedule_ready();
+  });
+}
+
+// ---- in ----
+
+void RaftStage::post_proposals(std::vector<Proposal> proposals) {
+  strand_.post([this, proposals = std::move(proposals)]() mutable {
+    propose(std::move(proposals));
+    schedule_ready();
+  });
+}
+
+void RaftStage::post_readers(std::vector<Reader> readers) {
+  strand_.post([this, readers = std::move(readers)]() mutable {
+    if (stopped_) return complete(std::move(readers), Error(Code::kServerStopped));
+    if (next_readers_.empty()) {
+      next_readers_ = std::move(readers);
+    } else {
+      std::move(readers.begin(), readers.end(), std::back_inserter(next_readers_));
+    }
+    if (!round_) start_read_round();
+    schedule_ready();
+  });
+}
+
+void RaftStage::post_tick() {
+  strand_.post([this] {
+    if (stopped_) return;
+    const io::MonotonicNs now = clock_.monotonic();
+    const io::MonotonicNs before = last_tick_.exchange(now, std::memory_order_relaxed);
+    if (leading() && before != 0 && now - before > 2 * options_.tick_ns) probe_->heartbeat_failures.inc();
+    node_->tick();
+    expire(now);
+    check_read_round(now);
+    schedule_ready();
+  });
+}
+
+void RaftStage::post_appended(std::vector<raft::Entry> entries, raft::HardState hard_state,
+                              std::vector<raft::Message> responses) {
+  strand_.post([this, entries = std::move(entries), hard_state, responses = std::move(responses)]() mutable {
+    if (!hard_state.empty()) storage_->set_hard_state(hard_state);
+    if (!entries.empty()) storage_->append(std::move(entries));
+    for (raft::Message& m : responses) {
+      // A cluster of one has no other member to answer; responses to this member go back in.
+      if (m.to != self_) continue;
+      Result<> r = node_->step(std::move(m));
+      CHECK(r.has_value(), "own append response refused: {}", r.error().text());
+    }
+    schedule_ready();
+  });
+}
+
+void RaftStage::post_applied(Index last, uint64_t encoded_bytes, uint64_t payload_bytes) {
+  strand_.post([this, last, encoded_bytes, payload_bytes] {
+    node_->applied(last, encoded_bytes, payload_bytes);
+    schedule_ready();
+  });
+}
+
+void RaftStage::post_conf_change(raft::ConfChange change, io::Executor& executor,
+                                 absl::AnyInvocable<void(raft::ConfState)> done) {
+  strand_.post([this, change = std::move(change), &executor, done = std::move(done)]() mutable {
+    raft::ConfState state = node_->apply_conf_change(change);
+    executor.post([done = std::move(done), state = std::move(state)]() mutable { done(std::move(state)); });
+    schedule_ready();
+  });
+}
+
+void RaftStage::post_compact(Index snapshot_index, raft::ConfState conf_state, Blob snapshot_data, Index upto) {
+  strand_.post([this, snapshot_index, conf_state = std::move(conf_state), data = std::move(snapshot_data), upto] {
+    // Both fail only for what is done already.
+    (void)storage_->create_snapshot(snapshot_index, &conf_state, data);
+    if (upto >= storage_->first_index()) (void)storage_->compact(upto);
+  });
+}
+
+void RaftStage::post_stop(io::Executor& executor, absl::AnyInvocable<void(raft::HardState)> done) {
+  strand_.post([this, &executor, done = std::move(done)]() mutable {
+    stopped_ = true;
+    parked_.clear();
+    parked_bytes_ = 0;
+    const Error stopped(Code::kServerStopped);
+    fail_read_round(stopped);
+    complete(std::exchange(next_readers_, {}), stopped);
+    for (WaitApplied& w : wait_applied_) complete(std::move(w.readers), stopped);
+    wait_applied_.clear();
+    for (Waiter& w : waiters_.take_all()) {
+      outbox_.add(*w.executor, [done = std::move(w.done), stopped]() mutable { done({.error = stopped}); });
+    }
+    outbox_.flush();
+    executor.post([done = std::move(done), hs = node_->raft().hard_state()]() mutable { done(hs); });
+  });
+}
+
+// ---- proposals ----
+
+void RaftStage::propose(std::vector<Proposal>&& proposals) {
+  if (stopped_) {
+    for (const Proposal& p : proposals) refuse(p.id, Error(Code::kServerStopped));
+    return outbox_.flush();
+  }
+  if (!node_->raft().lead()) return park(std::move(proposals));
+  std::vector<raft::Entry> entries;
+  entries.reserve(proposals.size());
+  for (Proposal& p : proposals) {
+    raft::Entry e;
+    e.data = p.data;
+    if (p.only_in_term) {
+      std::vector<raft::Entry> one;
+      one.push_back(std::move(e));
+      if (Result<> r = node_->propose_guarded(p.only_in_term, std::move(one)); !r) refuse(p.id, r.error());
+      p.id = 0;
+      continue;
+    }
+    entries.push_back(std::move(e));
+  }
+  if (entries.empty()) return outbox_.flush();
+  if (Result<> r = node_->propose(std::move(entries)); !r) {
+    for (const Proposal& p : proposals) refuse(p.id, r.error());
+  }
+  outbox_.flush();
+}
+
+void RaftStage::park(std::vector<Proposal>&& proposals) {
+  const io::MonotonicNs now = clock_.monotonic();
+  for (Proposal& p : proposals) {
+    if (p.only_in_term || parked_bytes_ + p.data.size() > kParkedBytesMax) {
+      refuse(p.id, Error(p.only_in_term ? Code::kProposalDropped : Code::kTooManyRequests));
+      continue;
+    }
+    parked_bytes_ += p.data.size();
+    parked_.push_back({std::move(p), now});
+  }
+  outbox_.flush();
+}
+
+void RaftStage::retry_parked() {
+  std::vector<Proposal> all;
+  for (Parked& p : parked_) all.push_back(std::move(p.proposal));
+  parked_.clear();
+  parked_bytes_ = 0;
+  if (!all.empty()) propose(std::move(all));
+}
+
+void RaftStage::refuse(uint64_t id, Error error) {
+  if (id == 0) return;
+  probe_->failed.inc();
+  if (auto w = waiters_.take(id)) {
+    outbox_.add(*w->executor, [done = std::move(w->done), error]() mutable { done({.error = error}); });
+  }
+}
+
+void RaftStage::expire(io::MonotonicNs now) {
+  const io::MonotonicNs limit = now - options_.request_timeout_ns;
+  // raft never took these: to the client its own time is over, nothing else is known.
+  while (!parked_.empty() && parked_.front().since < limit) {
+    parked_bytes_ -= parked_.front().proposal.data.size();
+    refuse(parked_.front().proposal.id, Error(Code::kContextDeadlineExceeded));
+    parked_.pop_front();
+  }
+  for (Waiter& w : waiters_.expire(limit)) {
+    probe_->failed.inc();
+    const int64_t lost = became_leader_ - 2 * options_.raft.election_ticks * options_.tick_ns;
+    const bool leader_failed = w.since > lost && w.since < became_leader_;
+    const Error error(leader_failed ? Code::kTimeoutLeaderFail : Code::kTimeout);
+    outbox_.add(*w.executor, [done = std::move(w.done), error]() mutable { done({.error = error}); });
+  }
+  outbox_.flush();
+}
+
+// ---- out ----
+
+void RaftStage::schedule_ready() {
+  if (ready_scheduled_ || stopped_) return;
+  ready_scheduled_ = true;
+  // Behind whatever is queued already: one Ready for all of it.
+  strand_.post([this] {
+    ready_scheduled_ = false;
+    run_ready();
+  });
+}
+
+void RaftStage::run_ready() {
+  leader_watch_.turn(*node_, observer_);
+  while (!stopped_ && node_->has_ready()) {
+    handle_ready(node_->ready());
+  }
+  publish();
+}
+
+void RaftStage::handle_ready(raft::Ready ready) {
+  if (ready.soft_state) {
+    const raft::SoftState& s = *ready.soft_state;
+    probe_->has_leader.set(s.lead ? 1 : 0);
+    probe_->is_leader.set(s.role == raft::Role::kLeader ? 1 : 0);
+    if (s.lead && s.lead != lead_) probe_->leader_changes.inc();
+    const bool changed = s.lead != lead_;
+    lead_ = s.lead;
+    if (s.role == raft::Role::kLeader && changed) became_leader_ = clock_.monotonic();
+    publish();
+    sink_.soft_state_changed(s, node_->raft().term());
+    if (changed && round_) fail_read_round(Error(Code::kLeaderChanged));
+    if (lead_) retry_parked();
+  }
+  for (const raft::ReadState& state : ready.read_states) on_read_state(state);
+  if (!ready.hard_state.empty()) probe_->committed.set(static_cast<double>(ready.hard_state.commit.v));
+  // Published before apply can answer: nobody may see a request applied and not committed.
+  publish();
+  if (ready.needs_append()) {
+    sink_.append_entries(ready.hard_state, std::move(ready.entries), std::move(ready.append_responses));
+  }
+  if (ready.needs_apply()) sink_.apply_entries(std::move(ready.committed_entries));
+}
+
+void RaftStage::publish() {
+  const raft::Raft& r = node_->raft();
+  progress_.term.store(r.term().v, std::memory_order_relaxed);
+  progress_.lead.store(r.lead().v, std::memory_order_relaxed);
+  progress_.committed.store(r.log().committed().v, std::memory_order_relaxed);
+  progress_.last_index.store(r.log().last_index().v, std::memory_order_relaxed);
+}
+
+// ---- linearizable reads (spec 31.3) ----
+
+void RaftStage::start_read_round() {
+  if (next_readers_.empty()) return;
+  round_.emplace();
+  round_->readers = std::exchange(next_readers_, {});
+  round_->started = clock_.monotonic();
+  send_read_index();
+}
+
+void RaftStage::send_read_index() {
+  const uint64_t id = ids_.next();
+  round_->ids.insert(id);
+  round_->sent = clock_.monotonic();
+  node_->read_index(Blob::copy(be64(id)));
+}
+
+void RaftStage::on_read_state(const raft::ReadState& state) {
+  if (state.context.size() != 8) return;
+  const uint64_t id = load_be64(state.context.view().data());
+  if (!round_ || !round_->ids.contains(id)) {
+    LOG(log_, kWarn, "ignored out-of-date read index response; local node read indexes queueing up and waiting to "
+                     "be in sync with leader",
+        {"received-request-id", id});
+    probe_->slow_reads.inc();
+    return;
+  }
+  std::vector<Reader> readers = std::move(round_->readers);
+  round_.reset();
+  if (applied() >= state.index) {
+    complete(std::move(readers), {});
+  } else {
+    // Rounds end in the order they began and their indexes do not fall.
+    wait_applied_.push_back({state.index, std::move(readers)});
+    applied_wanted_.store(true);
+    release_applied_readers();
+  }
+  start_read_round();
+}
+
+void RaftStage::note_applied(Index index) {
+  applied_.store(index.v);
+  if (applied_wanted_.load()) strand_.post([this] { release_applied_readers(); });
+}
+
+void RaftStage::release_applied_readers() {
+  const Index now(applied_.load());
+  while (!wait_applied_.empty() && wait_applied_.front().index <= now) {
+    complete(std::move(wait_applied_.front().readers), {});
+    wait_applied_.pop_front();
+  }
+  if (wait_applied_.empty()) applied_wanted_.store(false);
+}
+
+void RaftStage::complete(std::vector<Reader>&& readers, const Result<>& result) {
+  for (Reader& r : readers) {
+    outbox_.add(*r.executor, [done = std::move(r.done), result]() mutable { done(std::move(result)); });
+  }
+  outbox_.flush();
+}
+
+void RaftStage::fail_read_round(Error error) {
+  if (!round_) return;
+  probe_->failed_reads.inc();
+  std::vector<Reader> readers = std::move(round_->readers);
+  round_.reset();
+  complete(std::move(readers), error);
+  if (!stopped_) start_read_round();
+}
+
+void RaftStage::check_read_round(io::MonotonicNs now) {
+  if (!round_) return;
+  if (now - round_->started > options_.request_timeout_ns) {
+    LOG(log_, kWarn, "timed out waiting for read index response (local node might have slow network)",
+        {"timeout", log::Duration{options_.request_timeout_ns}});
+    probe_->slow_reads.inc();
+    fail_read_round(Error(Code::kTimeout));
+  } else if (now - round_->sent > kReadIndexRetryNs) {
+    LOG(log_, kWarn, "waiting for ReadIndex response took too long, retrying",
+        {"sent-request-id", *round_->ids.begin()}, {"retry-timeout", log::Duration{kReadIndexRetryNs}});
+    send_read_index();
+  }
+}
+
+}  // namespace quoin::server

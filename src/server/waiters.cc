@@ -1,0 +1,54 @@
+#include "server/waiters.h"
+
+#include "base/check.h"
+
+namespace quoin::server {
+
+void Waiters::add(uint64_t id, Waiter waiter) {
+  Shard& s = shard(id);
+  const io::MonotonicNs since = waiter.since;
+  std::lock_guard lock(s.mutex);
+  const bool inserted = s.waiters.emplace(id, std::move(waiter)).second;
+  CHECK(inserted, "request id {:x} used twice", id);
+  s.by_age.emplace_back(since, id);
+  size_.fetch_add(1, std::memory_order_relaxed);
+}
+
+std::optional<Waiter> Waiters::take(uint64_t id) {
+  Shard& s = shard(id);
+  std::lock_guard lock(s.mutex);
+  auto it = s.waiters.find(id);
+  if (it == s.waiters.end()) return std::nullopt;
+  std::optional<Waiter> w(std::move(it->second));
+  s.waiters.erase(it);
+  // Ids end nearly in the order they began, so the front is where taken ones gather.
+  while (!s.by_age.empty() && !s.waiters.contains(s.by_age.front().second)) s.by_age.pop_front();
+  size_.fetch_sub(1, std::memory_order_relaxed);
+  return w;
+}
+
+bool Waiters::waiting(uint64_t id) const {
+  const Shard& s = shard(id);
+  std::lock_guard lock(s.mutex);
+  return s.waiters.contains(id);
+}
+
+std::vector<Waiter> Waiters::expire(io::MonotonicNs limit) {
+  std::vector<Waiter> gone;
+  for (Shard& s : shards_) {
+    std::lock_guard lock(s.mutex);
+    while (!s.by_age.empty() && s.by_age.front().first < limit) {
+      if (auto it = s.waiters.find(s.by_age.front().second); it != s.waiters.end()) {
+        gone.push_back(std::move(it->second));
+        s.waiters.erase(it);
+      }
+      s.by_age.pop_front();
+    }
+  }
+  size_.fetch_sub(gone.size(), std::memory_order_relaxed);
+  return gone;
+}
+
+std::vector<Waiter> Waiters::take_all() { return expire(INT64_MAX); }
+
+}  // namespace quoin::server

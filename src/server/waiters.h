@@ -1,0 +1,56 @@
+// Who waits for the outcome of which proposal.
+//
+// A waiter is registered on its loop before the proposal leaves, and taken by whoever ends it first: apply (the
+// entry was applied), raft (the proposal was refused) or expire() (the request timeout passed). It is called
+// back on its executor, exactly once.
+//
+// Threads: any; sixteen shards, each with its own lock, held for a few map operations.
+// Bound: the server admits no proposal while 5,000 entries are committed and not applied, and a connection
+// bounds its calls in progress; a waiter is about 100 bytes.
+#pragma once
+#include <absl/container/flat_hash_map.h>
+
+#include <array>
+#include <atomic>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "io/clock.h"
+#include "server/answers.h"
+
+namespace quoin::server {
+
+struct Waiter {
+  io::Executor* executor = nullptr;
+  AnswerDone done;
+  io::MonotonicNs since = 0;
+};
+
+class Waiters {
+ public:
+  void add(uint64_t id, Waiter waiter);
+  // Empty if nobody waits (any more).
+  std::optional<Waiter> take(uint64_t id);
+  bool waiting(uint64_t id) const;
+  // Takes every waiter registered before `limit`.
+  std::vector<Waiter> expire(io::MonotonicNs limit);
+  // Takes all; later add() calls still work.
+  std::vector<Waiter> take_all();
+  size_t size() const { return size_.load(std::memory_order_relaxed); }
+
+ private:
+  static constexpr size_t kShards = 16;
+  struct Shard {
+    mutable std::mutex mutex;
+    absl::flat_hash_map<uint64_t, Waiter> waiters;               // guarded by mutex
+    std::deque<std::pair<io::MonotonicNs, uint64_t>> by_age;     // guarded by mutex; taken ids linger here
+  };
+  Shard& shard(uint64_t id) { return shards_[id % kShards]; }
+  const Shard& shard(uint64_t id) const { return shards_[id % kShards]; }
+  std::array<Shard, kShards> shards_;
+  std::atomic<size_t> size_{0};
+};
+
+}  // namespace quoin::server

@@ -1,0 +1,104 @@
+// What stands before every handler, in etcd's order: capability, learner, client-api-version, known leader.
+//
+// Threads: confined to its loop. Source: spec api-semantics 1.3, 1.4.
+#pragma once
+#include <functional>
+#include <memory>
+#include <string_view>
+
+#include "grpc/call.h"
+#include "server/member.h"
+#include "wire/coding.h"
+#include "wire/message.h"
+#include "wire/rpc.h"
+
+namespace quoin::v3rpc {
+
+// One loop's view of the member, shared by its services.
+struct Loop {
+  server::Member& member;
+  server::ClientPort& port;
+  grpc::CallTable& calls;
+  io::TimerService& timers;
+  io::Clock& clock;
+  log::Logger& log;
+  metrics::Registry& metrics;
+};
+
+class Gate {
+ public:
+  Gate(server::Member& member, metrics::Registry& metrics) : member_(member), metrics_(metrics) {}
+  // False: the call has been ended with the error clients see.
+  bool admit(grpc::Call& call, bool learner_may);
+
+ private:
+  server::Member& member_;
+  metrics::Registry& metrics_;
+};
+
+// A unary method as a function.
+class Unary final : public grpc::UnaryHandler {
+ public:
+  using Handle = std::function<void(grpc::Call&, std::string_view request)>;
+  Unary(Gate& gate, bool learner_may, Handle handle)
+      : gate_(gate), learner_may_(learner_may), handle_(std::move(handle)) {}
+  void call(grpc::Call& call, std::string_view request) override {
+    if (gate_.admit(call, learner_may_)) handle_(call, request);
+  }
+
+ private:
+  Gate& gate_;
+  const bool learner_may_;
+  const Handle handle_;
+};
+
+// cluster_id, member_id, raft_term of this member now; revision as given.
+wire::etcdserverpb::ResponseHeader header(const server::Member& member, int64_t revision);
+
+// Ends the call with `response` under a header of that revision.
+template <class Response>
+void respond(grpc::Call& call, const server::Member& member, int64_t revision, Response& response) {
+  response.header = header(member, revision);
+  const size_t size = encoded_size(response);
+  call.respond(size, [&](char* out) { wire::encode(response, out, size); });
+}
+// An applied outcome: header, then the body that apply encoded.
+void respond(grpc::Call& call, const server::Member& member, const server::Answer& answer);
+
+// Decodes or ends the call. Empty if it ended it.
+template <class Request>
+std::optional<Request> decode_or_fail(grpc::Call& call, std::string_view bytes) {
+  auto r = wire::decode<Request>(bytes);
+  if (!r) {
+    call.fail_decode(r.error().text());
+    return std::nullopt;
+  }
+  return std::move(*r);
+}
+
+// An InternalRaftRequest with header {id} and one request in field `field`, encoded once for log, disk and
+// apply.
+template <class Request>
+Blob raft_request(uint64_t id, uint32_t field, const Request& request);
+
+// Fields of InternalRaftRequest.
+namespace raft_field {
+inline constexpr uint32_t kPut = 4, kDeleteRange = 5, kTxn = 6, kCompaction = 7, kLeaseGrant = 8, kLeaseRevoke = 9,
+                          kAlarm = 10, kHeader = 100;
+}
+
+template <class Request>
+Blob raft_request(uint64_t id, uint32_t field, const Request& request) {
+  const size_t inner = encoded_size(request);
+  const size_t head = 1 + wire::varint_size(id);
+  const size_t size =
+      wire::length_delimited_size(field, inner) + wire::length_delimited_size(raft_field::kHeader, head);
+  return Blob::make(size, [&](char* out) {
+    out = wire::put_length_delimited_head(out, field, inner);
+    out = wire::encode(request, out, inner);
+    out = wire::put_length_delimited_head(out, raft_field::kHeader, head);
+    wire::put_varint_field(out, 1, id);
+  });
+}
+
+}  // namespace quoin::v3rpc

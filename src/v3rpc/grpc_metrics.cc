@@ -1,0 +1,69 @@
+#include "v3rpc/grpc_metrics.h"
+
+namespace quoin::v3rpc {
+
+namespace {
+constexpr std::string_view kCodeNames[] = {
+    "OK",           "Canceled",          "Unknown",            "InvalidArgument", "DeadlineExceeded", "NotFound",
+    "AlreadyExists", "PermissionDenied", "ResourceExhausted",  "FailedPrecondition", "Aborted",       "OutOfRange",
+    "Unimplemented", "Internal",         "Unavailable",        "DataLoss",        "Unauthenticated"};
+
+metrics::Labels labels(const grpc::Method& m) {
+  return {{"grpc_method", m.name},
+          {"grpc_service", m.service},
+          {"grpc_type", std::string(grpc::method_kind_name(m.kind))}};
+}
+}  // namespace
+
+GrpcMetrics::GrpcMetrics(metrics::Registry& registry)
+    : registry_(registry),
+      received_bytes_(registry.counter("etcd_network_client_grpc_received_bytes_total",
+                                       "The total number of bytes received from grpc clients.")),
+      sent_bytes_(registry.counter("etcd_network_client_grpc_sent_bytes_total",
+                                   "The total number of bytes sent to grpc clients.")) {}
+
+void GrpcMetrics::register_methods(const grpc::MethodTable& methods) {
+  for (const grpc::Method& m : methods.methods()) {
+    auto cells = std::make_unique<Cells>();
+    cells->started = &registry_.counter("grpc_server_started_total",
+                                        "Total number of RPCs started on the server.", labels(m));
+    cells->received = &registry_.counter("grpc_server_msg_received_total",
+                                         "Total number of RPC stream messages received on the server.", labels(m));
+    cells->sent = &registry_.counter("grpc_server_msg_sent_total",
+                                     "Total number of gRPC stream messages sent by the server.", labels(m));
+    CHECK_EQ(cells_.size(), m.index);
+    cells_.push_back(std::move(cells));
+  }
+}
+
+void GrpcMetrics::started(const grpc::Method& m) { cells_[m.index]->started->inc(); }
+
+void GrpcMetrics::handled(const grpc::Method& m, GrpcStatus status) {
+  auto& cell = cells_[m.index]->handled[static_cast<size_t>(status)];
+  metrics::Counter* c = cell.load(std::memory_order_acquire);
+  if (c == nullptr) [[unlikely]] {
+    std::lock_guard lock(mutex_);
+    c = cell.load(std::memory_order_acquire);
+    if (c == nullptr) {
+      metrics::Labels l = labels(m);
+      l.insert(l.begin(), {"grpc_code", std::string(kCodeNames[static_cast<size_t>(status)])});
+      c = &registry_.counter("grpc_server_handled_total",
+                             "Total number of RPCs completed on the server, regardless of success or failure.",
+                             std::move(l));
+      cell.store(c, std::memory_order_release);
+    }
+  }
+  c->inc();
+}
+
+void GrpcMetrics::received(const grpc::Method& m, size_t bytes) {
+  cells_[m.index]->received->inc();
+  received_bytes_.inc(bytes);
+}
+
+void GrpcMetrics::sent(const grpc::Method& m, size_t bytes) {
+  cells_[m.index]->sent->inc();
+  sent_bytes_.inc(bytes);
+}
+
+}  // namespace quoin::v3rpc

@@ -1,0 +1,119 @@
+#include "v3rpc/lease_service.h"
+
+#include "server/quota.h"
+#include "v3rpc/kv_service.h"
+
+namespace quoin::v3rpc {
+
+namespace pb = wire::etcdserverpb;
+
+LeaseService::LeaseService(Loop& loop, Gate& gate, grpc::MethodTable& methods)
+    : loop_(loop),
+      gate_(gate),
+      grant_(gate, false, [this](grpc::Call& c, std::string_view r) { grant(c, r); }),
+      revoke_(gate, false, [this](grpc::Call& c, std::string_view r) { revoke(c, r); }),
+      time_to_live_(gate, false, [this](grpc::Call& c, std::string_view r) { time_to_live(c, r); }),
+      leases_(gate, false, [this](grpc::Call& c, std::string_view r) { leases(c, r); }) {
+  constexpr std::string_view kService = "etcdserverpb.Lease";
+  methods.add_unary(kService, "LeaseGrant", grant_);
+  methods.add_unary(kService, "LeaseRevoke", revoke_);
+  methods.add_unary(kService, "LeaseTimeToLive", time_to_live_);
+  methods.add_unary(kService, "LeaseLeases", leases_);
+  methods.add_stream(kService, "LeaseKeepAlive", grpc::MethodKind::kBidiStream, *this);
+}
+
+LeaseService::~LeaseService() = default;
+
+void LeaseService::grant(grpc::Call& call, std::string_view bytes) {
+  auto request = decode_or_fail<pb::LeaseGrantRequest>(call, bytes);
+  if (!request || !quota_admits(loop_, call, server::kLeaseGrantCost)) return;
+  const uint64_t id = loop_.member.next_id();
+  while (request->id == 0) request->id = static_cast<int64_t>(loop_.member.next_id() & INT64_MAX);
+  propose(loop_, call, id, raft_request(id, raft_field::kLeaseGrant, *request));
+}
+
+void LeaseService::revoke(grpc::Call& call, std::string_view bytes) {
+  auto request = decode_or_fail<pb::LeaseRevokeRequest>(call, bytes);
+  if (!request) return;
+  const uint64_t id = loop_.member.next_id();
+  propose(loop_, call, id, raft_request(id, raft_field::kLeaseRevoke, *request));
+}
+
+void LeaseService::time_to_live(grpc::Call& call, std::string_view bytes) {
+  auto request = decode_or_fail<pb::LeaseTimeToLiveRequest>(call, bytes);
+  if (!request) return;
+  const LeaseId lease(request->id);
+  loop_.member.lease_times(lease, request->keys, loop_.port.loop(),
+                           [this, id = call.id(), lease](Result<server::LeaseTimes> times) {
+                             grpc::Call* c = loop_.calls.find(id);
+                             if (c == nullptr) return;
+                             if (!times) return c->fail(times.error());
+                             pb::LeaseTimeToLiveResponse r;
+                             r.id = lease.v;
+                             r.ttl = times->ttl;
+                             r.granted_ttl = times->granted_ttl;
+                             r.keys.assign(times->keys.begin(), times->keys.end());
+                             respond(*c, loop_.member, loop_.member.view()->revision(), r);
+                           });
+}
+
+void LeaseService::leases(grpc::Call& call, std::string_view bytes) {
+  if (!decode_or_fail<pb::LeaseLeasesRequest>(call, bytes)) return;
+  loop_.member.leases(loop_.port.loop(), [this, id = call.id()](std::vector<LeaseId> leases) {
+    grpc::Call* c = loop_.calls.find(id);
+    if (c == nullptr) return;
+    pb::LeaseLeasesResponse r;
+    for (LeaseId lease : leases) r.leases.emplace_back().id = lease.v;
+    respond(*c, loop_.member, loop_.member.view()->revision(), r);
+  });
+}
+
+class LeaseService::KeepAlive final : public grpc::StreamListener {
+ public:
+  KeepAlive(Loop& loop, grpc::Call& call) : loop_(loop), call_(call) {}
+
+  void on_message(std::string_view bytes) override {
+    auto request = wire::decode<pb::LeaseKeepAliveRequest>(bytes);
+    if (!request) return call_.fail_decode(request.error().text());
+    if (++in_flight_ >= kRenewalsInFlightMax) call_.pause_reading();
+    const LeaseId lease(request->id);
+    // The header tells the state before the renewal.
+    const int64_t revision = loop_.member.view()->revision();
+    loop_.member.renew_lease(lease, loop_.port.loop(),
+                             [this, id = call_.id(), lease, revision](Result<int64_t> ttl) {
+                               if (loop_.calls.find(id) != nullptr) answer(lease, revision, ttl);
+                             });
+  }
+  void on_half_close() override {
+    half_closed_ = true;
+    finish_if_idle();
+  }
+
+ private:
+  void answer(LeaseId lease, int64_t revision, const Result<int64_t>& ttl) {
+    if (!ttl && ttl.error().code() != Code::kLeaseNotFound) return call_.fail(ttl.error());
+    pb::LeaseKeepAliveResponse r;
+    r.header = header(loop_.member, revision);
+    r.id = lease.v;
+    r.ttl = ttl ? *ttl : 0;  // an unknown lease is no error: its TTL is 0
+    const size_t size = encoded_size(r);
+    if (!call_.send_message(size, [&](char* out) { wire::encode(r, out, size); })) return;
+    if (in_flight_-- == kRenewalsInFlightMax) call_.resume_reading();
+    finish_if_idle();
+  }
+  void finish_if_idle() {
+    if (half_closed_ && in_flight_ == 0 && !call_.ended()) call_.finish(GrpcStatus::kOk, {});
+  }
+
+  Loop& loop_;
+  grpc::Call& call_;
+  size_t in_flight_ = 0;
+  bool half_closed_ = false;
+};
+
+std::unique_ptr<grpc::StreamListener> LeaseService::open(grpc::Call& call) {
+  if (!gate_.admit(call, false)) return nullptr;
+  return std::make_unique<KeepAlive>(loop_, call);
+}
+
+}  // namespace quoin::v3rpc

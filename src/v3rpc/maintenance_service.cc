@@ -1,0 +1,208 @@
+#include "v3rpc/maintenance_service.h"
+
+#include "v3rpc/kv_service.h"
+#include "v3rpc/snapshot_stream.h"
+#include "wire/membership.h"
+
+namespace quoin::v3rpc {
+
+namespace pb = wire::etcdserverpb;
+
+namespace {
+constexpr uint32_t kDowngradeInfoSetField = 1302;
+
+// etcd's text form of an alarm, its trailing space included.
+std::string alarm_text(const server::Alarm& a) {
+  std::string s;
+  if (a.member) s += fmt::format("memberID:{} ", a.member);
+  switch (a.type) {
+    case server::kAlarmNone: break;
+    case server::kAlarmNospace: s += "alarm:NOSPACE "; break;
+    case server::kAlarmCorrupt: s += "alarm:CORRUPT "; break;
+    default: s += fmt::format("alarm:{} ", a.type);
+  }
+  return s;
+}
+
+// "3.6.0" -> "3.6".
+std::string_view major_minor(std::string_view version) { return version.substr(0, version.rfind('.')); }
+}  // namespace
+
+struct MaintenanceService::Handlers {
+  Unary status, alarm, defragment, hash, hash_kv, downgrade, member_list;
+  SnapshotStreamHandler snapshot;
+};
+
+MaintenanceService::MaintenanceService(Loop& loop, Gate& gate, grpc::MethodTable& methods) : loop_(loop) {
+  using Method = void (MaintenanceService::*)(grpc::Call&, std::string_view);
+  auto unary = [&](Method m, bool learner_may = false) {
+    return Unary(gate, learner_may, [this, m](grpc::Call& c, std::string_view r) { (this->*m)(c, r); });
+  };
+  handlers_.reset(new Handlers{
+      unary(&MaintenanceService::status, true), unary(&MaintenanceService::alarm),
+      unary(&MaintenanceService::defragment), unary(&MaintenanceService::hash),
+      unary(&MaintenanceService::hash_kv), unary(&MaintenanceService::downgrade),
+      unary(&MaintenanceService::member_list), SnapshotStreamHandler(loop, gate)});
+  constexpr std::string_view kService = "etcdserverpb.Maintenance";
+  methods.add_unary(kService, "Status", handlers_->status);
+  methods.add_unary(kService, "Alarm", handlers_->alarm);
+  methods.add_unary(kService, "Defragment", handlers_->defragment);
+  methods.add_unary(kService, "Hash", handlers_->hash);
+  methods.add_unary(kService, "HashKV", handlers_->hash_kv);
+  methods.add_unary(kService, "Downgrade", handlers_->downgrade);
+  methods.add_stream(kService, "Snapshot", grpc::MethodKind::kServerStream, handlers_->snapshot);
+  methods.add_unary("etcdserverpb.Cluster", "MemberList", handlers_->member_list);
+}
+
+MaintenanceService::~MaintenanceService() = default;
+
+void MaintenanceService::status(grpc::Call& call, std::string_view bytes) {
+  if (!decode_or_fail<pb::StatusRequest>(call, bytes)) return;
+  const server::MemberStatus s = loop_.member.status();
+  std::vector<std::string> errors;
+  if (!s.leader) errors.emplace_back(Error(Code::kNoLeader).text());
+  for (const server::Alarm& a : s.alarms) {
+    if (a.type != server::kAlarmNone) errors.push_back(alarm_text(a));
+  }
+  pb::StatusResponse r;
+  r.version = server::kEtcdVersion;
+  r.db_size = static_cast<int64_t>(s.db_size);
+  r.leader = s.leader.v;
+  r.raft_index = s.committed.v;
+  r.raft_term = s.term.v;
+  r.raft_applied_index = s.applied.v;
+  r.errors.assign(errors.begin(), errors.end());
+  r.db_size_in_use = static_cast<int64_t>(s.db_size_in_use);
+  r.is_learner = s.learner;
+  r.storage_version = s.storage_version;
+  r.db_size_quota = s.db_quota;
+  r.downgrade_info.emplace();
+  r.downgrade_info->enabled = s.downgrade_enabled;
+  r.downgrade_info->target_version = s.downgrade_target;
+  respond(call, loop_.member, loop_.member.view()->revision(), r);
+}
+
+void MaintenanceService::alarm(grpc::Call& call, std::string_view bytes) {
+  auto request = decode_or_fail<pb::AlarmRequest>(call, bytes);
+  if (!request) return;
+  const uint64_t id = loop_.member.next_id();
+  propose(loop_, call, id, raft_request(id, raft_field::kAlarm, *request));
+}
+
+void MaintenanceService::defragment(grpc::Call& call, std::string_view bytes) {
+  if (!decode_or_fail<pb::DefragmentRequest>(call, bytes)) return;
+  loop_.member.defragment(loop_.port.loop(), [this, id = call.id()](Result<> done) {
+    grpc::Call* c = loop_.calls.find(id);
+    if (c == nullptr) return;
+    if (!done) return c->fail(done.error());
+    c->respond(0, [](char*) {});
+  });
+}
+
+void MaintenanceService::hash(grpc::Call& call, std::string_view bytes) {
+  if (!decode_or_fail<pb::HashRequest>(call, bytes)) return;
+  loop_.member.hash(loop_.port.loop(), [this, id = call.id()](Result<uint32_t> hash) {
+    grpc::Call* c = loop_.calls.find(id);
+    if (c == nullptr) return;
+    if (!hash) return c->fail(hash.error());
+    pb::HashResponse r;
+    r.hash = *hash;
+    respond(*c, loop_.member, loop_.member.view()->revision(), r);
+  });
+}
+
+void MaintenanceService::hash_kv(grpc::Call& call, std::string_view bytes) {
+  auto request = decode_or_fail<pb::HashKVRequest>(call, bytes);
+  if (!request) return;
+  loop_.member.hash_kv(request->revision, loop_.port.loop(),
+                       [this, id = call.id()](Result<server::Member::HashKv> hash) {
+                         grpc::Call* c = loop_.calls.find(id);
+                         if (c == nullptr) return;
+                         if (!hash) return c->fail(hash.error());
+                         pb::HashKVResponse r;
+                         r.hash = hash->hash;
+                         r.compact_revision = hash->compact_revision;
+                         r.hash_revision = hash->hash_revision;
+                         respond(*c, loop_.member, hash->revision, r);
+                       });
+}
+
+void MaintenanceService::downgrade(grpc::Call& call, std::string_view bytes) {
+  using Action = pb::DowngradeRequest::DowngradeAction;
+  auto request = decode_or_fail<pb::DowngradeRequest>(call, bytes);
+  if (!request) return;
+  if (request->action == Action::kCancel) return downgrade_confirmed(call, bytes);
+  if (request->action != Action::kValidate && request->action != Action::kEnable) {
+    return call.fail(Error(Code::kUnknownMethod));
+  }
+  if (!server::parse_target_version(request->version)) return call.fail(Error(Code::kWrongDowngradeVersionFormat));
+  if (request->action == Action::kValidate && loop_.member.cluster_version().empty()) {
+    return call.fail(Error(Code::kClusterVersionUnavailable));
+  }
+  loop_.port.read_index([this, id = call.id(), bytes](Result<> confirmed) {
+    grpc::Call* c = loop_.calls.find(id);
+    if (c == nullptr) return;
+    if (!confirmed) return c->fail(confirmed.error());
+    downgrade_confirmed(*c, bytes);
+  });
+}
+
+void MaintenanceService::downgrade_confirmed(grpc::Call& call, std::string_view bytes) {
+  using Action = pb::DowngradeRequest::DowngradeAction;
+  const pb::DowngradeRequest request = *wire::decode<pb::DowngradeRequest>(bytes);
+  auto answer = [this](grpc::Call& c) {
+    const std::string version = loop_.member.cluster_version();
+    pb::DowngradeResponse r;
+    r.version = major_minor(version);
+    respond(c, loop_.member, loop_.member.view()->revision(), r);
+  };
+  wire::membershippb::DowngradeInfoSetRequest info;
+  std::string target;
+  if (request.action != Action::kCancel) {
+    auto checked = loop_.member.check_downgrade(request.version);
+    if (!checked) return call.fail(checked.error());
+    if (request.action == Action::kValidate) return answer(call);
+    target = *checked;
+    info.enabled = true;
+    info.ver = target;
+  } else if (!loop_.member.status().downgrade_enabled) {
+    LOG(loop_.log, kWarn, "failed to cancel downgrade: no inflight downgrade job", );
+    return answer(call);
+  }
+  const uint64_t id = loop_.member.next_id();
+  loop_.port.propose(id, raft_request(id, kDowngradeInfoSetField, info),
+                     [this, call_id = call.id(), answer](server::Answer outcome) {
+                       grpc::Call* c = loop_.calls.find(call_id);
+                       if (c == nullptr) return;
+                       if (outcome.error) return c->fail(*outcome.error);
+                       answer(*c);
+                     });
+}
+
+void MaintenanceService::member_list(grpc::Call& call, std::string_view bytes) {
+  auto request = decode_or_fail<pb::MemberListRequest>(call, bytes);
+  if (!request) return;
+  if (!request->linearizable) return answer_member_list(call);
+  loop_.port.read_index([this, id = call.id()](Result<> confirmed) {
+    grpc::Call* c = loop_.calls.find(id);
+    if (c == nullptr) return;
+    if (!confirmed) return c->fail(confirmed.error());
+    answer_member_list(*c);
+  });
+}
+
+void MaintenanceService::answer_member_list(grpc::Call& call) {
+  const std::vector<server::MemberInfo> members = loop_.member.members();
+  pb::MemberListResponse r;
+  for (const server::MemberInfo& m : members) {
+    pb::Member& out = r.members.emplace_back();
+    out.id = m.id.v;
+    out.name = m.name;
+    out.peer_urls.assign(m.peer_urls.begin(), m.peer_urls.end());
+    out.client_urls.assign(m.client_urls.begin(), m.client_urls.end());
+    out.is_learner = m.learner;
+  }
+  respond(call, loop_.member, 0, r);
+}
+
+}  // namespace quoin::v3rpc

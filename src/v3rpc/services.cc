@@ -1,0 +1,34 @@
+#include "v3rpc/services.h"
+
+#include "v3rpc/health_service.h"
+#include "v3rpc/kv_service.h"
+#include "v3rpc/lease_service.h"
+#include "v3rpc/maintenance_service.h"
+#include "v3rpc/watch_service.h"
+
+namespace quoin::v3rpc {
+
+struct Services::Impl {
+  Impl(Loop l, uint64_t seed)
+      : loop(l),
+        gate(loop.member, loop.metrics),
+        kv(loop, gate, methods),
+        watch(loop, gate, methods, seed),
+        lease(loop, gate, methods),
+        maintenance(loop, gate, methods),
+        health(gate, methods) {}
+  Loop loop;
+  Gate gate;
+  grpc::MethodTable methods;
+  KvService kv;
+  WatchService watch;
+  LeaseService lease;
+  MaintenanceService maintenance;
+  HealthService health;
+};
+
+Services::Services(Loop loop, uint64_t seed) : impl_(new Impl(loop, seed)) {}
+Services::~Services() = default;
+const grpc::MethodTable& Services::methods() const { return impl_->methods; }
+
+}  // namespace quoin::v3rpc

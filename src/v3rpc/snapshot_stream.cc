@@ -1,0 +1,110 @@
+#include "v3rpc/snapshot_stream.h"
+
+#include <openssl/evp.h>
+
+namespace quoin::v3rpc {
+
+namespace pb = wire::etcdserverpb;
+
+namespace {
+constexpr size_t kBlobBytes = 32 * 1024;
+constexpr size_t kReadBytes = 8 * kBlobBytes;
+
+class Sha256 {
+ public:
+  Sha256() : context_(EVP_MD_CTX_new()) { CHECK_EQ(EVP_DigestInit_ex(context_, EVP_sha256(), nullptr), 1); }
+  ~Sha256() { EVP_MD_CTX_free(context_); }
+  Sha256(const Sha256&) = delete;
+  void add(std::string_view bytes) { CHECK_EQ(EVP_DigestUpdate(context_, bytes.data(), bytes.size()), 1); }
+  std::string finish() {
+    std::string digest(32, '\0');
+    CHECK_EQ(EVP_DigestFinal_ex(context_, reinterpret_cast<unsigned char*>(digest.data()), nullptr), 1);
+    return digest;
+  }
+
+ private:
+  EVP_MD_CTX* const context_;
+};
+}  // namespace
+
+class SnapshotStreamHandler::Listener final : public grpc::StreamListener {
+ public:
+  Listener(Loop& loop, Gate& gate, grpc::Call& call) : loop_(loop), gate_(gate), call_(call) {}
+
+  void on_message(std::string_view bytes) override {
+    if (auto r = wire::decode<pb::SnapshotRequest>(bytes); !r) return call_.fail_decode(r.error().text());
+    if (!gate_.admit(call_, true)) return;
+    version_ = loop_.member.status().storage_version;
+    LOG(loop_.log, kInfo, "sending database snapshot to client", );
+    loop_.member.snapshot(loop_.port.loop(),
+                          [this, id = call_.id()](Result<std::shared_ptr<backend::SnapshotSource>> source) {
+                            if (loop_.calls.find(id) == nullptr) return;
+                            if (!source) return call_.fail(source.error());
+                            source_ = std::move(*source);
+                            total_ = source_->size();
+                            read_more();
+                          });
+  }
+  void on_writable() override {
+    if (source_ && !reading_) read_more();
+  }
+
+ private:
+  void read_more() {
+    if (call_.ended()) return;
+    if (offset_ == total_) return finish();
+    if (!call_.writable()) return;
+    reading_ = true;
+    const size_t n = std::min<uint64_t>(kReadBytes, total_ - offset_);
+    loop_.member.file_executor().post([this, &loop = loop_, id = call_.id(), source = source_, offset = offset_, n] {
+      std::string bytes(n, '\0');
+      Result<> r = source->read(offset, bytes);
+      loop.port.loop().post([this, &loop, id, bytes = std::move(bytes), r = std::move(r)] {
+        if (loop.calls.find(id) == nullptr) return;
+        reading_ = false;
+        if (!r) return call_.fail(r.error());
+        send(bytes);
+      });
+    });
+  }
+
+  void send(std::string_view bytes) {
+    digest_.add(bytes);
+    while (!bytes.empty() && !call_.ended()) {
+      const std::string_view blob = bytes.substr(0, kBlobBytes);
+      bytes.remove_prefix(blob.size());
+      offset_ += blob.size();
+      send_message(blob);
+    }
+    read_more();
+  }
+  void send_message(std::string_view blob) {
+    pb::SnapshotResponse r;
+    r.remaining_bytes = total_ - offset_;
+    r.blob = blob;
+    r.version = version_;
+    const size_t size = encoded_size(r);
+    call_.send_message(size, [&](char* out) { wire::encode(r, out, size); });
+  }
+  void finish() {
+    const std::string digest = digest_.finish();
+    send_message(digest);
+    LOG(loop_.log, kInfo, "successfully sent database snapshot to client", {"total-bytes", total_});
+    if (!call_.ended()) call_.finish(GrpcStatus::kOk, {});
+  }
+
+  Loop& loop_;
+  Gate& gate_;
+  grpc::Call& call_;
+  std::shared_ptr<backend::SnapshotSource> source_;
+  std::string version_;
+  uint64_t total_ = 0, offset_ = 0;
+  bool reading_ = false;
+  Sha256 digest_;
+};
+
+std::unique_ptr<grpc::StreamListener> SnapshotStreamHandler::open(grpc::Call& call) {
+  return std::make_unique<Listener>(loop_, gate_, call);
+}
+
+}  // namespace quoin::v3rpc

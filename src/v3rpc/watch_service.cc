@@ -1,0 +1,281 @@
+#include "v3rpc/watch_service.h"
+
+#include <atomic>
+#include <deque>
+#include <mutex>
+
+namespace quoin::v3rpc {
+
+namespace pb = wire::etcdserverpb;
+
+namespace {
+constexpr size_t kCatchUpRecordsPerStep = 1000;
+constexpr uint32_t kWatchResponseHeaderField = 1;
+
+// Response fields up to the events, which are field 11 and follow encoded.
+std::string encode_head(const server::Member& member, const mvcc::WatchMessage& m) {
+  pb::WatchResponse r;
+  r.header = header(member, m.header_revision);
+  r.watch_id = m.watch_id;
+  r.created = m.created;
+  r.canceled = m.canceled;
+  r.compact_revision = m.compact_revision;
+  r.cancel_reason = m.cancel_reason;
+  r.fragment = m.fragment;
+  return wire::encode_string(r);
+}
+
+size_t weight(const mvcc::WatchMessage& m) { return m.events.size() + 64; }
+}  // namespace
+
+// Sinks with something for this loop.
+class WatchService::Mailbox : public std::enable_shared_from_this<Mailbox> {
+ public:
+  explicit Mailbox(io::Loop& loop) : loop_(loop) {}
+  void add(std::shared_ptr<Sink> sink);
+
+ private:
+  void drain();
+  io::Loop& loop_;
+  std::mutex mutex_;
+  std::vector<std::shared_ptr<Sink>> waiting_;  // guarded by mutex_
+};
+
+class WatchService::Sink final : public mvcc::WatchSink, public std::enable_shared_from_this<Sink> {
+ public:
+  Sink(server::Member& member, std::shared_ptr<Mailbox> mailbox) : member_(member), mailbox_(std::move(mailbox)) {}
+
+  // ---- apply ----
+  void control(mvcc::WatchMessage message) override { push({std::move(message), nullptr}); }
+  bool deliver(const mvcc::WatchMessage& message) override {
+    // A single message larger than the bound still passes when nothing else waits.
+    const size_t held = held_.load(std::memory_order_relaxed);
+    if (held > 0 && held + weight(message) > kSinkBytesMax) {
+      refused_.store(true);
+      // The loop may have emptied the queue between the two lines above.
+      if (held_.load() > kSinkBytesMax / 2) return false;
+      refused_.store(false);
+    }
+    push({message, nullptr});
+    return true;
+  }
+  void catch_up(std::unique_ptr<mvcc::CatchUp> work) override { push({{}, std::move(work)}); }
+  size_t header_bytes(int64_t revision) const override {
+    const size_t n = encoded_size(header(member_, revision));
+    return wire::length_delimited_size(kWatchResponseHeaderField, n);
+  }
+  mvcc::StreamId id;  // set on apply when the stream is opened
+
+  // ---- loop ----
+  struct Item {
+    mvcc::WatchMessage message;
+    std::unique_ptr<mvcc::CatchUp> work;  // else: message
+  };
+  std::vector<Item> take() {
+    std::lock_guard lock(mutex_);
+    return std::exchange(items_, {});
+  }
+  // Bytes taken have been written. True if apply was refused meanwhile and now has room again.
+  bool release(size_t bytes) {
+    const size_t left = held_.fetch_sub(bytes) - bytes;
+    return left <= kSinkBytesMax / 2 && refused_.load() && refused_.exchange(false);
+  }
+  Stream* stream = nullptr;  // null once the stream has ended
+
+ private:
+  void push(Item item) {
+    held_.fetch_add(item.work ? 0 : weight(item.message));
+    bool first;
+    {
+      std::lock_guard lock(mutex_);
+      first = items_.empty();
+      items_.push_back(std::move(item));
+    }
+    if (first) mailbox_->add(shared_from_this());
+  }
+
+  server::Member& member_;
+  std::shared_ptr<Mailbox> mailbox_;
+  std::mutex mutex_;
+  std::vector<Item> items_;  // guarded by mutex_
+  std::atomic<size_t> held_{0};
+  std::atomic<bool> refused_{false};
+};
+
+void WatchService::Mailbox::add(std::shared_ptr<Sink> sink) {
+  bool first;
+  {
+    std::lock_guard lock(mutex_);
+    first = waiting_.empty();
+    waiting_.push_back(std::move(sink));
+  }
+  if (first) loop_.post([self = shared_from_this()] { self->drain(); });
+}
+
+class WatchService::Stream final : public grpc::StreamListener {
+ public:
+  Stream(Loop& loop, grpc::Call& call, std::shared_ptr<Mailbox> mailbox, int64_t progress_ns)
+      : loop_(loop), call_(call), sink_(std::make_shared<Sink>(loop.member, std::move(mailbox))) {
+    sink_->stream = this;
+    loop_.member.on_apply([sink = sink_](mvcc::WatchTable& table) { sink->id = table.open_stream(*sink); });
+    schedule_progress(progress_ns);
+  }
+  ~Stream() override { end(); }
+
+  // ---- requests ----
+  void on_message(std::string_view bytes) override {
+    auto request = wire::decode<pb::WatchRequest>(bytes);
+    if (!request) return call_.fail_decode(request.error().text());
+    if (const auto* create = request->create_request()) {
+      create_watch(*create);
+    } else if (const auto* cancel = request->cancel_request()) {
+      send_to_apply([id = cancel->watch_id](mvcc::WatchTable& t, mvcc::StreamId s) { t.cancel(s, id); });
+    } else if (request->progress_request() != nullptr) {
+      send_to_apply([](mvcc::WatchTable& t, mvcc::StreamId s) { t.request_progress(s); });
+    }
+    // Nothing or something unknown in the union: passed over.
+  }
+  void on_writable() override { pump(); }
+  GrpcStatus on_cancelled(grpc::CancelReason) override {
+    end();
+    return GrpcStatus::kCanceled;
+  }
+
+  // ---- responses ----
+  void receive() {
+    for (Sink::Item& item : sink_->take()) {
+      if (item.work) {
+        CHECK(catch_up_ == nullptr, "two catch-ups on one watch stream");
+        catch_up_ = std::move(item.work);
+      } else {
+        queue_.push_back(std::move(item.message));
+      }
+    }
+    pump();
+  }
+
+ private:
+  template <class Work>
+  void send_to_apply(Work work) {
+    if (++in_flight_ >= kRequestsInFlightMax) call_.pause_reading();
+    loop_.member.on_apply([sink = sink_, &loop = loop_, work = std::move(work)](mvcc::WatchTable& table) {
+      work(table, sink->id);
+      loop.port.loop().post([sink] {
+        if (sink->stream != nullptr) sink->stream->request_done();
+      });
+    });
+  }
+  void request_done() {
+    if (in_flight_-- == kRequestsInFlightMax && !call_.ended()) call_.resume_reading();
+  }
+
+  void create_watch(const pb::WatchCreateRequest& c) {
+    mvcc::WatchRequest r;
+    r.key = c.key;
+    r.range_end = c.range_end;
+    r.start_revision = c.start_revision;
+    r.watch_id = c.watch_id;
+    r.progress_notify = c.progress_notify;
+    r.prev_kv = c.prev_kv;
+    r.fragment = c.fragment;
+    for (const auto f : c.filters) {
+      if (f == pb::WatchCreateRequest::FilterType::kNoput) r.no_put = true;
+      if (f == pb::WatchCreateRequest::FilterType::kNodelete) r.no_delete = true;
+    }
+    send_to_apply([r = std::move(r)](mvcc::WatchTable& t, mvcc::StreamId s) { t.create(s, r); });
+  }
+
+  void pump() {
+    while (!call_.ended() && !queue_.empty() && call_.writable()) {
+      const mvcc::WatchMessage m = std::move(queue_.front());
+      queue_.pop_front();
+      if (m.canceled && !m.created && catch_up_) catch_up_->forget(m.watch_id);
+      write(m);
+      if (sink_->release(weight(m))) announce_room();
+    }
+    if (!call_.ended() && catch_up_ && queue_.empty() && call_.writable()) step_catch_up();
+  }
+
+  void step_catch_up() {
+    const auto view = loop_.member.view();
+    auto outcome = catch_up_->step(*view, kCatchUpRecordsPerStep, [this](const mvcc::WatchMessage& m) {
+      if (!call_.writable()) return false;
+      write(m);
+      return true;
+    });
+    if (!outcome) return call_.fail(outcome.error());
+    switch (*outcome) {
+      case mvcc::CatchUp::Outcome::kMore:
+        // Other streams of this loop first.
+        loop_.port.loop().post([sink = sink_] {
+          if (sink->stream != nullptr) sink->stream->pump();
+        });
+        break;
+      case mvcc::CatchUp::Outcome::kBlocked:
+        break;  // on_writable goes on
+      case mvcc::CatchUp::Outcome::kDone: {
+        // AnyInvocable takes move-only captures.
+        loop_.member.on_apply([work = std::move(catch_up_)](mvcc::WatchTable& table) mutable {
+          table.caught_up(std::move(work));
+        });
+        break;
+      }
+    }
+  }
+
+  void write(const mvcc::WatchMessage& m) { call_.send(encode_head(loop_.member, m), m.events); }
+  void announce_room() {
+    loop_.member.on_apply([sink = sink_](mvcc::WatchTable& table) { table.has_room(sink->id); });
+  }
+
+  void schedule_progress(int64_t interval_ns) {
+    progress_ = loop_.timers.schedule(interval_ns, loop_.port.loop(), [this, interval_ns] {
+      loop_.member.on_apply([sink = sink_](mvcc::WatchTable& table) { table.progress_tick(sink->id); });
+      schedule_progress(interval_ns);
+    });
+  }
+
+  void end() {
+    if (sink_->stream == nullptr) return;
+    sink_->stream = nullptr;
+    progress_.reset();
+    queue_.clear();
+    catch_up_.reset();
+    loop_.member.on_apply([sink = sink_](mvcc::WatchTable& table) { table.close_stream(sink->id); });
+  }
+
+  Loop& loop_;
+  grpc::Call& call_;
+  const std::shared_ptr<Sink> sink_;
+  std::deque<mvcc::WatchMessage> queue_;
+  std::unique_ptr<mvcc::CatchUp> catch_up_;
+  std::unique_ptr<io::Timer> progress_;
+  size_t in_flight_ = 0;
+};
+
+void WatchService::Mailbox::drain() {
+  std::vector<std::shared_ptr<Sink>> all;
+  {
+    std::lock_guard lock(mutex_);
+    all.swap(waiting_);
+  }
+  for (const auto& sink : all) {
+    if (sink->stream != nullptr) sink->stream->receive();
+  }
+}
+
+WatchService::WatchService(Loop& loop, Gate& gate, grpc::MethodTable& methods, uint64_t seed)
+    : loop_(loop), gate_(gate), prng_(seed), mailbox_(std::make_shared<Mailbox>(loop.port.loop())) {
+  methods.add_stream("etcdserverpb.Watch", "Watch", grpc::MethodKind::kBidiStream, *this);
+}
+
+WatchService::~WatchService() = default;
+
+std::unique_ptr<grpc::StreamListener> WatchService::open(grpc::Call& call) {
+  if (!gate_.admit(call, false)) return nullptr;
+  const int64_t base = std::max(loop_.member.config().watch_progress_notify_ns, 100 * io::kMillisecond);
+  const int64_t jitter = static_cast<int64_t>(prng_.below(static_cast<uint64_t>(base / 10) + 1));
+  return std::make_unique<Stream>(loop_, call, mailbox_, base + jitter);
+}
+
+}  // namespace quoin::v3rpc
