@@ -252,6 +252,9 @@ void describe_data_dir(const Config& config, bool initialized, log::Logger& log)
 }
 
 int run(const std::vector<std::string>& args, const Environment& environment) {
+  // Blocked before any thread starts (the log's is the first), so that only the waiter below gets them.
+  sigset_t set = ending_signals();
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
   Command command = read_command_line(args, environment);
   Logging logging = start_logging(command);
   if (!logging.sink) return logging.exit_code;
@@ -271,9 +274,6 @@ int run(const std::vector<std::string>& args, const Environment& environment) {
   }
   log_starting(command.config, initialized, static_cast<int>(std::thread::hardware_concurrency()), log);
 
-  // Blocked before any thread starts, so that only the waiter below gets them.
-  sigset_t set = ending_signals();
-  pthread_sigmask(SIG_BLOCK, &set, nullptr);
   Ending ending;
   std::thread([&ending, set] {
     int number = 0;
