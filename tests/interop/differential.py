@@ -22,6 +22,8 @@ def main(tools, args, folder):
                "--requests", requests, "--restarts"]
     if args.seed:
         command += ["--seed", args.seed]
+    if args.skip:
+        command += ["--skip", args.skip]
 
     def restart(line):
         for member, program in ((ours, tools.ours), (real, tools.real)):
@@ -43,6 +45,7 @@ def main(tools, args, folder):
 def arguments(parser):
     parser.add_argument("--requests", type=int, help="how many (default 3000, with --long 20000)")
     parser.add_argument("--seed", type=int)
+    parser.add_argument("--skip", help="scenarios to leave out, separated by commas")
 
 
 drive(main, __doc__, arguments, needs=("interop", "oracle-3.6"))

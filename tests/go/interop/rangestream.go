@@ -133,6 +133,9 @@ func runRangeStream(args []string) error {
 				req.SortOrder, req.SortTarget = 0, 0
 				req.MinModRevision, req.MaxModRevision, req.MinCreateRevision, req.MaxCreateRevision = 0, 0, 0, 0
 			}
+			if req.SortOrder == pb.RangeRequest_NONE {
+				req.SortTarget = pb.RangeRequest_KEY // see differences.md
+			}
 			streams(req)
 		case n < 90:
 			// Leases show in kvs; 3.7 and 3.6 differ elsewhere, which is not the subject here.
