@@ -7,6 +7,7 @@
 #include "front/http1_transport.h"
 #include "grpc/transport.h"
 #include "v3rpc/grpc_metrics.h"
+#include "v3rpc/rpc_metrics.h"
 #include "v3rpc/services.h"
 
 namespace quoin::front {
@@ -53,7 +54,7 @@ enum class Door : uint8_t { kClient, kClientGrpc, kClientHttp, kMetrics };
 class LoopFront {
  public:
   LoopFront(server::Member& member, const Options& options, io::Loop& loop, io::TimerService& timers,
-            io::Clock& clock, log::Logger& log, metrics::Registry& metrics, grpc::Probe& probe,
+            io::Clock& clock, log::Logger& log, v3rpc::RpcMetrics& metrics, grpc::Probe& probe,
             grpc::MemoryBudget& memory, uint64_t seed)
       : loop_(loop),
         timers_(timers),
@@ -189,10 +190,10 @@ class LoopFront {
 struct Front::Impl {
   Impl(server::Member& member, Options o, std::vector<io::Loop*> l, io::Network& n, io::TimerService& timers,
        io::Clock& clock, log::Logger& log, metrics::Registry& metrics)
-      : options(std::move(o)), loops(std::move(l)), network(n), memory(options.held_bytes_all), probe(metrics) {
+      : options(std::move(o)), loops(std::move(l)), network(n), memory(options.held_bytes_all), probe(metrics), rpc_metrics(metrics) {
     uint64_t seed = options.seed;
     for (io::Loop* loop : loops) {
-      fronts.push_back(std::make_unique<LoopFront>(member, options, *loop, timers, clock, log, metrics, probe, memory,
+      fronts.push_back(std::make_unique<LoopFront>(member, options, *loop, timers, clock, log, rpc_metrics, probe, memory,
                                                    ++seed));
     }
     health = std::make_unique<MemberHealth>(member, *loops[0], fronts[0]->port());
@@ -220,6 +221,7 @@ struct Front::Impl {
   io::Network& network;
   grpc::MemoryBudget memory;
   v3rpc::GrpcMetrics probe;
+  v3rpc::RpcMetrics rpc_metrics;
   std::vector<std::unique_ptr<LoopFront>> fronts;
   std::unique_ptr<MemberHealth> health;
   std::unique_ptr<httpapi::Endpoints> endpoints;

@@ -28,11 +28,29 @@ snap::MembershipState membership_state(const membership::Membership& m) {
   if (m.version) s.cluster_version = m.version->text();
   return s;
 }
+
+// The name under which metrics count a request.
+std::string_view operation_name(const pb::InternalRaftRequest& r) {
+  if (r.put) return "Put";
+  if (r.txn) return "Txn";
+  if (r.delete_range) return "DeleteRange";
+  if (r.range) return "Range";
+  if (r.compaction) return "Compaction";
+  if (r.lease_grant) return "LeaseGrant";
+  if (r.lease_revoke) return "LeaseRevoke";
+  if (r.lease_checkpoint) return "LeaseCheckpoint";
+  if (r.alarm) return "Alarm";
+  if (r.cluster_version_set) return "ClusterVersionSet";
+  if (r.cluster_member_attr_set) return "ClusterMemberAttrSet";
+  if (r.downgrade_info_set) return "DowngradeInfoSet";
+  return "unknown";
+}
 }  // namespace
 
 ApplyStage::ApplyStage(const Config& config, MemberId self, State state, io::Executor& strand,
                        io::TimerService& timers, io::Clock& clock, log::Logger& log, metrics::Registry& metrics,
-                       Waiters& waiters, RequestIds& ids, std::function<void(Error)> failed)
+                       ServerMetrics& server_metrics, Waiters& waiters, RequestIds& ids,
+                       std::function<void(Error)> failed)
     : config_(config),
       self_(self),
       state_(std::move(state)),
@@ -40,6 +58,7 @@ ApplyStage::ApplyStage(const Config& config, MemberId self, State state, io::Exe
       timers_(timers),
       clock_(clock),
       log_(log),
+      metrics_(server_metrics),
       waiters_(waiters),
       ids_(ids),
       failed_(std::move(failed)),
@@ -64,6 +83,7 @@ ApplyStage::ApplyStage(const Config& config, MemberId self, State state, io::Exe
   state_.backend->set_failure_callback([this](Error e) { fail(std::move(e)); });
   watches_->publish();
   db_size_ = state_.backend->size();
+  if (const auto version = state_.cluster->view()->version) metrics_.cluster_version(version->minor_text());
   publish_status();
 }
 
@@ -170,29 +190,36 @@ void ApplyStage::apply_request(const raft::Entry& entry, const pb::InternalRaftR
   if (request.downgrade_version_test) newest_36_entry_ = entry.index;
   if (entry.index <= consistent_at_start_) return;
   std::optional<Waiter> waiter = waiters_.take(id);
+  const io::MonotonicNs start = clock_.monotonic();
   if (apply_cluster_request(request)) {
+    note_applied_request(operation_name(request), true, start, entry);
     if (waiter) answer(std::move(*waiter), {.revision = state_.store->revision()});
     return;
   }
   const bool wanted = waiter.has_value();
-  auto late = std::make_shared<std::optional<Waiter>>();
-  Applier::Outcome outcome = applier_->apply(request, wanted, [this, late](Answer a) {
-    if (*late) answer(std::move(**late), std::move(a));
-    late->reset();
-    outbox_.flush();
-  });
+  Applier::Later later = [](Answer) {};
+  auto deferred = std::make_shared<std::optional<Waiter>>();
+  if (wanted && request.compaction) {
+    // Its answer comes later, or at once from within apply().
+    *deferred = std::exchange(waiter, std::nullopt);
+    later = [this, deferred](Answer a) {
+      if (*deferred) answer(std::move(**deferred), std::move(a));
+      deferred->reset();
+      outbox_.flush();
+    };
+  }
+  Applier::Outcome outcome = applier_->apply(request, wanted, later);
+  const bool success = !outcome.answer.error || outcome.answer.error->code() == Code::kCompacted;
+  note_applied_request(operation_name(request), success, start, entry);
   if (outcome.raise_nospace) {
     LOG(log_, kWarn, "message exceeded backend quota; raising alarm",
         {"quota-size-bytes", quota_.limit()}, {"quota-size", std::to_string(quota_.limit())});
     return raise_nospace(waiter ? std::move(*waiter) : Waiter{});
   }
   if (request.alarm) publish_status();
-  if (!waiter) return;
-  if (outcome.deferred) {
-    *late = std::move(waiter);
-  } else {
-    answer(std::move(*waiter), std::move(outcome.answer));
-  }
+  if (outcome.deferred) return;
+  if (*deferred) waiter = std::move(*deferred);
+  if (waiter) answer(std::move(*waiter), std::move(outcome.answer));
 }
 
 // The alarm is proposed first; whoever waits for the write that found no room hears of it afterwards.
@@ -229,6 +256,7 @@ bool ApplyStage::apply_cluster_request(const pb::InternalRaftRequest& r) {
       LOG(log_, kInfo, "Cluster version downgrade detected, forcing snapshot", );
       snapshot_forced_ = true;
     }
+    metrics_.cluster_version(version->minor_text());
     strand_.post([this] { follow_cluster_version(); });
     return true;
   }
@@ -273,15 +301,28 @@ void ApplyStage::apply_conf_change(const raft::Entry& entry) {
       return fail(Error(Code::kStopped, "the member has been permanently removed from the cluster"));
     }
   }
-  // Nothing further is applied before raft has switched.
+  // Nothing further is applied before raft has switched, and members and ConfState go into one commit.
   conf_change_ = true;
-  raft_->post_conf_change(std::move(*cc), strand_, [this, effective](raft::ConfState state) {
+  state_.backend->hold_freeze();
+  raft_->post_conf_change(std::move(*cc), entry.index, strand_, [this, effective](raft::ConfState state) {
     if (stopped_) return;
     if (effective) state_.backend->set_conf_state(membership::conf_state_json(state));
+    state_.backend->release_freeze();
     state_.conf_state = std::move(state);
     conf_change_ = false;
     run();
   });
+}
+
+void ApplyStage::note_applied_request(std::string_view operation, bool success, io::MonotonicNs start,
+                                      const raft::Entry& entry) {
+  const int64_t took = clock_.monotonic() - start;
+  metrics_.applied(operation, success, static_cast<double>(took) / 1e9);
+  if (took <= config_.warning_apply_ns) return;
+  metrics_.slow_applies.inc();
+  LOG(log_, kWarn, "apply request took too long", {"took", log::Duration{took}},
+      {"expected-duration", log::Duration{config_.warning_apply_ns}}, {"prefix", ""}, {"request", operation},
+      {"request-bytes", entry.data.size()}, {"index", entry.index.v});
 }
 
 void ApplyStage::answer(Waiter waiter, Answer a) {
@@ -311,7 +352,9 @@ void ApplyStage::when_applied(Index index, Task task) {
 
 void ApplyStage::maintain() {
   if (maintaining_ || stopped_) return;
+  const io::MonotonicNs start = clock_.monotonic();
   if (!state_.store->maintain(kMaintainBudget)) return;
+  metrics_.index_compaction_ms.observe(static_cast<double>(clock_.monotonic() - start) / 1e6);
   maintaining_ = true;
   strand_.post([this] {
     maintaining_ = false;

@@ -24,6 +24,7 @@
 #include "server/applier.h"
 #include "server/member.h"
 #include "server/raft_stage.h"
+#include "server/server_metrics.h"
 
 namespace quoin::server {
 
@@ -50,8 +51,8 @@ class ApplyStage {
     Index disk_snapshot;  // newest `.snap`
   };
   ApplyStage(const Config& config, MemberId self, State state, io::Executor& strand, io::TimerService& timers,
-             io::Clock& clock, log::Logger& log, metrics::Registry& metrics, Waiters& waiters, RequestIds& ids,
-             std::function<void(Error)> failed);
+             io::Clock& clock, log::Logger& log, metrics::Registry& metrics, ServerMetrics& server_metrics,
+             Waiters& waiters, RequestIds& ids, std::function<void(Error)> failed);
   ~ApplyStage();
 
   // Before anything is posted.
@@ -99,6 +100,8 @@ class ApplyStage {
   void apply_normal(const raft::Entry& entry);
   void apply_conf_change(const raft::Entry& entry);
   void apply_request(const raft::Entry& entry, const wire::etcdserverpb::InternalRaftRequest& request, uint64_t id);
+  void note_applied_request(std::string_view operation, bool success, io::MonotonicNs start,
+                            const raft::Entry& entry);
   bool apply_cluster_request(const wire::etcdserverpb::InternalRaftRequest& request);
   void answer(Waiter waiter, Answer answer);
   void raise_nospace(Waiter waiter);
@@ -114,6 +117,7 @@ class ApplyStage {
   io::TimerService& timers_;
   io::Clock& clock_;
   log::Logger& log_;
+  ServerMetrics& metrics_;
   Waiters& waiters_;
   RequestIds& ids_;
   std::function<void(Error)> failed_;

@@ -166,7 +166,13 @@ void Chores::revoke_expired() {
   for (LeaseId lease : s_.apply->lessor().take_expired()) {
     Request request;
     request.lease_revoke.emplace().id = lease.v;
-    propose(request, s_.apply->leading_term());
+    const uint64_t id = s_.ids->next();
+    request.header.emplace().id = id;
+    s_.waiters.add(id, {&s_.env.apply, [this](Answer a) {
+                          if (!a.error) s_.metrics->leases_expired.inc();
+                        }, s_.env.clock.monotonic()});
+    s_.raft->post_proposals(
+        {{.id = id, .data = wire::encode_blob(request), .only_in_term = s_.apply->leading_term()}});
   }
 }
 

@@ -118,10 +118,10 @@ void RaftStage::post_applied(Index last, uint64_t encoded_bytes, uint64_t payloa
   });
 }
 
-void RaftStage::post_conf_change(raft::ConfChange change, io::Executor& executor,
+void RaftStage::post_conf_change(raft::ConfChange change, Index at, io::Executor& executor,
                                  absl::AnyInvocable<void(raft::ConfState)> done) {
-  strand_.post([this, change = std::move(change), &executor, done = std::move(done)]() mutable {
-    raft::ConfState state = node_->apply_conf_change(change);
+  strand_.post([this, change = std::move(change), at, &executor, done = std::move(done)]() mutable {
+    raft::ConfState state = node_->apply_conf_change(change, at);
     executor.post([done = std::move(done), state = std::move(state)]() mutable { done(std::move(state)); });
     schedule_ready();
   });

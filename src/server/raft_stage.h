@@ -91,7 +91,7 @@ class RaftStage {
                      std::vector<raft::Message> responses);
   void post_applied(Index last, uint64_t encoded_bytes, uint64_t payload_bytes);
   // A committed change, in the order of the log; `done` runs on `executor` with the configuration it led to.
-  void post_conf_change(raft::ConfChange change, io::Executor& executor,
+  void post_conf_change(raft::ConfChange change, Index at, io::Executor& executor,
                         absl::AnyInvocable<void(raft::ConfState)> done);
   // Forgets entries up to `upto`, of which `snapshot_index` is covered by a snapshot.
   void post_compact(Index snapshot_index, raft::ConfState conf_state, Blob snapshot_data, Index upto);

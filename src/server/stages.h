@@ -12,6 +12,7 @@
 #include "server/member.h"
 #include "server/quota.h"
 #include "server/raft_stage.h"
+#include "server/server_metrics.h"
 
 namespace quoin::server {
 
@@ -38,6 +39,7 @@ class Stages final : public RaftSink {
   std::unique_ptr<RequestIds> ids;
   Waiters waiters;
   std::unique_ptr<Quota> quota;
+  std::unique_ptr<ServerMetrics> metrics;
   std::unique_ptr<wal::Probe> wal_probe;
   std::unique_ptr<snap::Probe> snap_probe;
   std::unique_ptr<raft::Observer> lines;

@@ -35,11 +35,21 @@ bool Gate::admit(grpc::Call& call, bool learner_may) {
     call.fail(Error(Code::kInvalidClientApiVersion));
     return false;
   }
+  requests(call.method().kind != grpc::MethodKind::kUnary, version ? *version : std::string_view("unknown")).inc();
   if (call.metadata("hasleader") == "true" && !member_.leader()) {
     call.fail(Error(Code::kNoLeader));
     return false;
   }
   return true;
+}
+
+metrics::Counter& Gate::requests(bool stream, std::string_view version) {
+  for (const Seen& s : seen_) {
+    if (s.stream == stream && s.version == version) return *s.counter;
+  }
+  metrics::Counter& c = metrics_.client_requests(stream, version);
+  if (seen_.size() < RpcMetrics::kVersionsMax) seen_.push_back({stream, std::string(version), &c});
+  return c;
 }
 
 wire::etcdserverpb::ResponseHeader header(const server::Member& member, int64_t revision) {

@@ -8,6 +8,7 @@
 
 #include "grpc/call.h"
 #include "server/member.h"
+#include "v3rpc/rpc_metrics.h"
 #include "wire/coding.h"
 #include "wire/message.h"
 #include "wire/rpc.h"
@@ -22,18 +23,27 @@ struct Loop {
   io::TimerService& timers;
   io::Clock& clock;
   log::Logger& log;
-  metrics::Registry& metrics;
+  RpcMetrics& metrics;
 };
 
 class Gate {
  public:
-  Gate(server::Member& member, metrics::Registry& metrics) : member_(member), metrics_(metrics) {}
+  Gate(server::Member& member, RpcMetrics& metrics) : member_(member), metrics_(metrics) {}
   // False: the call has been ended with the error clients see.
   bool admit(grpc::Call& call, bool learner_may);
 
  private:
+  metrics::Counter& requests(bool stream, std::string_view version);
+
   server::Member& member_;
-  metrics::Registry& metrics_;
+  RpcMetrics& metrics_;
+  // The versions this loop has seen, so that a call takes no lock. As many as RpcMetrics tells apart.
+  struct Seen {
+    bool stream;
+    std::string version;
+    metrics::Counter* counter;
+  };
+  std::vector<Seen> seen_;
 };
 
 // A unary method as a function.

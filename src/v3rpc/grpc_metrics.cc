@@ -31,6 +31,13 @@ void GrpcMetrics::register_methods(const grpc::MethodTable& methods) {
                                          "Total number of RPC stream messages received on the server.", labels(m));
     cells->sent = &registry_.counter("grpc_server_msg_sent_total",
                                      "Total number of gRPC stream messages sent by the server.", labels(m));
+    for (size_t code = 0; code < kStatuses; ++code) {
+      metrics::Labels l = labels(m);
+      l.insert(l.begin(), {"grpc_code", std::string(kCodeNames[code])});
+      cells->handled[code] = &registry_.counter(
+          "grpc_server_handled_total",
+          "Total number of RPCs completed on the server, regardless of success or failure.", std::move(l));
+    }
     CHECK_EQ(cells_.size(), m.index);
     cells_.push_back(std::move(cells));
   }
@@ -39,21 +46,7 @@ void GrpcMetrics::register_methods(const grpc::MethodTable& methods) {
 void GrpcMetrics::started(const grpc::Method& m) { cells_[m.index]->started->inc(); }
 
 void GrpcMetrics::handled(const grpc::Method& m, GrpcStatus status) {
-  auto& cell = cells_[m.index]->handled[static_cast<size_t>(status)];
-  metrics::Counter* c = cell.load(std::memory_order_acquire);
-  if (c == nullptr) [[unlikely]] {
-    std::lock_guard lock(mutex_);
-    c = cell.load(std::memory_order_acquire);
-    if (c == nullptr) {
-      metrics::Labels l = labels(m);
-      l.insert(l.begin(), {"grpc_code", std::string(kCodeNames[static_cast<size_t>(status)])});
-      c = &registry_.counter("grpc_server_handled_total",
-                             "Total number of RPCs completed on the server, regardless of success or failure.",
-                             std::move(l));
-      cell.store(c, std::memory_order_release);
-    }
-  }
-  c->inc();
+  cells_[m.index]->handled[static_cast<size_t>(status)]->inc();
 }
 
 void GrpcMetrics::received(const grpc::Method& m, size_t bytes) {

@@ -4,9 +4,7 @@
 // etcd_network_client_grpc_*).
 #pragma once
 #include <array>
-#include <atomic>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "base/metrics.h"
@@ -31,13 +29,11 @@ class GrpcMetrics final : public grpc::Probe {
     metrics::Counter* started;
     metrics::Counter* received;
     metrics::Counter* sent;
-    // Registered when the first call of that status ends; null until then.
-    std::array<std::atomic<metrics::Counter*>, kStatuses> handled{};
+    std::array<metrics::Counter*, kStatuses> handled{};  // by status
   };
   metrics::Registry& registry_;
   metrics::Counter& received_bytes_;
   metrics::Counter& sent_bytes_;
-  std::mutex mutex_;  // of registration
   std::vector<std::unique_ptr<Cells>> cells_;
 };
 

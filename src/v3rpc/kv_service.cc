@@ -73,7 +73,11 @@ void KvService::range(grpc::Call& call, std::string_view bytes) {
 void KvService::answer_range(grpc::Call& call, std::string_view bytes) {
   // Decoded a second time: cheaper than carrying the message through the wait.
   const pb::RangeRequest request = *wire::decode<pb::RangeRequest>(bytes);
+  const io::MonotonicNs start = loop_.clock.monotonic();
   auto reply = server::read_range(loop_.member.view(), request);
+  metrics::Histogram*& seconds = reply ? range_ok_ : range_failed_;
+  if (seconds == nullptr) seconds = &loop_.metrics.range_seconds(reply.has_value());
+  seconds->observe(static_cast<double>(loop_.clock.monotonic() - start) / 1e9);
   if (!reply) return call.fail(reply.error());
   respond(call, loop_.member, reply->header_revision, reply->response);
 }

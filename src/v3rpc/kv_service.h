@@ -25,6 +25,8 @@ class KvService {
   void compact(grpc::Call& call, std::string_view bytes);
 
   Loop& loop_;
+  metrics::Histogram* range_ok_ = nullptr;  // once there was one
+  metrics::Histogram* range_failed_ = nullptr;
   struct Handlers;
   std::unique_ptr<Handlers> handlers_;
 };

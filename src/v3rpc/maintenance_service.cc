@@ -29,7 +29,7 @@ std::string_view major_minor(std::string_view version) { return version.substr(0
 }  // namespace
 
 struct MaintenanceService::Handlers {
-  Unary status, alarm, defragment, hash, hash_kv, downgrade, member_list;
+  Unary status, alarm, defragment, hash, hash_kv, move_leader, downgrade, member_list;
   SnapshotStreamHandler snapshot;
 };
 
@@ -41,7 +41,8 @@ MaintenanceService::MaintenanceService(Loop& loop, Gate& gate, grpc::MethodTable
   handlers_.reset(new Handlers{
       unary(&MaintenanceService::status, true), unary(&MaintenanceService::alarm),
       unary(&MaintenanceService::defragment), unary(&MaintenanceService::hash),
-      unary(&MaintenanceService::hash_kv), unary(&MaintenanceService::downgrade),
+      unary(&MaintenanceService::hash_kv), unary(&MaintenanceService::move_leader),
+      unary(&MaintenanceService::downgrade),
       unary(&MaintenanceService::member_list), SnapshotStreamHandler(loop, gate)});
   constexpr std::string_view kService = "etcdserverpb.Maintenance";
   methods.add_unary(kService, "Status", handlers_->status);
@@ -49,6 +50,7 @@ MaintenanceService::MaintenanceService(Loop& loop, Gate& gate, grpc::MethodTable
   methods.add_unary(kService, "Defragment", handlers_->defragment);
   methods.add_unary(kService, "Hash", handlers_->hash);
   methods.add_unary(kService, "HashKV", handlers_->hash_kv);
+  methods.add_unary(kService, "MoveLeader", handlers_->move_leader);
   methods.add_unary(kService, "Downgrade", handlers_->downgrade);
   methods.add_stream(kService, "Snapshot", grpc::MethodKind::kServerStream, handlers_->snapshot);
   methods.add_unary("etcdserverpb.Cluster", "MemberList", handlers_->member_list);
@@ -125,6 +127,15 @@ void MaintenanceService::hash_kv(grpc::Call& call, std::string_view bytes) {
                          r.hash_revision = hash->hash_revision;
                          respond(*c, loop_.member, hash->revision, r);
                        });
+}
+
+// In a cluster of one the only member that can lead is this one.
+void MaintenanceService::move_leader(grpc::Call& call, std::string_view bytes) {
+  auto request = decode_or_fail<pb::MoveLeaderRequest>(call, bytes);
+  if (!request) return;
+  if (loop_.member.leader() != loop_.member.id()) return call.fail(Error(Code::kNotLeader));
+  if (MemberId(request->target_id) != loop_.member.id()) return call.fail(Error(Code::kBadLeaderTransferee));
+  call.respond(0, [](char*) {});
 }
 
 void MaintenanceService::downgrade(grpc::Call& call, std::string_view bytes) {

@@ -1,4 +1,5 @@
-// etcdserverpb.Maintenance (Status, Alarm, Defragment, Hash, HashKV, Snapshot, Downgrade) and
+// etcdserverpb.Maintenance (Status, Alarm, Defragment, Hash, HashKV, MoveLeader, Snapshot,
+// Downgrade) and
 // etcdserverpb.Cluster/MemberList on one loop.
 //
 // Threads: confined to its loop. Source: spec api-semantics 5, storage-formats 6.1.
@@ -21,6 +22,7 @@ class MaintenanceService {
   void defragment(grpc::Call& call, std::string_view bytes);
   void hash(grpc::Call& call, std::string_view bytes);
   void hash_kv(grpc::Call& call, std::string_view bytes);
+  void move_leader(grpc::Call& call, std::string_view bytes);
   void downgrade(grpc::Call& call, std::string_view bytes);
   void downgrade_confirmed(grpc::Call& call, std::string_view bytes);
   void member_list(grpc::Call& call, std::string_view bytes);

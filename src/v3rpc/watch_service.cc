@@ -9,7 +9,8 @@ namespace quoin::v3rpc {
 namespace pb = wire::etcdserverpb;
 
 namespace {
-constexpr size_t kCatchUpRecordsPerStep = 1000;
+// A few milliseconds of scanning; a response of a replay ends with its step.
+constexpr size_t kCatchUpRecordsPerStep = 20'000;
 constexpr uint32_t kWatchResponseHeaderField = 1;
 
 // Response fields up to the events, which are field 11 and follow encoded.
@@ -43,17 +44,24 @@ class WatchService::Mailbox : public std::enable_shared_from_this<Mailbox> {
 
 class WatchService::Sink final : public mvcc::WatchSink, public std::enable_shared_from_this<Sink> {
  public:
-  Sink(server::Member& member, std::shared_ptr<Mailbox> mailbox) : member_(member), mailbox_(std::move(mailbox)) {}
+  Sink(server::Member& member, std::shared_ptr<Mailbox> mailbox, metrics::Gauge& pending)
+      : member_(member), mailbox_(std::move(mailbox)), pending_(pending) {}
+  ~Sink() override { pending_.add(-static_cast<double>(events_.load())); }
 
   // ---- apply ----
   void control(mvcc::WatchMessage message) override { push({std::move(message), nullptr}); }
   bool deliver(const mvcc::WatchMessage& message) override {
     // A single message larger than the bound still passes when nothing else waits.
+    // The rest of a fragmented response always follows its beginning.
+    const bool continues = std::exchange(fragment_open_, message.fragment);
     const size_t held = held_.load(std::memory_order_relaxed);
-    if (held > 0 && held + weight(message) > kSinkBytesMax) {
+    if (!continues && held > 0 && held + weight(message) > kSinkBytesMax) {
       refused_.store(true);
       // The loop may have emptied the queue between the two lines above.
-      if (held_.load() > kSinkBytesMax / 2) return false;
+      if (held_.load() > kSinkBytesMax / 2) {
+        fragment_open_ = false;
+        return false;
+      }
       refused_.store(false);
     }
     push({message, nullptr});
@@ -76,7 +84,11 @@ class WatchService::Sink final : public mvcc::WatchSink, public std::enable_shar
     return std::exchange(items_, {});
   }
   // Bytes taken have been written. True if apply was refused meanwhile and now has room again.
-  bool release(size_t bytes) {
+  bool release(size_t bytes, size_t events) {
+    if (events > 0) {
+      events_.fetch_sub(events);
+      pending_.add(-static_cast<double>(events));
+    }
     const size_t left = held_.fetch_sub(bytes) - bytes;
     return left <= kSinkBytesMax / 2 && refused_.load() && refused_.exchange(false);
   }
@@ -85,6 +97,10 @@ class WatchService::Sink final : public mvcc::WatchSink, public std::enable_shar
  private:
   void push(Item item) {
     held_.fetch_add(item.work ? 0 : weight(item.message));
+    if (item.message.event_count > 0) {
+      events_.fetch_add(item.message.event_count);
+      pending_.add(static_cast<double>(item.message.event_count));
+    }
     bool first;
     {
       std::lock_guard lock(mutex_);
@@ -99,7 +115,10 @@ class WatchService::Sink final : public mvcc::WatchSink, public std::enable_shar
   std::mutex mutex_;
   std::vector<Item> items_;  // guarded by mutex_
   std::atomic<size_t> held_{0};
+  std::atomic<size_t> events_{0};  // of held_
+  metrics::Gauge& pending_;        // the same of all streams
   std::atomic<bool> refused_{false};
+  bool fragment_open_ = false;  // apply: the message before is continued by the next one
 };
 
 void WatchService::Mailbox::add(std::shared_ptr<Sink> sink) {
@@ -115,7 +134,7 @@ void WatchService::Mailbox::add(std::shared_ptr<Sink> sink) {
 class WatchService::Stream final : public grpc::StreamListener {
  public:
   Stream(Loop& loop, grpc::Call& call, std::shared_ptr<Mailbox> mailbox, int64_t progress_ns)
-      : loop_(loop), call_(call), sink_(std::make_shared<Sink>(loop.member, std::move(mailbox))) {
+      : loop_(loop), call_(call), sink_(std::make_shared<Sink>(loop.member, std::move(mailbox), loop.metrics.pending_events)) {
     sink_->stream = this;
     loop_.member.on_apply([sink = sink_](mvcc::WatchTable& table) { sink->id = table.open_stream(*sink); });
     schedule_progress(progress_ns);
@@ -191,7 +210,7 @@ class WatchService::Stream final : public grpc::StreamListener {
       queue_.pop_front();
       if (m.canceled && !m.created && catch_up_) catch_up_->forget(m.watch_id);
       write(m);
-      if (sink_->release(weight(m))) announce_room();
+      if (sink_->release(weight(m), m.event_count)) announce_room();
     }
     if (!call_.ended() && catch_up_ && queue_.empty() && call_.writable()) step_catch_up();
   }
@@ -199,7 +218,8 @@ class WatchService::Stream final : public grpc::StreamListener {
   void step_catch_up() {
     const auto view = loop_.member.view();
     auto outcome = catch_up_->step(*view, kCatchUpRecordsPerStep, [this](const mvcc::WatchMessage& m) {
-      if (!call_.writable()) return false;
+      if (!call_.writable() && !fragment_open_) return false;
+      fragment_open_ = m.fragment;
       write(m);
       return true;
     });
@@ -250,6 +270,7 @@ class WatchService::Stream final : public grpc::StreamListener {
   std::deque<mvcc::WatchMessage> queue_;
   std::unique_ptr<mvcc::CatchUp> catch_up_;
   std::unique_ptr<io::Timer> progress_;
+  bool fragment_open_ = false;  // of the catch-up: the rest of a response must follow
   size_t in_flight_ = 0;
 };
 

@@ -1,0 +1,35 @@
+// Metric cells of the services that all loops share.
+//
+// Threads: any. Source: spec operations 5.2, 5.4.
+#pragma once
+#include <map>
+#include <mutex>
+#include <string>
+#include <string_view>
+
+#include "base/metrics.h"
+
+namespace quoin::v3rpc {
+
+class RpcMetrics {
+ public:
+  // A client may send any text as its version; beyond this many different ones they count as "unknown".
+  static constexpr size_t kVersionsMax = 64;
+
+  explicit RpcMetrics(metrics::Registry& registry);
+
+  // Calls by kind and the client's version; the series begins with the first call.
+  metrics::Counter& client_requests(bool stream, std::string_view version);
+  // Time spent reading the keys of one Range.
+  metrics::Histogram& range_seconds(bool success);
+
+  metrics::Gauge& pending_events;  // handed to streams by apply and not yet written
+
+ private:
+  metrics::Registry& registry_;
+  std::mutex mutex_;
+  std::map<std::pair<bool, std::string>, metrics::Counter*, std::less<>> client_requests_;  // guarded by mutex_
+  std::map<bool, metrics::Histogram*> range_seconds_;                                       // guarded by mutex_
+};
+
+}  // namespace quoin::v3rpc
