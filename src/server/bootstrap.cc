@@ -18,9 +18,15 @@ constexpr uint32_t kPrivateFile = 0600;
 constexpr membership::Version kOwnVersion{3, 6, 14};
 constexpr backend::SchemaVersion kOwnSchema{3, 6};
 
-std::string wal_dir(const Config& c) { return c.wal_dir.empty() ? c.data_dir + "/member/wal" : c.wal_dir; }
-std::string member_dir(const Config& c) { return c.data_dir + "/member"; }
-std::string snap_dir(const Config& c) { return c.data_dir + "/member/snap"; }
+std::string wal_dir(const Config& c) {
+  return c.wal_dir.empty() ? c.data_dir + "/member/wal" : c.wal_dir;
+}
+std::string member_dir(const Config& c) {
+  return c.data_dir + "/member";
+}
+std::string snap_dir(const Config& c) {
+  return c.data_dir + "/member/snap";
+}
 
 Result<> make_private_dir(const std::string& path, Environment& env) {
   ASSIGN_OR_RETURN(const bool there, env.file_fs.exists(path));
@@ -28,10 +34,39 @@ Result<> make_private_dir(const std::string& path, Environment& env) {
   ASSIGN_OR_RETURN(const uint32_t mode, env.file_fs.permissions(path));
   if (mode != kPrivateDir) {
     LOG(env.log, kWarn, "check file permission",
-        {"error", fmt::format("directory \"{}\" exist, but the permission is \"{:o}\". The recommended permission is "
-                              "\"-rwx------\" to prevent possible unprivileged access to the data",
-                              path, mode)});
+        {"error",
+         fmt::format("directory \"{}\" exist, but the permission is \"{:o}\". The recommended permission is "
+                     "\"-rwx------\" to prevent possible unprivileged access to the data",
+                     path, mode)});
   }
+  return {};
+}
+
+std::string parent_of(const std::string& path) {
+  const size_t slash = path.find_last_not_of('/') == std::string::npos
+                           ? std::string::npos
+                           : path.rfind('/', path.find_last_not_of('/'));
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+// The names of what start-up made, or found made by a start that ended before this point, outlive a power
+// loss. All ancestors: any of them may be as new as the data. Those outside the data directory may be closed
+// to us (then somebody else made them), so they are only tried.
+Result<> sync_names(const Config& config, Environment& env) {
+  TRY(env.file_fs.sync_dir(member_dir(config)));
+  TRY(env.file_fs.sync_dir(config.data_dir));
+  auto sync_above = [&](std::string path) {
+    do {
+      path = parent_of(path);
+      if (Result<> synced = env.file_fs.sync_dir(path); !synced) {
+        LOG(env.log, kWarn, "failed to sync a directory above the data", {"path", path},
+            {"error", synced.error().text()});
+      }
+    } while (path != "/" && path != ".");
+  };
+  sync_above(config.data_dir);
+  if (!config.wal_dir.empty()) sync_above(config.wal_dir);
   return {};
 }
 
@@ -62,7 +97,8 @@ std::string metadata_bytes(MemberId self, ClusterId cluster) {
 }
 
 // The newest `.snap` for which the WAL holds a record; index 0 if there is none.
-Result<raft::Snapshot> newest_snapshot(const Config& config, Environment& env, snap::Snapshotter& snapshotter) {
+Result<raft::Snapshot> newest_snapshot(const Config& config, Environment& env,
+                                       snap::Snapshotter& snapshotter) {
   ASSIGN_OR_RETURN(const auto records, wal::valid_snapshots(env.append_fs, wal_dir(config), env.log));
   auto found = snapshotter.load_newest([&](Term term, Index index) {
     return std::any_of(records.begin(), records.end(),
@@ -75,7 +111,8 @@ Result<raft::Snapshot> newest_snapshot(const Config& config, Environment& env, s
 }
 
 // The membership as of the snapshot, for checking replayed changes; refuses v2 content as etcd does.
-Result<membership::Membership> replay_membership(const raft::Snapshot& snapshot, MemberId self, ClusterId cluster) {
+Result<membership::Membership> replay_membership(const raft::Snapshot& snapshot, MemberId self,
+                                                 ClusterId cluster) {
   membership::Membership m;
   m.local_id = self;
   m.cluster_id = cluster;
@@ -139,35 +176,70 @@ static Result<> load_state(const Config& config, Environment& env, membership::M
   return {};
 }
 
-static Result<> found(const Config& config, Environment& env, Bootstrapped* out) {
-  ASSIGN_OR_RETURN(membership::Membership founders, founding_membership(config));
+// What is wrong with the contents is wrong with the file, and whoever reads the line must know which.
+static Result<> load_named_state(const Config& config, Environment& env, membership::Membership initial,
+                                 ApplyStage::State* state) {
+  Result<> loaded = load_state(config, env, std::move(initial), state);
+  if (!loaded) return loaded.error().prefixed(fmt::format("database file {}", snap_dir(config) + "/db"));
+  return {};
+}
+
+// Begins a cluster on a log that holds nothing yet.
+static Result<> begin(const Config& config, Environment& env, membership::Membership founders, wal::Tail tail,
+                      Bootstrapped* out) {
   out->self = founders.local_id;
   out->cluster = founders.cluster_id;
   LOG(env.log, kInfo, "starting local member", {"local-member-id", log::Hex{out->self.v}},
       {"cluster-id", log::Hex{out->cluster.v}});
-  ASSIGN_OR_RETURN(wal::OpenedLog log,
-                   wal::create(env.append_fs, wal_dir(config), metadata_bytes(out->self, out->cluster), env.log));
-  out->tail = std::move(log.tail);
+  out->tail = std::move(tail);
   for (const membership::Member& m : founders.list()) {
     // A founder's name is part of its first entry.
     out->founders.push_back({m.id, Blob::copy(membership::member_json(m))});
   }
   out->state.replay.local_id = out->self;
   out->state.replay.cluster_id = out->cluster;
-  return load_state(config, env, std::move(founders), &out->state);
+  return load_named_state(config, env, std::move(founders), &out->state);
+}
+
+static Result<> found(const Config& config, Environment& env, Bootstrapped* out) {
+  ASSIGN_OR_RETURN(membership::Membership founders, founding_membership(config));
+  ASSIGN_OR_RETURN(wal::OpenedLog log,
+                   wal::create(env.append_fs, wal_dir(config),
+                               metadata_bytes(founders.local_id, founders.cluster_id), env.log));
+  return begin(config, env, std::move(founders), std::move(log.tail), out);
+}
+
+// Power went after the log was made and before the first entries, the founders, and the hard state that
+// commits them were synced. Nobody was answered; without founders there would never be a leader.
+static Result<> found_again(const Config& config, Environment& env, wal::OpenedLog log, Bootstrapped* out) {
+  ASSIGN_OR_RETURN(membership::Membership founders, founding_membership(config));
+  if (log.contents.metadata.view() != metadata_bytes(founders.local_id, founders.cluster_id)) {
+    return make_error(
+        Code::kInvalidArgument,
+        "the log in {} was made for another member or cluster and holds no entry; remove it to found "
+        "this one",
+        wal_dir(config));
+  }
+  LOG(env.log, kInfo, "the log holds no committed entry; founding again", );
+  return begin(config, env, std::move(founders), std::move(log.tail), out);
 }
 
 static Result<> restart(const Config& config, Environment& env, Bootstrapped* out) {
   ASSIGN_OR_RETURN(const raft::Snapshot snapshot, newest_snapshot(config, env, *out->snapshotter));
   const Index consistent = out->state.backend->consistent_index();
   if (snapshot.metadata.index > consistent) {
-    return make_error(Code::kCorruption, "database file ({} index {}) does not match with snapshot (index {})",
+    return make_error(Code::kCorruption,
+                      "database file ({} index {}) does not match with snapshot (index {})",
                       snap_dir(config) + "/db", consistent, snapshot.metadata.index);
   }
   wal::SnapshotRecord start{snapshot.metadata.index, snapshot.metadata.term, std::nullopt};
   if (!snapshot.empty()) start.conf_state = snapshot.metadata.conf_state;
-  ASSIGN_OR_RETURN(wal::OpenedLog log, wal::open(env.append_fs, wal_dir(config), start,
-                                                 {.acknowledged = consistent, .allow_cut = config.allow_wal_cut}, env.log));
+  ASSIGN_OR_RETURN(wal::OpenedLog log,
+                   wal::open(env.append_fs, wal_dir(config), start,
+                             {.acknowledged = consistent, .allow_cut = config.allow_wal_cut}, env.log));
+  if (snapshot.empty() && log.contents.hard_state.empty() && !consistent && !config.force_new_cluster) {
+    return found_again(config, env, std::move(log), out);
+  }
   ASSIGN_OR_RETURN(const auto ids, wire::decode<wire::etcdserverpb::Metadata>(log.contents.metadata.view()));
   out->self = MemberId(ids.node_id);
   out->cluster = ClusterId(ids.cluster_id);
@@ -175,8 +247,8 @@ static Result<> restart(const Config& config, Environment& env, Bootstrapped* ou
   raft::HardState hard_state = log.contents.hard_state;
   std::vector<raft::Entry> entries = std::move(log.contents.entries);
   if (config.force_new_cluster) {
-    ASSIGN_OR_RETURN(out->forced, force_new_cluster(out->self, snapshot.metadata.conf_state, consistent, &hard_state,
-                                                    &entries));
+    ASSIGN_OR_RETURN(out->forced, force_new_cluster(out->self, snapshot.metadata.conf_state, consistent,
+                                                    &hard_state, &entries));
     LOG(env.log, kInfo, "forcing restart member", {"cluster-id", log::Hex{out->cluster.v}},
         {"local-member-id", log::Hex{out->self.v}}, {"commit-index", hard_state.commit.v});
   } else {
@@ -196,7 +268,7 @@ static Result<> restart(const Config& config, Environment& env, Bootstrapped* ou
   membership::Membership initial;
   initial.local_id = out->self;
   initial.cluster_id = out->cluster;
-  return load_state(config, env, std::move(initial), &out->state);
+  return load_named_state(config, env, std::move(initial), &out->state);
 }
 
 Result<Bootstrapped> bootstrap(const Config& config, Environment& env) {
@@ -214,11 +286,12 @@ Result<Bootstrapped> bootstrap(const Config& config, Environment& env) {
   out.storage = std::make_unique<raft::MemoryStorage>();
   ASSIGN_OR_RETURN(const bool initialised, wal::exists(env.append_fs, wal_dir(config)));
   ASSIGN_OR_RETURN(out.state.backend,
-                   backend::Backend::open(backend_options(config), env.file_fs, env.apply, env.file, env.timers,
-                                          env.clock, env.metrics, env.log));
+                   backend::Backend::open(backend_options(config), env.file_fs, env.apply, env.file,
+                                          env.timers, env.clock, env.metrics, env.log));
   LOG(env.log, kInfo, "opened backend db", {"path", snap_dir(config) + "/db"});
   Result<> done = initialised ? restart(config, env, &out) : found(config, env, &out);
   if (!done) return done.error();
+  TRY(sync_names(config, env));
   LOG(env.log, kInfo, "bootstrap successfully", );
   return out;
 }
