@@ -20,16 +20,21 @@ class RaftLines final : public raft::RenderingObserver {
   void line(raft::LineLevel level, std::string_view text) override {
     log_.log(log::Event{level_of(level), text, {}, __FILE__, __LINE__});
   }
-  // With asynchronous storage writes two acknowledgements may name the same entry: nothing to tell an operator.
+  // With asynchronous storage writes two acknowledgements may name the same entry: nothing to tell an
+  // operator.
   void stable_ack_missing(Index) override {}
 
  private:
   static log::Level level_of(raft::LineLevel level) {
     switch (level) {
-      case raft::LineLevel::kDebug: return log::Level::kDebug;
-      case raft::LineLevel::kInfo: return log::Level::kInfo;
-      case raft::LineLevel::kWarning: return log::Level::kWarn;
-      case raft::LineLevel::kError: return log::Level::kError;
+      case raft::LineLevel::kDebug:
+        return log::Level::kDebug;
+      case raft::LineLevel::kInfo:
+        return log::Level::kInfo;
+      case raft::LineLevel::kWarning:
+        return log::Level::kWarn;
+      case raft::LineLevel::kError:
+        return log::Level::kError;
     }
     return log::Level::kInfo;
   }
@@ -66,13 +71,15 @@ Result<std::unique_ptr<Member>> Member::start(Config config, Environment env) {
 
   s.quota = std::make_unique<Quota>(s.config.quota_backend_bytes);
   s.metrics = std::make_unique<ServerMetrics>(env.metrics, s.self, s.quota->limit());
-  s.apply = std::make_unique<ApplyStage>(s.config, s.self, std::move(b.state), env.apply, env.timers, env.clock,
-                                         env.log, env.metrics, *s.metrics, s.waiters, *s.ids, failed);
-  s.append = std::make_unique<AppendStage>(s.config, env.append_fs, env.append, env.timers, env.clock, env.log,
-                                           *s.wal_probe, std::move(b.tail), std::move(b.snapshotter), failed);
+  s.apply =
+      std::make_unique<ApplyStage>(s.config, s.self, std::move(b.state), env.apply, env.timers, env.clock,
+                                   env.log, env.metrics, *s.metrics, s.waiters, *s.ids, failed);
+  s.append =
+      std::make_unique<AppendStage>(s.config, env.append_fs, env.append, env.timers, env.clock, env.log,
+                                    *s.wal_probe, std::move(b.tail), std::move(b.snapshotter), failed);
   s.lines = std::make_unique<RaftLines>(env.log);
-  s.raft = std::make_unique<RaftStage>(raft_options, std::move(b.storage), *s.lines, env.seed, env.raft, env.clock,
-                                       s.waiters, *s.ids, s, env.log, env.metrics);
+  s.raft = std::make_unique<RaftStage>(raft_options, std::move(b.storage), *s.lines, env.seed, env.raft,
+                                       env.clock, s.waiters, *s.ids, s, env.log, env.metrics);
   s.apply->connect(s.raft.get(), s.append.get());
   s.append->set_raft(s.raft.get());
   if (!b.founders.empty()) TRY(s.raft->bootstrap(b.founders));
@@ -118,7 +125,11 @@ void Stages::failed(Error error) {
     std::lock_guard lock(failed_mutex);
     f = std::exchange(on_failed, nullptr);
   }
-  if (f) f(std::move(error));
+  if (!f) return;
+  // Not every part stops by itself (a `.snap` file that can't be written holds up neither the log nor apply):
+  // from here on nothing is taken in, so nothing sent after the report is acknowledged.
+  raft->post_stop(env.raft, [](raft::HardState) {});
+  f(std::move(error));
 }
 
 // ---- RaftSink: called on the raft strand ----
@@ -127,17 +138,33 @@ void Stages::append_entries(raft::HardState hard_state, std::vector<raft::Entry>
                             std::vector<raft::Message> responses) {
   append->post_append(hard_state, std::move(entries), std::move(responses));
 }
-void Stages::apply_entries(std::vector<raft::Entry> entries) { apply->post_entries(std::move(entries)); }
-void Stages::soft_state_changed(const raft::SoftState& state, Term term) { apply->post_soft_state(state, term); }
+void Stages::apply_entries(std::vector<raft::Entry> entries) {
+  apply->post_entries(std::move(entries));
+}
+void Stages::soft_state_changed(const raft::SoftState& state, Term term) {
+  apply->post_soft_state(state, term);
+}
 
 // ---- questions, any thread ----
 
-MemberId Member::id() const { return stages_->self; }
-ClusterId Member::cluster_id() const { return stages_->cluster_id; }
-const Config& Member::config() const { return stages_->config; }
-uint64_t Member::next_id() { return stages_->ids->next(); }
-Term Member::term() const { return Term(stages_->raft->progress().term.load(std::memory_order_relaxed)); }
-MemberId Member::leader() const { return MemberId(stages_->raft->progress().lead.load(std::memory_order_relaxed)); }
+MemberId Member::id() const {
+  return stages_->self;
+}
+ClusterId Member::cluster_id() const {
+  return stages_->cluster_id;
+}
+const Config& Member::config() const {
+  return stages_->config;
+}
+uint64_t Member::next_id() {
+  return stages_->ids->next();
+}
+Term Member::term() const {
+  return Term(stages_->raft->progress().term.load(std::memory_order_relaxed));
+}
+MemberId Member::leader() const {
+  return MemberId(stages_->raft->progress().lead.load(std::memory_order_relaxed));
+}
 
 bool Member::learner() const {
   const auto members = stages_->apply->members();
@@ -145,7 +172,9 @@ bool Member::learner() const {
   return self != nullptr && self->is_learner;
 }
 
-std::shared_ptr<const mvcc::ReadView> Member::view() const { return stages_->apply->view(); }
+std::shared_ptr<const mvcc::ReadView> Member::view() const {
+  return stages_->apply->view();
+}
 
 MemberStatus Member::status() const {
   Stages& s = *stages_;
@@ -194,7 +223,9 @@ Result<std::string> Member::check_downgrade(std::string_view version) const {
   return target.text();
 }
 
-bool Member::quota_allows(uint64_t cost) const { return stages_->quota->fits(stages_->apply->db_size(), cost); }
+bool Member::quota_allows(uint64_t cost) const {
+  return stages_->quota->fits(stages_->apply->db_size(), cost);
+}
 
 bool Member::overloaded() const {
   const uint64_t committed = stages_->raft->progress().committed.load(std::memory_order_relaxed);
@@ -225,12 +256,14 @@ void Member::lease_times(LeaseId id, bool keys, io::Executor& executor,
         times.ttl = info->remaining_s;
         times.granted_ttl = info->granted_ttl_s;
         if (keys) times.keys = apply.lessor().keys(id);
-        result = info->demoted ? Result<LeaseTimes>(Error(Code::kLeaderChanged)) : Result<LeaseTimes>(std::move(times));
+        result = info->demoted ? Result<LeaseTimes>(Error(Code::kLeaderChanged))
+                               : Result<LeaseTimes>(std::move(times));
       } else {
         result = std::move(times);
       }
     }
-    executor.post([done = std::move(done), result = std::move(result)]() mutable { done(std::move(result)); });
+    executor.post(
+        [done = std::move(done), result = std::move(result)]() mutable { done(std::move(result)); });
   });
 }
 
@@ -246,10 +279,11 @@ void Member::leases(io::Executor& executor, absl::AnyInvocable<void(std::vector<
 // ---- maintenance ----
 
 namespace {
-// Runs `work(backend, reply)` on apply; `reply` hands the outcome to `executor`. A call that comes after the stop
-// is answered so.
+// Runs `work(backend, reply)` on apply; `reply` hands the outcome to `executor`. A call that comes after the
+// stop is answered so.
 template <class T, class Work>
-void on_backend(ApplyStage& apply, io::Executor& executor, absl::AnyInvocable<void(Result<T>)> done, Work work) {
+void on_backend(ApplyStage& apply, io::Executor& executor, absl::AnyInvocable<void(Result<T>)> done,
+                Work work) {
   auto reply = [&executor, done = std::make_shared<decltype(done)>(std::move(done))](Result<T> r) {
     executor.post([done, r = std::move(r)]() mutable { (*done)(std::move(r)); });
   };
@@ -286,7 +320,8 @@ struct HashRun {
       result = finished.error();
     }
     io::Executor& executor = self->executor;
-    executor.post([self = std::move(self), result = std::move(result)]() mutable { self->done(std::move(result)); });
+    executor.post(
+        [self = std::move(self), result = std::move(result)]() mutable { self->done(std::move(result)); });
   }
 };
 }  // namespace
@@ -296,7 +331,8 @@ void Member::hash(io::Executor& executor, absl::AnyInvocable<void(Result<uint32_
                        [](backend::Backend& b, auto reply) { b.hash(std::move(reply)); });
 }
 
-void Member::hash_kv(int64_t revision, io::Executor& executor, absl::AnyInvocable<void(Result<HashKv>)> done) {
+void Member::hash_kv(int64_t revision, io::Executor& executor,
+                     absl::AnyInvocable<void(Result<HashKv>)> done) {
   auto view = this->view();
   const int64_t current = view->revision();
   auto run = mvcc::HashKvRun::start(std::move(view), revision);
@@ -319,6 +355,8 @@ void Member::snapshot(io::Executor& executor,
       [](backend::Backend& b, auto reply) { b.snapshot(std::move(reply)); });
 }
 
-io::Executor& Member::file_executor() { return stages_->env.file; }
+io::Executor& Member::file_executor() {
+  return stages_->env.file;
+}
 
 }  // namespace quoin::server
