@@ -1,0 +1,80 @@
+// One run: a disk, a seed, and several lives of a member on it, each ended by a drawn accident.
+//
+// After each accident the image is checked (bolt's whole-file check), a new life starts on it, and before
+// anything else everything is read and held against the History; then a write must be acknowledged.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "base/prng.h"
+#include "scenarios/history.h"
+#include "scenarios/life.h"
+#include "scenarios/workload.h"
+#include "sim/disk.h"
+#include "sim/world.h"
+
+namespace quoin::scenarios {
+
+// How a life ends.
+enum class Accident : uint8_t {
+  kPowerLossInBoot,  // power goes at a random disk operation of start and replay
+  kPowerLoss,        // at a random disk operation under load
+  kCrash,            // at a random step, with the disk idle or not
+  kKill,             // the process alone dies
+  kStop,             // clean
+  kDiskFault,        // an operation fails once
+  kDiskFull,
+};
+inline constexpr size_t kAccidents = 7;
+const char* accident_name(Accident accident);
+
+struct Counts {
+  size_t lives = 0, requests = 0, acknowledged = 0, reads = 0, failures_reported = 0, steps = 0;
+  std::array<size_t, kAccidents> accidents{};
+  // Damaged images: refused at start, refused while running, served right.
+  size_t damaged = 0, refused_at_start = 0, refused_later = 0, served_right = 0;
+};
+
+class CrashRun {
+ public:
+  explicit CrashRun(uint64_t seed);
+  // What broke, or empty.
+  std::string run();
+  uint64_t trace() const { return trace_.hash(); }
+  const Counts& counts() const { return counts_; }
+
+ private:
+  server::Config draw_config();
+  void draw_latencies();
+  std::string one_life(Accident accident);
+  // Sets the accident up; called before start (booting) and once the member serves.
+  void arm_before_start(Accident accident);
+  void arm_when_serving(Accident accident);
+  std::string start_up(Life& life, Accident accident);
+  std::string check_start(Life& life);
+  std::string load(Life& life, Accident accident);
+  std::string after_failure(Life& life, Accident accident);
+  std::string damage();
+  // The life can't go on, by its own word or for want of power.
+  bool over(Life& life) const { return disk_.power_lost() || life.failure().has_value(); }
+
+  const uint64_t seed_;
+  Prng prng_;
+  sim::World world_;
+  sim::SimDisk disk_;
+  server::Config config_;
+  History history_;
+  Trace trace_;
+  Workload workload_;
+  Counts counts_;
+  bool fault_set_ = false;  // a failure of this life has a cause
+};
+
+// Flips a bit of a cleanly stopped image and starts a member on it: it may refuse, naming the file, or serve
+// what it served before; never anything else. A problem, or empty.
+std::string damage_and_start(sim::World& world, const sim::SimDisk& disk, const server::Config& config,
+                             const History& history, Prng& prng, Trace& trace, Counts* counts);
+
+}  // namespace quoin::scenarios

@@ -1,0 +1,19 @@
+// What stands on a disk between two lives, looked at without a member.
+#pragma once
+#include <string>
+
+#include "sim/disk.h"
+
+namespace quoin::scenarios {
+
+inline constexpr const char* kDataDir = "/data";
+inline constexpr const char* kDbPath = "/data/member/snap/db";
+
+// bolt's check of the whole database file: findings, one a line, or why it can't be opened; empty if it is
+// sound or not there.
+std::string check_db_image(sim::World& world, sim::SimDisk& disk);
+
+// Bytes that files hold on the disk.
+uint64_t bytes_in_use(const sim::SimDisk& disk);
+
+}  // namespace quoin::scenarios

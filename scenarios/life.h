@@ -1,0 +1,61 @@
+// One life of a member: a process of the simulated world with the strands a member needs, on a given disk.
+//
+//   Life life(world, disk, config, seed);
+//   if (auto r = life.start(); !r) ...   // blocking, as a program's start
+//   world.run_until([&] { return life.ready(); }, ...);
+//   life.on_loop([&] { life.port().propose(...); });
+//   life.kill();                          // as SIGKILL; or stop() first
+//
+// Threads: the simulation's one thread. Lifetime: world and disk outlive it. Destroying it kills the process.
+#pragma once
+#include <memory>
+#include <optional>
+
+#include "base/metrics.h"
+#include "server/member.h"
+#include "sim/disk.h"
+#include "sim/file_system.h"
+#include "sim/log_sink.h"
+#include "sim/world.h"
+
+namespace quoin::scenarios {
+
+class Life {
+ public:
+  Life(sim::World& world, sim::SimDisk& disk, const server::Config& config, uint64_t seed);
+  ~Life();
+
+  // Opens the data directory and sets the member going.
+  Result<> start();
+  bool ready() const { return ready_; }
+  // What the member reported when it could not go on.
+  const std::optional<Error>& failure() const { return failure_; }
+
+  server::Member& member() { return *member_; }
+  server::ClientPort& port() { return *port_; }
+  io::Executor& loop() { return loop_; }
+  void on_loop(Task task) { loop_.post(std::move(task)); }
+
+  // A clean stop; false if it does not end within `max_ns`.
+  bool stop(int64_t max_ns);
+  void kill();
+
+  sim::LogSink& log() { return log_; }
+
+ private:
+  sim::World& world_;
+  sim::SimDisk& disk_;
+  const server::Config config_;
+  const uint64_t seed_;
+  sim::LogSink log_;
+  metrics::Registry metrics_;
+  sim::Process& process_;
+  sim::SimExecutor &raft_, &apply_, &append_, &file_, &loop_;
+  sim::SimFileSystem append_fs_, file_fs_;
+  std::unique_ptr<server::Member> member_;
+  std::unique_ptr<server::ClientPort> port_;
+  bool ready_ = false, stopped_ = false;
+  std::optional<Error> failure_;
+};
+
+}  // namespace quoin::scenarios

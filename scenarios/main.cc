@@ -1,0 +1,99 @@
+// scenarios_crash [--runs N] [--seed S] [--twice]
+//
+// N runs from the seeds S, S+1, ...; each prints its seed before it begins. A run that finds the member wrong
+// prints what broke, and the program ends with 1; that seed alone repeats it. --twice does each run twice and
+// compares what happened.
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <string_view>
+
+#include "scenarios/crash_run.h"
+
+namespace {
+
+using quoin::scenarios::Accident;
+using quoin::scenarios::Counts;
+using quoin::scenarios::CrashRun;
+
+struct Flags {
+  uint64_t runs = 40, seed = 1;
+  bool twice = false;
+};
+
+bool parse(int argc, char** argv, Flags* flags) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view arg = argv[i];
+    if (arg == "--twice") {
+      flags->twice = true;
+    } else if ((arg == "--runs" || arg == "--seed") && i + 1 < argc) {
+      char* end = nullptr;
+      (arg == "--runs" ? flags->runs : flags->seed) = std::strtoull(argv[++i], &end, 10);
+      if (*end != '\0') return false;
+    } else {
+      return false;
+    }
+  }
+  return true;
+}
+
+void add(const Counts& c, Counts* sum) {
+  sum->lives += c.lives;
+  sum->requests += c.requests;
+  sum->acknowledged += c.acknowledged;
+  sum->reads += c.reads;
+  sum->failures_reported += c.failures_reported;
+  sum->steps += c.steps;
+  for (size_t i = 0; i < c.accidents.size(); ++i) sum->accidents[i] += c.accidents[i];
+  sum->damaged += c.damaged;
+  sum->refused_at_start += c.refused_at_start;
+  sum->refused_later += c.refused_later;
+  sum->served_right += c.served_right;
+}
+
+void print(const Counts& c) {
+  fmt::print("{} lives, {} requests sent, {} acknowledged, {} reads of everything, {} steps\n", c.lives,
+             c.requests, c.acknowledged, c.reads, c.steps);
+  for (size_t i = 0; i < c.accidents.size(); ++i) {
+    fmt::print("  {:<26} {}\n", quoin::scenarios::accident_name(static_cast<Accident>(i)), c.accidents[i]);
+  }
+  fmt::print("{} failures reported by the member\n", c.failures_reported);
+  fmt::print("{} damaged images: {} refused at start, {} refused while running, {} served right\n", c.damaged,
+             c.refused_at_start, c.refused_later, c.served_right);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Flags flags;
+  if (!parse(argc, argv, &flags)) {
+    fmt::print(stderr, "usage: scenarios_crash [--runs N] [--seed S] [--twice]\n");
+    return 2;
+  }
+  Counts sum;
+  int failed = 0;
+  for (uint64_t seed = flags.seed; seed < flags.seed + flags.runs; ++seed) {
+    fmt::print("seed {}", seed);
+    std::fflush(stdout);
+    CrashRun run(seed);
+    std::string problem = run.run();
+    fmt::print(" trace {:016x}", run.trace());
+    if (problem.empty() && flags.twice) {
+      CrashRun again(seed);
+      (void)again.run();
+      if (again.trace() != run.trace()) problem = "the same seed gave another run";
+    }
+    add(run.counts(), &sum);
+    if (problem.empty()) {
+      fmt::print("\n");
+    } else {
+      ++failed;
+      fmt::print("\nseed {} FAILED: {}\n", seed, problem);
+    }
+    std::fflush(stdout);
+  }
+  print(sum);
+  if (failed > 0) fmt::print("{} of {} runs failed\n", failed, flags.runs);
+  return failed > 0 ? 1 : 0;
+}

@@ -1,0 +1,74 @@
+// Random requests, several outstanding at a time, whose outcomes go into a History.
+//
+// Threads: the simulation's one thread. Lifetime: history and prng outlive it; a life's callbacks end with
+// the life, and what was outstanding then stays unknown.
+#pragma once
+#include <memory>
+#include <string>
+
+#include "base/prng.h"
+#include "scenarios/history.h"
+#include "scenarios/life.h"
+
+namespace quoin::scenarios {
+
+// A hash over what happened and when, to compare two runs.
+class Trace {
+ public:
+  void note(std::string_view what, uint64_t a, uint64_t b);
+  uint64_t hash() const { return hash_; }
+
+ private:
+  uint64_t hash_ = 14695981039346656037ull;
+};
+
+struct WorkloadOptions {
+  size_t requests = 200;     // in all
+  size_t outstanding = 8;    // at most at a time
+  size_t value_bytes = 200;  // of most values; a few are far longer
+  size_t long_value_bytes = 30'000;
+};
+
+class Workload {
+ public:
+  Workload(sim::World& world, History& history, Prng& prng, Trace& trace)
+      : world_(world), history_(history), prng_(prng), trace_(trace) {}
+
+  // Sends requests to `life` from now on.
+  void start(Life& life, WorkloadOptions options);
+  bool finished() const { return sent_ >= options_.requests && outstanding_ == 0; }
+  // A single put, for progress; true once it is acknowledged.
+  void put_once(Life& life, std::shared_ptr<bool> acknowledged);
+  // A linearizable read of everything.
+  void read_once(Life& life, std::shared_ptr<bool> done);
+  // What broke, or empty.
+  const std::string& problem() const { return problem_; }
+  bool unreadable() const { return unreadable_; }
+  size_t reads() const { return reads_; }
+
+ private:
+  void pump();
+  void read(Life& life, bool pumped, std::shared_ptr<bool> done);
+  Request draw();
+  Effect draw_branch();
+  std::string draw_key();
+  std::string draw_value();
+  void send(Life& life, Request& request, std::shared_ptr<bool> acknowledged);
+  void answered(Request& request, const server::Answer& answer);
+  void fail(std::string problem) {
+    if (problem_.empty()) problem_ = std::move(problem);
+  }
+
+  sim::World& world_;
+  History& history_;
+  Prng& prng_;
+  Trace& trace_;
+  WorkloadOptions options_;
+  Life* life_ = nullptr;
+  size_t sent_ = 0, outstanding_ = 0, reads_ = 0;
+  int64_t next_lease_ = 1;
+  bool unreadable_ = false;
+  std::string problem_;
+};
+
+}  // namespace quoin::scenarios
