@@ -272,7 +272,9 @@ TEST_F(InteropTest, FindingsInGosWords) {
     std::string bytes = sound;
     bytes.replace(c.at, c.bytes.size(), c.bytes);
     put_on_disk(bytes);
-    std::string theirs = go("findings").output;
+    // Go's check panics beside its main routine, which now and then ends the program first, without a word.
+    std::string theirs;
+    for (int i = 0; i < 10 && theirs.empty(); ++i) theirs = go("findings").output;
     // A panic ends Go's check with one line and a stack.
     const bool panic = theirs.rfind("panic: ", 0) == 0;
     if (panic) theirs = theirs.substr(7, theirs.find('\n') - 6);
