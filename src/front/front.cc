@@ -14,6 +14,17 @@ namespace quoin::front {
 
 namespace {
 constexpr std::string_view kHttp2Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+constexpr size_t kFirstLineMax = 4096;  // of an HTTP/1.1 request, before its protocol is known
+
+// "GET /path HTTP/1.1": three words, the last of them HTTP/1.x. Whoever begins otherwise is hung up on.
+bool speaks_http1(std::string_view line) {
+  if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
+  const size_t first = line.find(' '), last = line.rfind(' ');
+  if (first == std::string_view::npos || first == 0 || last == first) return false;
+  const std::string_view version = line.substr(last + 1);
+  return version == "HTTP/1.1" || version == "HTTP/1.0";
+}
+
 constexpr size_t kPendingMax = 1024;  // connections accepted before serve()
 
 // What the health endpoints ask.
@@ -126,6 +137,12 @@ class LoopFront {
       const size_t n = std::min(first_.size(), kHttp2Preface.size());
       const bool may_be_http2 = std::string_view(first_).substr(0, n) == kHttp2Preface.substr(0, n);
       if (may_be_http2 && n < kHttp2Preface.size()) return;
+      if (!may_be_http2) {
+        const size_t end = first_.find('\n');
+        if (end == std::string::npos && first_.size() <= kFirstLineMax) return;
+        if (end == std::string::npos || !speaks_http1(std::string_view(first_).substr(0, end)))
+          return stream_->close();
+      }
       timeout_.reset();
       decide(may_be_http2);
     }
@@ -135,18 +152,20 @@ class LoopFront {
 
    private:
     void decide(bool http2) {
-      const bool allowed = http2 ? door_ == Door::kClient || door_ == Door::kClientGrpc : door_ != Door::kClientGrpc;
+      const bool allowed =
+          http2 ? door_ == Door::kClient || door_ == Door::kClientGrpc : door_ != Door::kClientGrpc;
       if (!allowed) return stream_->close();
       const std::string first = std::move(first_);
       Task closed = [this] { remove(); };
       if (http2) {
         grpc::PeerInfo peer{stream_->peer_address(), {}};
-        grpc_ = std::make_unique<grpc::ServerTransport>(front_.context_, std::move(stream_), std::move(peer),
-                                                        front_.clock_, front_.timers_, first, std::move(closed));
+        grpc_ =
+            std::make_unique<grpc::ServerTransport>(front_.context_, std::move(stream_), std::move(peer),
+                                                    front_.clock_, front_.timers_, first, std::move(closed));
       } else {
         const auto surface = door_ == Door::kMetrics ? httpapi::Surface::kMetrics : httpapi::Surface::kClient;
-        http1_ = std::make_unique<Http1Transport>(*front_.endpoints_, surface, std::move(stream_), front_.clock_,
-                                                  first, std::move(closed));
+        http1_ = std::make_unique<Http1Transport>(*front_.endpoints_, surface, std::move(stream_),
+                                                  front_.clock_, first, std::move(closed));
       }
     }
     // In a task of its own: the transports call from within a callback of theirs.
@@ -190,11 +209,16 @@ class LoopFront {
 struct Front::Impl {
   Impl(server::Member& member, Options o, std::vector<io::Loop*> l, io::Network& n, io::TimerService& timers,
        io::Clock& clock, log::Logger& log, metrics::Registry& metrics)
-      : options(std::move(o)), loops(std::move(l)), network(n), memory(options.held_bytes_all), probe(metrics), rpc_metrics(metrics) {
+      : options(std::move(o)),
+        loops(std::move(l)),
+        network(n),
+        memory(options.held_bytes_all),
+        probe(metrics),
+        rpc_metrics(metrics) {
     uint64_t seed = options.seed;
     for (io::Loop* loop : loops) {
-      fronts.push_back(std::make_unique<LoopFront>(member, options, *loop, timers, clock, log, rpc_metrics, probe, memory,
-                                                   ++seed));
+      fronts.push_back(std::make_unique<LoopFront>(member, options, *loop, timers, clock, log, rpc_metrics,
+                                                   probe, memory, ++seed));
     }
     health = std::make_unique<MemberHealth>(member, *loops[0], fronts[0]->port());
     endpoints = std::make_unique<httpapi::Endpoints>(*health, metrics, log, options.http);
@@ -202,7 +226,8 @@ struct Front::Impl {
     for (auto& f : fronts) f->set_endpoints(endpoints.get());
   }
 
-  Result<> listen(const std::vector<io::ListenAddress>& addresses, Door door, std::vector<std::string>* bound) {
+  Result<> listen(const std::vector<io::ListenAddress>& addresses, Door door,
+                  std::vector<std::string>* bound) {
     for (const io::ListenAddress& a : addresses) {
       auto listener = network.listen(a, loops, [this, door](std::unique_ptr<io::Stream> stream) {
         for (auto& f : fronts) {
@@ -261,7 +286,11 @@ void Front::stop(int64_t deadline_ns, Task done) {
   }
 }
 
-std::vector<std::string> Front::client_addresses() const { return impl_->client_bound; }
-std::vector<std::string> Front::metrics_addresses() const { return impl_->metrics_bound; }
+std::vector<std::string> Front::client_addresses() const {
+  return impl_->client_bound;
+}
+std::vector<std::string> Front::metrics_addresses() const {
+  return impl_->metrics_bound;
+}
 
 }  // namespace quoin::front

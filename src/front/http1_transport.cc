@@ -16,8 +16,8 @@ std::string imf_fixdate(io::WallNs now) {
 }
 
 Http1Transport::Http1Transport(httpapi::Endpoints& endpoints, httpapi::Surface surface,
-                               std::unique_ptr<io::Stream> stream, io::Clock& clock, std::string_view received,
-                               Task closed)
+                               std::unique_ptr<io::Stream> stream, io::Clock& clock,
+                               std::string_view received, Task closed)
     : endpoints_(endpoints),
       surface_(surface),
       clock_(clock),
@@ -29,7 +29,9 @@ Http1Transport::Http1Transport(httpapi::Endpoints& endpoints, httpapi::Surface s
   if (!received.empty()) on_data(received);
 }
 
-Http1Transport::~Http1Transport() { *self_ = nullptr; }
+Http1Transport::~Http1Transport() {
+  *self_ = nullptr;
+}
 
 void Http1Transport::on_data(std::string_view bytes) {
   connection_.feed(bytes);
@@ -57,7 +59,9 @@ void Http1Transport::shutdown() {
   if (!connection_.request_in_progress() && stream_->queued_bytes() == 0) stream_->close();
 }
 
-void Http1Transport::close() { stream_->close(); }
+void Http1Transport::close() {
+  stream_->close();
+}
 
 void Http1Transport::on_request(const http1::Request& request) {
   httpapi::Request r;

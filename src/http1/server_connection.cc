@@ -198,9 +198,9 @@ class ServerConnection::Impl {
 
   bool refuse(unsigned status, std::string_view detail = {}) {
     const std::string line = fmt::format("{} {}", status, reason_phrase(status));
-    out +=
-        fmt::format("HTTP/1.1 {}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n{}{}",
-                    line, line, detail);
+    out += fmt::format(
+        "HTTP/1.1 {}{}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n{}{}", line,
+        detail, line, detail);
     closing = true;
     in.clear();
     return false;
