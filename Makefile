@@ -37,7 +37,7 @@ check: configure ## format, include order
 
 bench: build ## server CPU per request against a real etcd in the same run (needs Go)
 	@tools/prepare_tests.sh $(BUILD)
-	@python3 tests/bench/compare.py --quoin bin/etcd --oracle $(BUILD)/oracle/etcd-3.6
+	@python3 tests/bench/compare.py --quoin bin/etcd --oracle $(BUILD)/oracle
 
 sim: configure ## 200 simulated crashes of a whole member from printed seeds
 	@ninja -C $(BUILD) -j $(JOBS) scenarios_crash

@@ -175,7 +175,11 @@ func (w *wireConn) listen(streams ...uint32) string {
 				delete(open, f.StreamID)
 			}
 		case *http2.RSTStreamFrame:
-			say(f.StreamID, "reset(%v)", f.ErrCode)
+			// After an answer this only says that no more of the request is wanted; whether it is still worth saying
+			// depends on how much of the request had arrived.
+			if said := words[f.StreamID]; f.ErrCode != http2.ErrCodeNo || len(said) == 0 || said[len(said)-1] != "end" {
+				say(f.StreamID, "reset(%v)", f.ErrCode)
+			}
 			delete(open, f.StreamID)
 		case *http2.GoAwayFrame:
 			// Only this text is part of the protocol; others are the library's own words.
