@@ -6,9 +6,10 @@ namespace {
 constexpr int64_t kPurgeIntervalNs = 30 * io::kSecond;
 }
 
-AppendStage::AppendStage(const Config& config, io::FileSystem& fs, io::Executor& strand, io::TimerService& timers,
-                         io::Clock& clock, log::Logger& log, wal::Probe& wal_probe, wal::Tail tail,
-                         std::unique_ptr<snap::Snapshotter> snapshotter, std::function<void(Error)> failed)
+AppendStage::AppendStage(const Config& config, io::FileSystem& fs, io::Executor& strand,
+                         io::TimerService& timers, io::Clock& clock, log::Logger& log, wal::Probe& wal_probe,
+                         wal::Tail tail, std::unique_ptr<snap::Snapshotter> snapshotter,
+                         std::function<void(Error)> failed)
     : config_(config),
       strand_(strand),
       timers_(timers),
@@ -27,10 +28,11 @@ void AppendStage::post_append(raft::HardState hard_state, std::vector<raft::Entr
     if (closed_) return;
     // The log and raft's stable storage share the entries' bytes.
     std::vector<raft::Entry> to_write = entries;
-    appender_->save(hard_state, std::move(to_write),
-                    [this, hard_state, entries = std::move(entries), responses = std::move(responses)]() mutable {
-                      raft_->post_appended(std::move(entries), hard_state, std::move(responses));
-                    });
+    appender_->save(
+        hard_state, std::move(to_write),
+        [this, hard_state, entries = std::move(entries), responses = std::move(responses)]() mutable {
+          raft_->post_appended(std::move(entries), hard_state, std::move(responses));
+        });
   });
 }
 
@@ -71,7 +73,8 @@ void AppendStage::post_close(raft::HardState hard_state, io::Executor& executor,
   strand_.post([this, hard_state, &executor, done = std::move(done)]() mutable {
     closed_ = true;
     purge_timer_.reset();
-    appender_->close(hard_state, [&executor, done = std::move(done)]() mutable { executor.post(std::move(done)); });
+    appender_->close(hard_state,
+                     [&executor, done = std::move(done)]() mutable { executor.post(std::move(done)); });
   });
 }
 

@@ -1,9 +1,8 @@
 // The append strand: the WAL and the `.snap` files.
 //
-// Threads: post_* on any thread; everything else on the append executor. Completions of appends go to the raft
-// stage, which makes them known to consensus.
-// Bounds: raft hands over what it accepted; what is queued here is at most what the server admits (5,000
-// committed and unapplied entries and the proposals in flight).
+// Threads: post_* on any thread; everything else on the append executor. Completions of appends go to the
+// raft stage, which makes them known to consensus. Bounds: raft hands over what it accepted; what is queued
+// here is at most what the server admits (5,000 committed and unapplied entries and the proposals in flight).
 // Source: spec storage-formats 3, 4; design.md section 5.
 #pragma once
 #include <memory>

@@ -16,7 +16,6 @@ std::string body_of(const Response& response) {
   return wire::encode_string(response);
 }
 
-
 }  // namespace
 
 void LeaseGlue::delete_keys(std::span<const std::string> keys) {
@@ -35,7 +34,8 @@ struct Applier::Probe {
     metrics::Gauge*& g = alarms_[{member, type}];
     if (g == nullptr) {
       const char* name = type == kAlarmNospace ? "NOSPACE" : type == kAlarmCorrupt ? "CORRUPT" : "NONE";
-      g = &registry_.gauge("etcd_debugging_server_alarms", "Alarms for every member in cluster. 1 for 'server_id' "
+      g = &registry_.gauge("etcd_debugging_server_alarms",
+                           "Alarms for every member in cluster. 1 for 'server_id' "
                            "label with current ID. 2 for 'alarm_type' label with type of this alarm",
                            {{"server_id", hex(member.v)}, {"alarm_type", name}});
     }
@@ -70,8 +70,8 @@ Applier::Outcome Applier::apply(const Request& request, bool wanted, Later later
 }
 
 std::optional<Error> Applier::refused_by_alarm(const Request& r) const {
-  if (p_.alarms.active(kAlarmCorrupt) && (r.put || r.range || r.delete_range || r.txn || r.compaction ||
-                                          r.lease_grant || r.lease_revoke)) {
+  if (p_.alarms.active(kAlarmCorrupt) &&
+      (r.put || r.range || r.delete_range || r.txn || r.compaction || r.lease_grant || r.lease_revoke)) {
     return Error(Code::kCorrupt);
   }
   if (p_.alarms.active(kAlarmNospace) && (r.put || r.lease_grant || (r.txn && txn_cost(*r.txn) > 0))) {

@@ -68,8 +68,8 @@ class Applier {
     bool raise_nospace = false;
   };
   using Later = std::function<void(Answer)>;
-  // `wanted`: somebody here waits for the answer; without it answers are not encoded. A deferred answer comes by
-  // `later` on the apply strand. CHECKs that exactly one known request is set.
+  // `wanted`: somebody here waits for the answer; without it answers are not encoded. A deferred answer comes
+  // by `later` on the apply strand. CHECKs that exactly one known request is set.
   Outcome apply(const wire::etcdserverpb::InternalRaftRequest& request, bool wanted, Later later);
 
  private:

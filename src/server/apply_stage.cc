@@ -22,7 +22,8 @@ snap::MembershipState membership_state(const membership::Membership& m) {
     out.id = member.id;
     out.peer_urls = member.peer_urls;
     out.is_learner = member.is_learner;
-    if (!member.client_urls.empty()) out.attributes = snap::MemberState::Attributes{member.name, member.client_urls};
+    if (!member.client_urls.empty())
+      out.attributes = snap::MemberState::Attributes{member.name, member.client_urls};
   }
   s.removed.assign(m.removed.begin(), m.removed.end());
   if (m.version) s.cluster_version = m.version->text();
@@ -48,9 +49,9 @@ std::string_view operation_name(const pb::InternalRaftRequest& r) {
 }  // namespace
 
 ApplyStage::ApplyStage(const Config& config, MemberId self, State state, io::Executor& strand,
-                       io::TimerService& timers, io::Clock& clock, log::Logger& log, metrics::Registry& metrics,
-                       ServerMetrics& server_metrics, Waiters& waiters, RequestIds& ids,
-                       std::function<void(Error)> failed)
+                       io::TimerService& timers, io::Clock& clock, log::Logger& log,
+                       metrics::Registry& metrics, ServerMetrics& server_metrics, Waiters& waiters,
+                       RequestIds& ids, std::function<void(Error)> failed)
     : config_(config),
       self_(self),
       state_(std::move(state)),
@@ -64,7 +65,8 @@ ApplyStage::ApplyStage(const Config& config, MemberId self, State state, io::Exe
       failed_(std::move(failed)),
       quota_(config.quota_backend_bytes),
       watches_(std::make_unique<mvcc::WatchTable>(
-          *state_.store, metrics, mvcc::WatchOptions{.fragment_bytes = config.max_request_bytes + (512 << 10)})),
+          *state_.store, metrics,
+          mvcc::WatchOptions{.fragment_bytes = config.max_request_bytes + (512 << 10)})),
       views_(&state_.store->views()),
       applied_(state_.applied),
       applied_term_(state_.applied_term),
@@ -75,7 +77,8 @@ ApplyStage::ApplyStage(const Config& config, MemberId self, State state, io::Exe
       applied_gauge_(metrics.gauge("etcd_server_proposals_applied_total",
                                    "The total number of consensus proposals applied.")) {
   applier_ = std::make_unique<Applier>(Applier::Parts{
-      config_, self_, *state_.backend, *state_.store, *state_.lessor, *state_.alarms, quota_, log_, metrics, [this] {
+      config_, self_, *state_.backend, *state_.store, *state_.lessor, *state_.alarms, quota_, log_, metrics,
+      [this] {
         const auto version = state_.cluster->view()->version;
         return config_.lease_checkpoint_persist || (version && *version >= membership::Version{3, 6, 0});
       }});
@@ -154,18 +157,23 @@ void ApplyStage::apply_entry(const raft::Entry& entry) {
     state_.backend->set_consistent_index(entry.index, entry.term);
   }
   switch (entry.type) {
-    case raft::EntryType::kNormal: return apply_normal(entry);
-    case raft::EntryType::kConfChange: return apply_conf_change(entry);
-    case raft::EntryType::kConfChangeV2: break;
+    case raft::EntryType::kNormal:
+      return apply_normal(entry);
+    case raft::EntryType::kConfChange:
+      return apply_conf_change(entry);
+    case raft::EntryType::kConfChangeV2:
+      break;
   }
-  fail(make_error(Code::kCorruption, "entry {}: unknown entry type; must be either EntryNormal or EntryConfChange",
+  fail(make_error(Code::kCorruption,
+                  "entry {}: unknown entry type; must be either EntryNormal or EntryConfChange",
                   entry.index));
 }
 
 void ApplyStage::apply_normal(const raft::Entry& entry) {
   if (entry.data.empty()) {
     // A new leader's first entry (or a refused configuration change).
-    if (soft_state_.role == raft::Role::kLeader && entry.term == soft_state_term_ && !state_.lessor->primary()) {
+    if (soft_state_.role == raft::Role::kLeader && entry.term == soft_state_term_ &&
+        !state_.lessor->primary()) {
       state_.lessor->promote(config_.election_ns);
     }
     return;
@@ -186,7 +194,8 @@ void ApplyStage::apply_normal(const raft::Entry& entry) {
   apply_request(entry, *request, id);
 }
 
-void ApplyStage::apply_request(const raft::Entry& entry, const pb::InternalRaftRequest& request, uint64_t id) {
+void ApplyStage::apply_request(const raft::Entry& entry, const pb::InternalRaftRequest& request,
+                               uint64_t id) {
   if (request.downgrade_version_test) newest_36_entry_ = entry.index;
   if (entry.index <= consistent_at_start_) return;
   std::optional<Waiter> waiter = waiters_.take(id);
@@ -212,8 +221,8 @@ void ApplyStage::apply_request(const raft::Entry& entry, const pb::InternalRaftR
   const bool success = !outcome.answer.error || outcome.answer.error->code() == Code::kCompacted;
   note_applied_request(operation_name(request), success, start, entry);
   if (outcome.raise_nospace) {
-    LOG(log_, kWarn, "message exceeded backend quota; raising alarm",
-        {"quota-size-bytes", quota_.limit()}, {"quota-size", std::to_string(quota_.limit())});
+    LOG(log_, kWarn, "message exceeded backend quota; raising alarm", {"quota-size-bytes", quota_.limit()},
+        {"quota-size", std::to_string(quota_.limit())});
     return raise_nospace(waiter ? std::move(*waiter) : Waiter{});
   }
   if (request.alarm) publish_status();
@@ -233,9 +242,10 @@ void ApplyStage::raise_nospace(Waiter waiter) {
   alarm.alarm = pb::AlarmType::kNospace;
   if (waiter.executor != nullptr) {
     const io::MonotonicNs now = clock_.monotonic();
-    waiters_.add(id, {waiter.executor, [done = std::move(waiter.done)](Answer) mutable {
-                        done({.error = Error(Code::kNoSpace)});
-                      }, now});
+    waiters_.add(
+        id,
+        {waiter.executor,
+         [done = std::move(waiter.done)](Answer) mutable { done({.error = Error(Code::kNoSpace)}); }, now});
   }
   raft_->post_proposals({{.id = id, .data = wire::encode_blob(request)}});
 }
@@ -285,7 +295,7 @@ void ApplyStage::apply_conf_change(const raft::Entry& entry) {
   auto change = membership::decode_change(*cc);
   if (!change) return fail(change.error().prefixed(fmt::format("entry {}", entry.index)));
   const bool effective = entry.index > consistent_at_start_;
-  std::optional<Waiter> waiter = effective ? waiters_.take(cc->id) : std::nullopt;
+  std::optional<Waiter> waiter = effective && !replayed(entry) ? waiters_.take(cc->id) : std::nullopt;
   const membership::Refusal refusal = validated_.validate(*change, kMaxLearners);
   if (refusal != membership::Refusal::kNone) {
     LOG(log_, kError, "Validation on configuration change failed", {"shouldApplyV3", effective},
@@ -326,7 +336,8 @@ void ApplyStage::note_applied_request(std::string_view operation, bool success, 
 }
 
 void ApplyStage::answer(Waiter waiter, Answer a) {
-  outbox_.add(*waiter.executor, [done = std::move(waiter.done), a = std::move(a)]() mutable { done(std::move(a)); });
+  outbox_.add(*waiter.executor,
+              [done = std::move(waiter.done), a = std::move(a)]() mutable { done(std::move(a)); });
 }
 
 void ApplyStage::finish_batch(uint64_t encoded_bytes, uint64_t payload_bytes) {
@@ -366,14 +377,17 @@ void ApplyStage::maintain() {
 
 void ApplyStage::maybe_snapshot() {
   if (conf_change_) return;  // the configuration of this index is not known yet
-  const bool to_disk = !snapshot_running_ && (snapshot_forced_ || applied_ - disk_snapshot_ > config_.snapshot_count);
+  const bool to_disk =
+      !snapshot_running_ && (snapshot_forced_ || applied_ - disk_snapshot_ > config_.snapshot_count);
   const bool in_memory = applied_ - memory_snapshot_ > kMemorySnapshotEntries;
   if (!to_disk && !in_memory) return;
   raft::Snapshot snapshot;
-  snapshot.data = Blob::copy(snap::write_membership_json(membership_state(*state_.cluster->view()), applied_.v));
+  snapshot.data =
+      Blob::copy(snap::write_membership_json(membership_state(*state_.cluster->view()), applied_.v));
   snapshot.metadata = {state_.conf_state, applied_, applied_term_};
   memory_snapshot_ = applied_;
-  const Index upto(applied_.v > config_.snapshot_catchup_entries ? applied_.v - config_.snapshot_catchup_entries : 1);
+  const Index upto(
+      applied_.v > config_.snapshot_catchup_entries ? applied_.v - config_.snapshot_catchup_entries : 1);
   raft_->post_compact(applied_, state_.conf_state, snapshot.data, upto);
   if (!to_disk) return;
   LOG(log_, kInfo, "triggering snapshot", {"local-member-id", log::Hex{self_.v}},
@@ -401,8 +415,10 @@ void ApplyStage::follow_cluster_version() {
   const backend::SchemaVersion target{version->major, version->minor};
   auto stored = backend::detect_schema_version(*state_.backend);
   if (stored && *stored == target) return;
-  if (stored && target < *stored && (newest_36_entry_ > disk_snapshot_ || snapshot_running_ || snapshot_forced_)) {
-    // Entries an older server cannot read may still be replayed; the snapshot that puts them behind is under way.
+  if (stored && target < *stored &&
+      (newest_36_entry_ > disk_snapshot_ || snapshot_running_ || snapshot_forced_)) {
+    // Entries an older server cannot read may still be replayed; the snapshot that puts them behind is under
+    // way.
     return;
   }
   if (Result<> r = backend::migrate_schema(*state_.backend, target); !r) {

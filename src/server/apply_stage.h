@@ -1,14 +1,13 @@
 // The apply strand: committed entries in, state changes, published views, watch events and answers out.
 //
-// Per batch (at most kBatchEntries entries): each entry is applied under its own consistent index; then the view
-// is published, watches are served, the applied index becomes known, answers leave; then a bounded piece of
-// index maintenance. While the backend's segment is full no entry is taken.
+// Per batch (at most kBatchEntries entries): each entry is applied under its own consistent index; then the
+// view is published, watches are served, the applied index becomes known, answers leave; then a bounded piece
+// of index maintenance. While the backend's segment is full no entry is taken.
 //
 // Threads: post_* and published state on any thread; the rest on the apply executor.
-// Bounds: entries queued here are committed ones, of which the server lets in at most kGapMax more than applied.
-// Errors: what cannot be survived (an unreadable entry, a storage fault) goes to `failed`; nothing is applied
-// afterwards.
-// Source: spec raft-and-peers 27, 30, 32, 33.
+// Bounds: entries queued here are committed ones, of which the server lets in at most kGapMax more than
+// applied. Errors: what cannot be survived (an unreadable entry, a storage fault) goes to `failed`; nothing
+// is applied afterwards. Source: spec raft-and-peers 27, 30, 32, 33.
 #pragma once
 #include <atomic>
 #include <deque>
@@ -46,9 +45,14 @@ class ApplyStage {
     membership::Membership replay;
     bool backend_has_members = false;
     raft::ConfState conf_state;
-    Index applied;        // of the snapshot the log starts from
+    Index applied;  // of the snapshot the log starts from
     Term applied_term;
     Index disk_snapshot;  // newest `.snap`
+    // Last entry of the log at start. What is replayed up to it was asked for in an earlier life: it answers
+    // nobody, even if a wall clock that went back makes this life's request ids repeat that one's. (A leader
+    // of a later term may replace entries up to here; those are new.)
+    Index log_end;
+    Term log_end_term;
   };
   ApplyStage(const Config& config, MemberId self, State state, io::Executor& strand, io::TimerService& timers,
              io::Clock& clock, log::Logger& log, metrics::Registry& metrics, ServerMetrics& server_metrics,
@@ -95,11 +99,15 @@ class ApplyStage {
   void stop(io::Executor& executor, Task done);
 
  private:
+  bool replayed(const raft::Entry& e) const {
+    return e.index <= state_.log_end && e.term <= state_.log_end_term;
+  }
   void run();
   void apply_entry(const raft::Entry& entry);
   void apply_normal(const raft::Entry& entry);
   void apply_conf_change(const raft::Entry& entry);
-  void apply_request(const raft::Entry& entry, const wire::etcdserverpb::InternalRaftRequest& request, uint64_t id);
+  void apply_request(const raft::Entry& entry, const wire::etcdserverpb::InternalRaftRequest& request,
+                     uint64_t id);
   void note_applied_request(std::string_view operation, bool success, io::MonotonicNs start,
                             const raft::Entry& entry);
   bool apply_cluster_request(const wire::etcdserverpb::InternalRaftRequest& request);
@@ -129,8 +137,8 @@ class ApplyStage {
   AppendStage* append_ = nullptr;
 
   std::deque<raft::Entry> queue_;
-  bool running_ = false;         // run() is posted
-  bool conf_change_ = false;     // waits for raft to take a configuration change
+  bool running_ = false;      // run() is posted
+  bool conf_change_ = false;  // waits for raft to take a configuration change
   bool stopped_ = false;
   bool maintaining_ = false;
   Index applied_;
@@ -138,8 +146,8 @@ class ApplyStage {
   Index disk_snapshot_, memory_snapshot_;
   bool snapshot_forced_ = false, snapshot_running_ = false;
   Index consistent_at_start_;
-  // Configuration changes are validated against this: the replay up to the consistent index the file was opened
-  // with, the database's membership from there on.
+  // Configuration changes are validated against this: the replay up to the consistent index the file was
+  // opened with, the database's membership from there on.
   membership::Membership validated_;
   bool past_start_ = false;
   Index newest_36_entry_;  // newest entry that 3.5 could not read
@@ -150,8 +158,8 @@ class ApplyStage {
 
   std::atomic<uint64_t> db_size_{0};
   mutable std::mutex status_mutex_;
-  std::vector<Alarm> published_alarms_;          // guarded by status_mutex_
-  std::string published_storage_version_;        // guarded by status_mutex_
+  std::vector<Alarm> published_alarms_;    // guarded by status_mutex_
+  std::string published_storage_version_;  // guarded by status_mutex_
   metrics::Gauge& applied_gauge_;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "backend/schema.h"
+#include "base/coding.h"
 #include "membership/bootstrap.h"
 #include "raft/codec.h"
 #include "server/force_new_cluster.h"
@@ -171,6 +172,11 @@ static Result<> load_state(const Config& config, Environment& env, membership::M
   state->glue->set_store(state->store.get());
   state->lessor->set_deleter(state->glue.get());
   LOG(env.log, kInfo, "kvstore restored", {"current-rev", state->store->revision()});
+  // The revision of the auth store: part of every file from its first start on, also while there are no
+  // users.
+  if (!state->backend->get(backend::Bucket::kAuth, "authRevision")) {
+    state->backend->put(backend::Bucket::kAuth, "authRevision", be64(1));
+  }
   ASSIGN_OR_RETURN(Alarms alarms, Alarms::load(*state->backend));
   state->alarms = std::make_unique<Alarms>(std::move(alarms));
   return {};
@@ -260,6 +266,10 @@ static Result<> restart(const Config& config, Environment& env, Bootstrapped* ou
     TRY(out->storage->apply_snapshot(std::make_shared<const raft::Snapshot>(snapshot)));
   }
   out->storage->set_hard_state(hard_state);
+  if (!entries.empty()) {
+    out->state.log_end = entries.back().index;
+    out->state.log_end_term = entries.back().term;
+  }
   out->storage->append(std::move(entries));
   out->state.applied = snapshot.metadata.index;
   out->state.applied_term = snapshot.metadata.term;

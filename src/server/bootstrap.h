@@ -1,11 +1,12 @@
-// From a data directory (or none) to everything a member's stages start with. Blocking; before any strand runs.
+// From a data directory (or none) to everything a member's stages start with. Blocking; before any strand
+// runs.
 //
-// Order (spec storage-formats 5, operations 2.1): directories, backend, snapshot that the WAL vouches for, WAL,
-// identity, membership, leases, store. A directory whose WAL holds no segment founds a cluster of one; otherwise
-// the identity comes from the WAL and the cluster flags are ignored.
+// Order (spec storage-formats 5, operations 2.1): directories, backend, snapshot that the WAL vouches for,
+// WAL, identity, membership, leases, store. A directory whose WAL holds no segment founds a cluster of one;
+// otherwise the identity comes from the WAL and the cluster flags are ignored.
 //
-// Errors: etcd's texts; kCorruption names the file; kUnsupported for what this program does not do yet (founding
-// or restarting in a cluster of several members).
+// Errors: etcd's texts; kCorruption names the file; kUnsupported for what this program does not do yet
+// (founding or restarting in a cluster of several members).
 #pragma once
 #include <memory>
 #include <vector>
@@ -29,7 +30,8 @@ struct Bootstrapped {
   wal::Tail tail;
   std::unique_ptr<raft::MemoryStorage> storage;
   std::vector<raft::Peer> founders;  // not empty: a new cluster
-  // Entries that --force-new-cluster made up: in `storage`, to be written to the log before anything else happens.
+  // Entries that --force-new-cluster made up: in `storage`, to be written to the log before anything else
+  // happens.
   std::vector<raft::Entry> forced;
   ApplyStage::State state;
 };

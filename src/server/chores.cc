@@ -62,7 +62,9 @@ void Chores::post_stop(Task done) {
   });
 }
 
-void Chores::tick() { s_.raft->post_tick(); }
+void Chores::tick() {
+  s_.raft->post_tick();
+}
 
 // ---- proposals of this member's own ----
 
@@ -89,13 +91,14 @@ void Chores::publish() {
   set.member_id = s_.self.v;
   auto& attributes = set.member_attributes.emplace();
   attributes.name = s_.config.name;
-  attributes.client_urls.assign(s_.config.advertise_client_urls.begin(), s_.config.advertise_client_urls.end());
+  attributes.client_urls.assign(s_.config.advertise_client_urls.begin(),
+                                s_.config.advertise_client_urls.end());
   propose(request, [this](std::optional<Error> error) {
     if (stopped_) return;
     if (error) {
       LOG(s_.env.log, kWarn, "failed to publish local member to cluster through raft",
-          {"local-member-id", log::Hex{s_.self.v}}, {"publish-timeout", log::Duration{s_.config.request_timeout_ns()}},
-          {"error", error->text()});
+          {"local-member-id", log::Hex{s_.self.v}},
+          {"publish-timeout", log::Duration{s_.config.request_timeout_ns()}}, {"error", error->text()});
       return publish();
     }
     LOG(s_.env.log, kInfo, "published local member to cluster through raft",
@@ -121,7 +124,8 @@ void Chores::monitor_cluster_version() {
                                                        members->downgrade);
   if (!next) return;
   const std::string text = next->text();
-  LOG(s_.env.log, kInfo, "setting up initial cluster version using v3 API", {"cluster-version", next->minor_text()});
+  LOG(s_.env.log, kInfo, "setting up initial cluster version using v3 API",
+      {"cluster-version", next->minor_text()});
   Request request;
   request.cluster_version_set.emplace().ver = text;
   propose(request);
@@ -131,7 +135,8 @@ void Chores::monitor_downgrade() {
   if (stopped_ || !s_.apply->leading()) return;
   const std::optional<membership::Version> servers[] = {kOwnVersion};
   if (!membership::downgrade_finished(s_.apply->members()->downgrade, servers)) return;
-  LOG(s_.env.log, kInfo, "the cluster has been downgraded", {"cluster-version", s_.apply->members()->downgrade.target});
+  LOG(s_.env.log, kInfo, "the cluster has been downgraded",
+      {"cluster-version", s_.apply->members()->downgrade.target});
   Request request;
   request.downgrade_info_set.emplace();
   propose(request);
@@ -168,9 +173,11 @@ void Chores::revoke_expired() {
     request.lease_revoke.emplace().id = lease.v;
     const uint64_t id = s_.ids->next();
     request.header.emplace().id = id;
-    s_.waiters.add(id, {&s_.env.apply, [this](Answer a) {
+    s_.waiters.add(id, {&s_.env.apply,
+                        [this](Answer a) {
                           if (!a.error) s_.metrics->leases_expired.inc();
-                        }, s_.env.clock.monotonic()});
+                        },
+                        s_.env.clock.monotonic()});
     s_.raft->post_proposals(
         {{.id = id, .data = wire::encode_blob(request), .only_in_term = s_.apply->leading_term()}});
   }
@@ -219,7 +226,8 @@ void Chores::confirm_leadership(std::shared_ptr<Renewal> renewal) {
   std::vector<RaftStage::Reader> readers;
   readers.push_back({&s_.env.apply, [this, renewal](Result<> confirmed) {
                        if (stopped_) return renewal->finish(Error(Code::kServerStopped));
-                       if (!confirmed || !s_.raft->leading()) return renewal->finish(Error(Code::kNotPrimary));
+                       if (!confirmed || !s_.raft->leading())
+                         return renewal->finish(Error(Code::kNotPrimary));
                        wait_applied(renewal);
                      }});
   s_.raft->post_readers(std::move(readers));
@@ -243,7 +251,8 @@ void Chores::renew_now(std::shared_ptr<Renewal> renewal) {
     case lease::Renewal::Kind::kRenewed:
       return renewal->finish(renewed->ttl_s);
     case lease::Renewal::Kind::kExpired:
-      return s_.apply->lessor().when_gone(renewal->id, [renewal](Error why) { renewal->finish(std::move(why)); });
+      return s_.apply->lessor().when_gone(renewal->id,
+                                          [renewal](Error why) { renewal->finish(std::move(why)); });
     case lease::Renewal::Kind::kCheckpointFirst: {
       Request request;
       request.lease_checkpoint.emplace().checkpoints.emplace_back().id = renewal->id.v;

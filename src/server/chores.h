@@ -1,9 +1,8 @@
 // What a member does by itself, by the clock: ticks, expired leases, publishing itself, cluster and storage
 // version, downgrade, automatic compaction; and lease renewals, which need some of the same.
 //
-// Threads: start(), post_stop() and renew() on any thread; the rest runs on the apply executor (ticks are handed
-// on to raft).
-// Source: spec raft-and-peers 30, 33; operations 2.1 (13), 8.1, 8.3.
+// Threads: start(), post_stop() and renew() on any thread; the rest runs on the apply executor (ticks are
+// handed on to raft). Source: spec raft-and-peers 30, 33; operations 2.1 (13), 8.1, 8.3.
 #pragma once
 #include <absl/functional/any_invocable.h>
 

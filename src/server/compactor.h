@@ -1,9 +1,8 @@
 // Automatic compaction: when to propose which revision. Pure; the member gives it time and revisions.
 //
-// Periodic, retention P: a revision is noted every r = min(P, 1h)/10; the oldest note, about P old, is compacted
-// once P has passed since the start and then once every min(P, 1h). Revision, retention N: every five minutes to
-// current - N.
-// Threads: confined to the caller's strand. Source: spec operations 8.1.
+// Periodic, retention P: a revision is noted every r = min(P, 1h)/10; the oldest note, about P old, is
+// compacted once P has passed since the start and then once every min(P, 1h). Revision, retention N: every
+// five minutes to current - N. Threads: confined to the caller's strand. Source: spec operations 8.1.
 #pragma once
 #include <cstdint>
 #include <deque>

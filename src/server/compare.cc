@@ -10,8 +10,13 @@ using Operator = pb::Compare::CompareResult;
 
 Result<> StoreSource::for_each(std::string_view key, std::string_view range_end,
                                const std::function<bool(const mvcc::KeyMeta&)>& visit) {
-  store_.for_each_current(key, range_end, [&](std::string_view, const mvcc::KeyMeta& meta) { return visit(meta); });
+  store_.for_each_current(key, range_end,
+                          [&](std::string_view, const mvcc::KeyMeta& meta) { return visit(meta); });
   return {};
+}
+
+namespace {
+constexpr size_t kKeysPerStep = 1024;
 }
 
 Result<> ViewSource::for_each(std::string_view key, std::string_view range_end,
@@ -20,16 +25,23 @@ Result<> ViewSource::for_each(std::string_view key, std::string_view range_end,
   request.key = key;
   request.range_end = range_end;
   ASSIGN_OR_RETURN(mvcc::RangeScan scan, mvcc::RangeScan::start(view_, request));
+  // False from the visitor ends a step only, so the steps are taken here.
   Result<> failed;
-  TRY(scan.run([&](std::string_view encoded) {
-    auto kv = mvcc::decode_key_value(encoded);
-    if (!kv) {
-      failed = kv.error();
-      return false;
-    }
-    auto meta = view_->find(kv->key, view_->revision());
-    return !meta || visit(*meta);
-  }));
+  bool stopped = false;
+  while (!stopped) {
+    ASSIGN_OR_RETURN(const bool complete, scan.step(kKeysPerStep, [&](std::string_view encoded) {
+      auto kv = mvcc::decode_key_value(encoded);
+      if (!kv) {
+        failed = kv.error();
+        stopped = true;
+        return false;
+      }
+      auto meta = view_->find(kv->key, view_->revision());
+      stopped = meta && !visit(*meta);
+      return !stopped;
+    }));
+    if (complete) break;
+  }
   return failed;
 }
 
@@ -45,20 +57,27 @@ struct Order {
 
 bool holds(Operator op, int order) {
   switch (op) {
-    case Operator::kEqual: return order == 0;
-    case Operator::kNotEqual: return order != 0;
-    case Operator::kGreater: return order > 0;
-    case Operator::kLess: return order < 0;
+    case Operator::kEqual:
+      return order == 0;
+    case Operator::kNotEqual:
+      return order != 0;
+    case Operator::kGreater:
+      return order > 0;
+    case Operator::kLess:
+      return order < 0;
   }
   return true;  // an unknown operator holds
 }
 
-int64_t number_of(const int64_t* p) { return p != nullptr ? *p : 0; }
+int64_t number_of(const int64_t* p) {
+  return p != nullptr ? *p : 0;
+}
 
 // One key's state (or that of a missing key) against one compare.
 Result<bool> holds_for(const pb::Compare& c, const mvcc::KeyMeta* meta, CompareSource& source) {
   mvcc::KeyValueRef kv;
-  const bool needs_record = c.target == Target::kValue || (c.target == Target::kLease && meta && meta->has_lease);
+  const bool needs_record =
+      c.target == Target::kValue || (c.target == Target::kLease && meta && meta->has_lease);
   if (meta != nullptr && needs_record) {
     ASSIGN_OR_RETURN(const std::string_view encoded, source.record(*meta));
     ASSIGN_OR_RETURN(kv, mvcc::decode_key_value(encoded));

@@ -31,7 +31,9 @@ class StoreSource final : public CompareSource {
  public:
   explicit StoreSource(mvcc::Store& store) : store_(store) {}
   std::optional<mvcc::KeyMeta> find(std::string_view key) override { return store_.find_current(key); }
-  Result<std::string_view> record(const mvcc::KeyMeta& meta) override { return store_.record_current(meta, &hold_); }
+  Result<std::string_view> record(const mvcc::KeyMeta& meta) override {
+    return store_.record_current(meta, &hold_);
+  }
   Result<> for_each(std::string_view key, std::string_view range_end,
                     const std::function<bool(const mvcc::KeyMeta&)>& visit) override;
 
@@ -43,7 +45,9 @@ class StoreSource final : public CompareSource {
 class ViewSource final : public CompareSource {
  public:
   explicit ViewSource(std::shared_ptr<const mvcc::ReadView> view) : view_(std::move(view)) {}
-  std::optional<mvcc::KeyMeta> find(std::string_view key) override { return view_->find(key, view_->revision()); }
+  std::optional<mvcc::KeyMeta> find(std::string_view key) override {
+    return view_->find(key, view_->revision());
+  }
   Result<std::string_view> record(const mvcc::KeyMeta& meta) override { return view_->record(meta); }
   Result<> for_each(std::string_view key, std::string_view range_end,
                     const std::function<bool(const mvcc::KeyMeta&)>& visit) override;

@@ -8,8 +8,9 @@
 
 namespace quoin::server {
 
-Result<std::vector<raft::Entry>> force_new_cluster(MemberId self, const raft::ConfState& at_snapshot, Index consistent,
-                           raft::HardState* hard_state, std::vector<raft::Entry>* entries) {
+Result<std::vector<raft::Entry>> force_new_cluster(MemberId self, const raft::ConfState& at_snapshot,
+                                                   Index consistent, raft::HardState* hard_state,
+                                                   std::vector<raft::Entry>* entries) {
   hard_state->commit = std::max(hard_state->commit, consistent);
   std::erase_if(*entries, [&](const raft::Entry& e) { return e.index > hard_state->commit; });
 

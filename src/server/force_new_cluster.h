@@ -1,8 +1,8 @@
 // --force-new-cluster: a member alone, whatever its log says of others.
 //
-// Commit rises to what the database already holds; entries beyond it are dropped; configuration changes that add
-// this member if need be and remove everybody else are appended and committed.
-// Source: spec raft-and-peers 29, operations 2.4.
+// Commit rises to what the database already holds; entries beyond it are dropped; configuration changes that
+// add this member if need be and remove everybody else are appended and committed. Source: spec
+// raft-and-peers 29, operations 2.4.
 #pragma once
 #include <vector>
 
@@ -11,9 +11,10 @@
 
 namespace quoin::server {
 
-// Changes hard state and entries in place; returns the entries that were appended, which the log does not hold
-// yet. kCorruption if a configuration entry cannot be read.
-Result<std::vector<raft::Entry>> force_new_cluster(MemberId self, const raft::ConfState& at_snapshot, Index consistent,
-                           raft::HardState* hard_state, std::vector<raft::Entry>* entries);
+// Changes hard state and entries in place; returns the entries that were appended, which the log does not
+// hold yet. kCorruption if a configuration entry cannot be read.
+Result<std::vector<raft::Entry>> force_new_cluster(MemberId self, const raft::ConfState& at_snapshot,
+                                                   Index consistent, raft::HardState* hard_state,
+                                                   std::vector<raft::Entry>* entries);
 
 }  // namespace quoin::server

@@ -4,10 +4,9 @@
 // append, the backend's file work on file. A ClientPort on each client loop gathers what one loop round wants
 // proposed or confirmed and hands it over once.
 //
-// Threads: start() and the destructor on the thread that owns the member; methods of Member as stated with each.
-// Lifetime: the Environment outlives the member. Order of the end: all ports quiet, stop(), its callback, then
-// destruction.
-// Source: spec raft-and-peers 26-33, operations 2, api-semantics 2-5.
+// Threads: start() and the destructor on the thread that owns the member; methods of Member as stated with
+// each. Lifetime: the Environment outlives the member. Order of the end: all ports quiet, stop(), its
+// callback, then destruction. Source: spec raft-and-peers 26-33, operations 2, api-semantics 2-5.
 #pragma once
 #include <atomic>
 #include <functional>
@@ -148,8 +147,8 @@ class ClientPort {
   Member& member() { return member_; }
   io::Loop& loop() { return loop_; }
 
-  // `request` is an encoded InternalRaftRequest whose header carries `id` (Member::next_id()). Answered on this
-  // loop: the applied outcome, or kTooManyRequests, kRequestTooLarge, kTimeout..., kServerStopped.
+  // `request` is an encoded InternalRaftRequest whose header carries `id` (Member::next_id()). Answered on
+  // this loop: the applied outcome, or kTooManyRequests, kRequestTooLarge, kTimeout..., kServerStopped.
   void propose(uint64_t id, Blob request, AnswerDone done);
   // Calls back once a read of the newest view is linearizable.
   void read_index(ReadDone done);

@@ -15,7 +15,8 @@ Error disallowed() {
   return Error(Code::kCorruption, "detected disallowed v2 WAL for stage --v2-deprecation=write-only");
 }
 
-// The id in ".../0/members/<1-16 hex digits>/attributes...": anywhere in the path, as etcd's pattern is unanchored.
+// The id in ".../0/members/<1-16 hex digits>/attributes...": anywhere in the path, as etcd's pattern is
+// unanchored.
 bool member_of_path(std::string_view path, uint64_t* id) {
   for (size_t at = path.find(kMembers); at != std::string_view::npos; at = path.find(kMembers, at + 1)) {
     const std::string_view rest = path.substr(at + kMembers.size());
@@ -29,7 +30,8 @@ bool member_of_path(std::string_view path, uint64_t* id) {
 
 Result<OldRequest> translate_old_request(std::string_view bytes) {
   auto r = wire::decode<wire::etcdserverpb::Request>(bytes);
-  if (!r) return Error(Code::kCorruption, fmt::format("entry holds neither kind of request: {}", r.error().text()));
+  if (!r)
+    return Error(Code::kCorruption, fmt::format("entry holds neither kind of request: {}", r.error().text()));
   return translate_old_request(*r);
 }
 

@@ -20,8 +20,12 @@ uint64_t branch_cost(const Ops& ops) {
 }
 }  // namespace
 
-uint64_t put_cost(const pb::PutRequest& put) { return kPutOverhead + put.key.size() + put.value.size(); }
+uint64_t put_cost(const pb::PutRequest& put) {
+  return kPutOverhead + put.key.size() + put.value.size();
+}
 
-uint64_t txn_cost(const pb::TxnRequest& txn) { return std::max(branch_cost(txn.success), branch_cost(txn.failure)); }
+uint64_t txn_cost(const pb::TxnRequest& txn) {
+  return std::max(branch_cost(txn.success), branch_cost(txn.failure));
+}
 
 }  // namespace quoin::server

@@ -11,20 +11,24 @@ constexpr int64_t kReadIndexRetryNs = 500 * io::kMillisecond;
 
 struct RaftStage::Probe {
   explicit Probe(metrics::Registry& r)
-      : has_leader(r.gauge("etcd_server_has_leader", "Whether or not a leader exists. 1 is existence, 0 is not.")),
-        is_leader(r.gauge("etcd_server_is_leader", "Whether or not this member is a leader. 1 if is, 0 otherwise.")),
-        leader_changes(r.counter("etcd_server_leader_changes_seen_total", "The number of leader changes seen.")),
+      : has_leader(
+            r.gauge("etcd_server_has_leader", "Whether or not a leader exists. 1 is existence, 0 is not.")),
+        is_leader(r.gauge("etcd_server_is_leader",
+                          "Whether or not this member is a leader. 1 if is, 0 otherwise.")),
+        leader_changes(
+            r.counter("etcd_server_leader_changes_seen_total", "The number of leader changes seen.")),
         committed(r.gauge("etcd_server_proposals_committed_total",
                           "The total number of consensus proposals committed.")),
         failed(r.counter("etcd_server_proposals_failed_total", "The total number of failed proposals seen.")),
         heartbeat_failures(r.counter(
             "etcd_server_heartbeat_send_failures_total",
             "The total number of leader heartbeat send failures (likely overloaded from slow disk).")),
-        slow_reads(r.counter("etcd_server_slow_read_indexes_total",
-                             "The total number of pending read indexes not in sync with leader's or timed out read "
-                             "index requests.")),
-        failed_reads(
-            r.counter("etcd_server_read_indexes_failed_total", "The total number of failed read indexes seen.")) {}
+        slow_reads(
+            r.counter("etcd_server_slow_read_indexes_total",
+                      "The total number of pending read indexes not in sync with leader's or timed out read "
+                      "index requests.")),
+        failed_reads(r.counter("etcd_server_read_indexes_failed_total",
+                               "The total number of failed read indexes seen.")) {}
   metrics::Gauge &has_leader, &is_leader;
   metrics::Counter& leader_changes;
   metrics::Gauge& committed;
@@ -127,12 +131,14 @@ void RaftStage::post_conf_change(raft::ConfChange change, Index at, io::Executor
   });
 }
 
-void RaftStage::post_compact(Index snapshot_index, raft::ConfState conf_state, Blob snapshot_data, Index upto) {
-  strand_.post([this, snapshot_index, conf_state = std::move(conf_state), data = std::move(snapshot_data), upto] {
-    // Both fail only for what is done already.
-    (void)storage_->create_snapshot(snapshot_index, &conf_state, data);
-    if (upto >= storage_->first_index()) (void)storage_->compact(upto);
-  });
+void RaftStage::post_compact(Index snapshot_index, raft::ConfState conf_state, Blob snapshot_data,
+                             Index upto) {
+  strand_.post(
+      [this, snapshot_index, conf_state = std::move(conf_state), data = std::move(snapshot_data), upto] {
+        // Both fail only for what is done already.
+        (void)storage_->create_snapshot(snapshot_index, &conf_state, data);
+        if (upto >= storage_->first_index()) (void)storage_->compact(upto);
+      });
 }
 
 void RaftStage::post_stop(io::Executor& executor, absl::AnyInvocable<void(raft::HardState)> done) {
@@ -302,8 +308,9 @@ void RaftStage::on_read_state(const raft::ReadState& state) {
   if (state.context.size() != 8) return;
   const uint64_t id = load_be64(state.context.view().data());
   if (!round_ || !round_->ids.contains(id)) {
-    LOG(log_, kWarn, "ignored out-of-date read index response; local node read indexes queueing up and waiting to "
-                     "be in sync with leader",
+    LOG(log_, kWarn,
+        "ignored out-of-date read index response; local node read indexes queueing up and waiting to "
+        "be in sync with leader",
         {"received-request-id", id});
     probe_->slow_reads.inc();
     return;

@@ -79,8 +79,8 @@ class RaftStage {
 
   // ---- any thread ----
   void post_proposals(std::vector<Proposal> proposals);
-  // `done` runs on `executor` once everything committed before this call has been applied here, confirmed by a
-  // round that began after this call; or with kLeaderChanged, kTimeout, kServerStopped.
+  // `done` runs on `executor` once everything committed before this call has been applied here, confirmed by
+  // a round that began after this call; or with kLeaderChanged, kTimeout, kServerStopped.
   struct Reader {
     io::Executor* executor;
     ReadDone done;

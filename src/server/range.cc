@@ -22,7 +22,8 @@ mvcc::RangeRequest to_mvcc(const pb::RangeRequest& r) {
   return m;
 }
 
-Result<> add_kv(std::string_view encoded, bool keys_only, pb::RangeResponse* out, std::deque<std::string>* stripped) {
+Result<> add_kv(std::string_view encoded, bool keys_only, pb::RangeResponse* out,
+                std::deque<std::string>* stripped) {
   if (keys_only) {
     ASSIGN_OR_RETURN(const mvcc::WithoutValue parts, mvcc::without_value(encoded));
     std::string& s = stripped->emplace_back();
@@ -39,7 +40,7 @@ Result<int64_t> read_range(const std::shared_ptr<const mvcc::ReadView>& view, co
   ASSIGN_OR_RETURN(mvcc::RangeScan scan, mvcc::RangeScan::start(view, to_mvcc(request)));
   Result<> added;
   TRY(scan.run([&](std::string_view encoded) {
-    added = add_kv(encoded, request.keys_only, out, stripped);
+    if (added) added = add_kv(encoded, request.keys_only, out, stripped);
     return added.has_value();
   }));
   TRY(std::move(added));

@@ -1,8 +1,8 @@
 // etcdserverpb's Range as mvcc's, and back.
 //
-// Threads: free functions without state; read_range on any thread. Lifetime: a RangeReply's kvs are views into
-// the records of the view it was read from and into its own storage; it keeps both alive.
-// Source: spec api-semantics 2.3.
+// Threads: free functions without state; read_range on any thread. Lifetime: a RangeReply's kvs are views
+// into the records of the view it was read from and into its own storage; it keeps both alive. Source: spec
+// api-semantics 2.3.
 #pragma once
 #include <deque>
 #include <memory>
@@ -30,8 +30,8 @@ Result<> add_kv(std::string_view encoded, bool keys_only, wire::etcdserverpb::Ra
 
 // Reads the whole answer but its header; returns the header's revision. kCompacted, kFutureRev, kCorruption.
 Result<int64_t> read_range(const std::shared_ptr<const mvcc::ReadView>& view,
-                           const wire::etcdserverpb::RangeRequest& request, wire::etcdserverpb::RangeResponse* out,
-                           std::deque<std::string>* stripped);
+                           const wire::etcdserverpb::RangeRequest& request,
+                           wire::etcdserverpb::RangeResponse* out, std::deque<std::string>* stripped);
 
 Result<RangeReply> read_range(std::shared_ptr<const mvcc::ReadView> view,
                               const wire::etcdserverpb::RangeRequest& request);

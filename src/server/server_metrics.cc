@@ -7,7 +7,8 @@ namespace quoin::server {
 ServerMetrics::ServerMetrics(metrics::Registry& r, MemberId self, int64_t quota_bytes)
     : slow_applies(r.counter("etcd_server_slow_apply_total",
                              "The total number of slow apply requests (likely overloaded from slow disk).")),
-      leases_expired(r.counter("etcd_debugging_server_lease_expired_total", "The total number of expired leases.")),
+      leases_expired(
+          r.counter("etcd_debugging_server_lease_expired_total", "The total number of expired leases.")),
       index_compaction_ms(r.histogram("etcd_debugging_mvcc_index_compaction_pause_duration_milliseconds",
                                       "Bucketed histogram of index compaction pause duration.",
                                       metrics::exponential_buckets(0.5, 2, 14))),
@@ -16,14 +17,16 @@ ServerMetrics::ServerMetrics(metrics::Registry& r, MemberId self, int64_t quota_
                                    metrics::exponential_buckets(0.01, 2, 15))),
       registry_(r) {
   const std::string id = hex(self.v);
-  r.gauge("etcd_server_id", "Server or member ID in hexadecimal format. 1 for 'server_id' label with current ID.",
+  r.gauge("etcd_server_id",
+          "Server or member ID in hexadecimal format. 1 for 'server_id' label with current ID.",
           {{"server_id", id}})
       .set(1);
   r.gauge("etcd_server_is_learner", "Whether or not this member is a learner. 1 if is, 0 otherwise.");
   r.gauge("etcd_server_quota_backend_bytes", "Current backend storage quota size in bytes.")
       .set(static_cast<double>(quota_bytes));
   // A member knows itself; promotions and received snapshots need others.
-  r.gauge("etcd_network_known_peers", "The current number of known peers.", {{"Local", id}, {"Remote", id}}).set(1);
+  r.gauge("etcd_network_known_peers", "The current number of known peers.", {{"Local", id}, {"Remote", id}})
+      .set(1);
   r.counter("etcd_server_learner_promote_successes",
             "The total number of successful learner promotions while this member is leader.");
   r.gauge("etcd_server_snapshot_apply_in_progress_total",
@@ -44,10 +47,11 @@ void ServerMetrics::applied(std::string_view operation, bool success, double sec
 void ServerMetrics::cluster_version(std::string_view version) {
   for (auto& [known, gauge] : versions_) gauge->set(known == version ? 1 : 0);
   if (versions_.contains(version)) return;
-  metrics::Gauge& g = registry_.gauge("etcd_cluster_version",
-                                      "Which version is running. 1 for 'cluster_version' label with current cluster "
-                                      "version",
-                                      {{"cluster_version", std::string(version)}});
+  metrics::Gauge& g =
+      registry_.gauge("etcd_cluster_version",
+                      "Which version is running. 1 for 'cluster_version' label with current cluster "
+                      "version",
+                      {{"cluster_version", std::string(version)}});
   g.set(1);
   versions_.emplace(std::string(version), &g);
 }

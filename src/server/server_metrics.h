@@ -1,6 +1,7 @@
 // Metric cells of the member as a whole and of applied requests.
 //
-// Threads: set() and the cells on any thread, applied() on the apply strand. Source: spec operations 5.2, 5.6.
+// Threads: set() and the cells on any thread, applied() on the apply strand. Source: spec
+// operations 5.2, 5.6.
 #pragma once
 #include <map>
 #include <string>

@@ -44,12 +44,14 @@ Result<> check_range(const pb::RangeRequest& r, int64_t current, int64_t compact
 }
 
 Result<> check_put(const pb::PutRequest& put, mvcc::Store& store, const LeaseExists& lease_exists) {
-  if ((put.ignore_value || put.ignore_lease) && !store.find_current(put.key)) return Error(Code::kKeyNotFound);
+  if ((put.ignore_value || put.ignore_lease) && !store.find_current(put.key))
+    return Error(Code::kKeyNotFound);
   if (put.lease != 0 && !lease_exists(LeaseId(put.lease))) return Error(Code::kLeaseNotFound);
   return {};
 }
 
-Result<> check(const pb::TxnRequest& txn, Branches& branches, mvcc::Store& store, const LeaseExists& lease_exists) {
+Result<> check(const pb::TxnRequest& txn, Branches& branches, mvcc::Store& store,
+               const LeaseExists& lease_exists) {
   bool succeeded;
   for (const pb::RequestOp& op : branches.choose(txn, &succeeded)) {
     if (const auto* range = op.request_range()) {
@@ -96,6 +98,7 @@ class Execution {
     Result<> added;
     // A record may go with the transaction's next change, so the answer holds copies.
     TRY(scan.run([&](std::string_view encoded) {
+      if (!added) return false;
       if (!request.keys_only) encoded = kept_.emplace_back(encoded);
       added = add_kv(encoded, request.keys_only, out, &kept_);
       return added.has_value();

@@ -37,8 +37,8 @@ Result<TxnReply> run_read_only(std::shared_ptr<const mvcc::ReadView> view,
 using LeaseExists = std::function<bool(LeaseId)>;
 
 // A write transaction. Encodes its answer (without header) into `body` while what it refers to is alive; with
-// `body` null nobody waits and Ranges are checked but not read. Refused before anything is written: kCompacted,
-// kFutureRev, kKeyNotFound, kLeaseNotFound. Returns the header's revision.
+// `body` null nobody waits and Ranges are checked but not read. Refused before anything is written:
+// kCompacted, kFutureRev, kKeyNotFound, kLeaseNotFound. Returns the header's revision.
 Result<int64_t> run_write_txn(mvcc::Store& store, const LeaseExists& lease_exists,
                               const wire::etcdserverpb::TxnRequest& txn, std::string* body);
 

@@ -49,6 +49,8 @@ std::vector<Waiter> Waiters::expire(io::MonotonicNs limit) {
   return gone;
 }
 
-std::vector<Waiter> Waiters::take_all() { return expire(INT64_MAX); }
+std::vector<Waiter> Waiters::take_all() {
+  return expire(INT64_MAX);
+}
 
 }  // namespace quoin::server

@@ -1,8 +1,8 @@
 // Who waits for the outcome of which proposal.
 //
-// A waiter is registered on its loop before the proposal leaves, and taken by whoever ends it first: apply (the
-// entry was applied), raft (the proposal was refused) or expire() (the request timeout passed). It is called
-// back on its executor, exactly once.
+// A waiter is registered on its loop before the proposal leaves, and taken by whoever ends it first: apply
+// (the entry was applied), raft (the proposal was refused) or expire() (the request timeout passed). It is
+// called back on its executor, exactly once.
 //
 // Threads: any; sixteen shards, each with its own lock, held for a few map operations.
 // Bound: the server admits no proposal while 5,000 entries are committed and not applied, and a connection
@@ -44,8 +44,8 @@ class Waiters {
   static constexpr size_t kShards = 16;
   struct Shard {
     mutable std::mutex mutex;
-    absl::flat_hash_map<uint64_t, Waiter> waiters;               // guarded by mutex
-    std::deque<std::pair<io::MonotonicNs, uint64_t>> by_age;     // guarded by mutex; taken ids linger here
+    absl::flat_hash_map<uint64_t, Waiter> waiters;            // guarded by mutex
+    std::deque<std::pair<io::MonotonicNs, uint64_t>> by_age;  // guarded by mutex; taken ids linger here
   };
   Shard& shard(uint64_t id) { return shards_[id % kShards]; }
   const Shard& shard(uint64_t id) const { return shards_[id % kShards]; }

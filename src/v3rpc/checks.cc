@@ -114,7 +114,9 @@ Result<> check_delete_range(const pb::DeleteRangeRequest& r) {
 Result<> check_txn(const pb::TxnRequest& r, uint64_t max_ops) {
   TRY(check_shape(r, static_cast<int64_t>(max_ops)));
   // Most transactions write at most one key in each branch: nothing to compare.
-  auto simple = [](const Ops& ops) { return ops.size() <= 1 && (ops.empty() || ops[0].request_txn() == nullptr); };
+  auto simple = [](const Ops& ops) {
+    return ops.size() <= 1 && (ops.empty() || ops[0].request_txn() == nullptr);
+  };
   for (const Ops* ops : {&r.success, &r.failure}) {
     if (!simple(*ops)) TRY(overlap(*ops));
   }

@@ -93,8 +93,8 @@ Blob raft_request(uint64_t id, uint32_t field, const Request& request);
 
 // Fields of InternalRaftRequest.
 namespace raft_field {
-inline constexpr uint32_t kPut = 4, kDeleteRange = 5, kTxn = 6, kCompaction = 7, kLeaseGrant = 8, kLeaseRevoke = 9,
-                          kAlarm = 10, kHeader = 100;
+inline constexpr uint32_t kPut = 4, kDeleteRange = 5, kTxn = 6, kCompaction = 7, kLeaseGrant = 8,
+                          kLeaseRevoke = 9, kAlarm = 10, kHeader = 100;
 }
 
 template <class Request>

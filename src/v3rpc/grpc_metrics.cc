@@ -4,9 +4,10 @@ namespace quoin::v3rpc {
 
 namespace {
 constexpr std::string_view kCodeNames[] = {
-    "OK",           "Canceled",          "Unknown",            "InvalidArgument", "DeadlineExceeded", "NotFound",
-    "AlreadyExists", "PermissionDenied", "ResourceExhausted",  "FailedPrecondition", "Aborted",       "OutOfRange",
-    "Unimplemented", "Internal",         "Unavailable",        "DataLoss",        "Unauthenticated"};
+    "OK",       "Canceled",       "Unknown",          "InvalidArgument",   "DeadlineExceeded",
+    "NotFound", "AlreadyExists",  "PermissionDenied", "ResourceExhausted", "FailedPrecondition",
+    "Aborted",  "OutOfRange",     "Unimplemented",    "Internal",          "Unavailable",
+    "DataLoss", "Unauthenticated"};
 
 metrics::Labels labels(const grpc::Method& m) {
   return {{"grpc_method", m.name},
@@ -27,8 +28,9 @@ void GrpcMetrics::register_methods(const grpc::MethodTable& methods) {
     auto cells = std::make_unique<Cells>();
     cells->started = &registry_.counter("grpc_server_started_total",
                                         "Total number of RPCs started on the server.", labels(m));
-    cells->received = &registry_.counter("grpc_server_msg_received_total",
-                                         "Total number of RPC stream messages received on the server.", labels(m));
+    cells->received =
+        &registry_.counter("grpc_server_msg_received_total",
+                           "Total number of RPC stream messages received on the server.", labels(m));
     cells->sent = &registry_.counter("grpc_server_msg_sent_total",
                                      "Total number of gRPC stream messages sent by the server.", labels(m));
     for (size_t code = 0; code < kStatuses; ++code) {
@@ -43,7 +45,9 @@ void GrpcMetrics::register_methods(const grpc::MethodTable& methods) {
   }
 }
 
-void GrpcMetrics::started(const grpc::Method& m) { cells_[m.index]->started->inc(); }
+void GrpcMetrics::started(const grpc::Method& m) {
+  cells_[m.index]->started->inc();
+}
 
 void GrpcMetrics::handled(const grpc::Method& m, GrpcStatus status) {
   cells_[m.index]->handled[static_cast<size_t>(status)]->inc();

@@ -1,4 +1,5 @@
-// The gRPC metrics of etcd's server: calls started and handled, messages and bytes, client requests by version.
+// The gRPC metrics of etcd's server: calls started and handled, messages and bytes, client requests by
+// version.
 //
 // Threads: any; cells are found by the method's index. Source: spec operations 5 (grpc_server_*,
 // etcd_network_client_grpc_*).

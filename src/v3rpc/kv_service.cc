@@ -23,9 +23,10 @@ bool quota_admits(Loop& loop, grpc::Call& call, uint64_t cost) {
   alarm.action = pb::AlarmRequest::AlarmAction::kActivate;
   alarm.alarm = pb::AlarmType::kNospace;
   const uint64_t id = loop.member.next_id();
-  loop.port.propose(id, raft_request(id, raft_field::kAlarm, alarm), [&loop, call_id = call.id()](server::Answer) {
-    if (grpc::Call* c = loop.calls.find(call_id)) c->fail(Error(Code::kNoSpace));
-  });
+  loop.port.propose(id, raft_request(id, raft_field::kAlarm, alarm),
+                    [&loop, call_id = call.id()](server::Answer) {
+                      if (grpc::Call* c = loop.calls.find(call_id)) c->fail(Error(Code::kNoSpace));
+                    });
   return false;
 }
 
@@ -59,7 +60,8 @@ KvService::~KvService() = default;
 void KvService::range(grpc::Call& call, std::string_view bytes) {
   auto request = decode_or_fail<pb::RangeRequest>(call, bytes);
   if (!request) return;
-  if (loop_.member.learner() && !request->serializable) return call.fail(Error(Code::kNotSupportedForLearner));
+  if (loop_.member.learner() && !request->serializable)
+    return call.fail(Error(Code::kNotSupportedForLearner));
   if (Result<> ok = check_range(*request); !ok) return call.fail(ok.error());
   if (request->serializable) return answer_range(call, bytes);
   loop_.port.read_index([this, id = call.id(), bytes](Result<> confirmed) {

@@ -16,16 +16,24 @@ std::string alarm_text(const server::Alarm& a) {
   std::string s;
   if (a.member) s += fmt::format("memberID:{} ", a.member);
   switch (a.type) {
-    case server::kAlarmNone: break;
-    case server::kAlarmNospace: s += "alarm:NOSPACE "; break;
-    case server::kAlarmCorrupt: s += "alarm:CORRUPT "; break;
-    default: s += fmt::format("alarm:{} ", a.type);
+    case server::kAlarmNone:
+      break;
+    case server::kAlarmNospace:
+      s += "alarm:NOSPACE ";
+      break;
+    case server::kAlarmCorrupt:
+      s += "alarm:CORRUPT ";
+      break;
+    default:
+      s += fmt::format("alarm:{} ", a.type);
   }
   return s;
 }
 
 // "3.6.0" -> "3.6".
-std::string_view major_minor(std::string_view version) { return version.substr(0, version.rfind('.')); }
+std::string_view major_minor(std::string_view version) {
+  return version.substr(0, version.rfind('.'));
+}
 }  // namespace
 
 struct MaintenanceService::Handlers {
@@ -38,12 +46,11 @@ MaintenanceService::MaintenanceService(Loop& loop, Gate& gate, grpc::MethodTable
   auto unary = [&](Method m, bool learner_may = false) {
     return Unary(gate, learner_may, [this, m](grpc::Call& c, std::string_view r) { (this->*m)(c, r); });
   };
-  handlers_.reset(new Handlers{
-      unary(&MaintenanceService::status, true), unary(&MaintenanceService::alarm),
-      unary(&MaintenanceService::defragment), unary(&MaintenanceService::hash),
-      unary(&MaintenanceService::hash_kv), unary(&MaintenanceService::move_leader),
-      unary(&MaintenanceService::downgrade),
-      unary(&MaintenanceService::member_list), SnapshotStreamHandler(loop, gate)});
+  handlers_.reset(new Handlers{unary(&MaintenanceService::status, true), unary(&MaintenanceService::alarm),
+                               unary(&MaintenanceService::defragment), unary(&MaintenanceService::hash),
+                               unary(&MaintenanceService::hash_kv), unary(&MaintenanceService::move_leader),
+                               unary(&MaintenanceService::downgrade), unary(&MaintenanceService::member_list),
+                               SnapshotStreamHandler(loop, gate)});
   constexpr std::string_view kService = "etcdserverpb.Maintenance";
   methods.add_unary(kService, "Status", handlers_->status);
   methods.add_unary(kService, "Alarm", handlers_->alarm);
@@ -146,7 +153,8 @@ void MaintenanceService::downgrade(grpc::Call& call, std::string_view bytes) {
   if (request->action != Action::kValidate && request->action != Action::kEnable) {
     return call.fail(Error(Code::kUnknownMethod));
   }
-  if (!server::parse_target_version(request->version)) return call.fail(Error(Code::kWrongDowngradeVersionFormat));
+  if (!server::parse_target_version(request->version))
+    return call.fail(Error(Code::kWrongDowngradeVersionFormat));
   if (request->action == Action::kValidate && loop_.member.cluster_version().empty()) {
     return call.fail(Error(Code::kClusterVersionUnavailable));
   }

@@ -28,8 +28,9 @@ class RpcMetrics {
  private:
   metrics::Registry& registry_;
   std::mutex mutex_;
-  std::map<std::pair<bool, std::string>, metrics::Counter*, std::less<>> client_requests_;  // guarded by mutex_
-  std::map<bool, metrics::Histogram*> range_seconds_;                                       // guarded by mutex_
+  std::map<std::pair<bool, std::string>, metrics::Counter*, std::less<>>
+      client_requests_;                                // guarded by mutex_
+  std::map<bool, metrics::Histogram*> range_seconds_;  // guarded by mutex_
 };
 
 }  // namespace quoin::v3rpc

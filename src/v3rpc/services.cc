@@ -29,6 +29,8 @@ struct Services::Impl {
 
 Services::Services(Loop loop, uint64_t seed) : impl_(new Impl(loop, seed)) {}
 Services::~Services() = default;
-const grpc::MethodTable& Services::methods() const { return impl_->methods; }
+const grpc::MethodTable& Services::methods() const {
+  return impl_->methods;
+}
 
 }  // namespace quoin::v3rpc

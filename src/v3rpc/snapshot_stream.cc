@@ -56,16 +56,17 @@ class SnapshotStreamHandler::Listener final : public grpc::StreamListener {
     if (!call_.writable()) return;
     reading_ = true;
     const size_t n = std::min<uint64_t>(kReadBytes, total_ - offset_);
-    loop_.member.file_executor().post([this, &loop = loop_, id = call_.id(), source = source_, offset = offset_, n] {
-      std::string bytes(n, '\0');
-      Result<> r = source->read(offset, bytes);
-      loop.port.loop().post([this, &loop, id, bytes = std::move(bytes), r = std::move(r)] {
-        if (loop.calls.find(id) == nullptr) return;
-        reading_ = false;
-        if (!r) return call_.fail(r.error());
-        send(bytes);
-      });
-    });
+    loop_.member.file_executor().post(
+        [this, &loop = loop_, id = call_.id(), source = source_, offset = offset_, n] {
+          std::string bytes(n, '\0');
+          Result<> r = source->read(offset, bytes);
+          loop.port.loop().post([this, &loop, id, bytes = std::move(bytes), r = std::move(r)] {
+            if (loop.calls.find(id) == nullptr) return;
+            reading_ = false;
+            if (!r) return call_.fail(r.error());
+            send(bytes);
+          });
+        });
   }
 
   void send(std::string_view bytes) {

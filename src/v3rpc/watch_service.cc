@@ -26,7 +26,9 @@ std::string encode_head(const server::Member& member, const mvcc::WatchMessage& 
   return wire::encode_string(r);
 }
 
-size_t weight(const mvcc::WatchMessage& m) { return m.events.size() + 64; }
+size_t weight(const mvcc::WatchMessage& m) {
+  return m.events.size() + 64;
+}
 }  // namespace
 
 // Sinks with something for this loop.
@@ -134,7 +136,9 @@ void WatchService::Mailbox::add(std::shared_ptr<Sink> sink) {
 class WatchService::Stream final : public grpc::StreamListener {
  public:
   Stream(Loop& loop, grpc::Call& call, std::shared_ptr<Mailbox> mailbox, int64_t progress_ns)
-      : loop_(loop), call_(call), sink_(std::make_shared<Sink>(loop.member, std::move(mailbox), loop.metrics.pending_events)) {
+      : loop_(loop),
+        call_(call),
+        sink_(std::make_shared<Sink>(loop.member, std::move(mailbox), loop.metrics.pending_events)) {
     sink_->stream = this;
     loop_.member.on_apply([sink = sink_](mvcc::WatchTable& table) { sink->id = table.open_stream(*sink); });
     schedule_progress(progress_ns);
@@ -212,7 +216,8 @@ class WatchService::Stream final : public grpc::StreamListener {
       write(m);
       if (sink_->release(weight(m), m.event_count)) announce_room();
     }
-    if (!call_.ended() && catch_up_ && queue_.empty() && call_.writable()) step_catch_up();
+    // Also while nothing can be written: one that has nothing left to say can then be handed back.
+    if (!call_.ended() && catch_up_ && queue_.empty()) step_catch_up();
   }
 
   void step_catch_up() {

@@ -5,12 +5,11 @@
 // all sinks of one loop share a mailbox, so that a batch of apply wakes a loop once however many streams it
 // touched.
 //
-// Order: one stream's messages leave in the order apply sent them. A catch-up runs beside what comes after it;
-// a cancel that overtakes it silences its watcher in it.
-// Threads: WatchService and Stream are confined to their loop, Sink's WatchSink methods to apply.
-// Bounds: kSinkBytesMax per stream of undelivered events; a stream that does not take them falls back to
-// catching up. Requests of a stream wait while kRequestsInFlightMax of it are on their way through apply.
-// Source: spec api-semantics 3.
+// Order: one stream's messages leave in the order apply sent them. A catch-up runs beside what comes after
+// it; a cancel that overtakes it silences its watcher in it. Threads: WatchService and Stream are confined to
+// their loop, Sink's WatchSink methods to apply. Bounds: kSinkBytesMax per stream of undelivered events; a
+// stream that does not take them falls back to catching up. Requests of a stream wait while
+// kRequestsInFlightMax of it are on their way through apply. Source: spec api-semantics 3.
 #pragma once
 #include <memory>
 
@@ -22,7 +21,8 @@ namespace quoin::v3rpc {
 
 class WatchService final : public grpc::StreamHandler {
  public:
-  static constexpr size_t kSinkBytesMax = 1 << 20;
+  // Shared tails count for every stream that holds them, so the memory behind it is mostly less.
+  static constexpr size_t kSinkBytesMax = 16 << 20;
   static constexpr size_t kRequestsInFlightMax = 1024;
 
   WatchService(Loop& loop, Gate& gate, grpc::MethodTable& methods, uint64_t seed);

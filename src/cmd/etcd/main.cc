@@ -115,7 +115,12 @@ void notify_init(log::Logger& log) {
 class Process {
  public:
   Process(const Config& config, std::vector<std::string> argv, posix::LogSink& log)
-      : config_(config), argv_(std::move(argv)), log_(log), timers_(clock_), append_("append"), file_("file") {
+      : config_(config),
+        argv_(std::move(argv)),
+        log_(log),
+        timers_(clock_),
+        append_("append"),
+        file_("file") {
     const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
     for (unsigned i = 0; i < cores; ++i) {
       loops_.push_back(std::make_unique<posix::UvLoop>(fmt::format("client{}", i)));
@@ -148,11 +153,12 @@ class Process {
 
  private:
   Result<> start(Ending& ending) {
-    server::Environment env{*raft_,   *apply_, append_, file_,    *append_fs_, *file_fs_,
-                            timers_,  clock_,  log_,    metrics_, 0};
+    server::Environment env{*raft_, *apply_, append_,  file_, *append_fs_, *file_fs_, timers_,
+                            clock_, log_,    metrics_, 0};
     env.seed = static_cast<uint64_t>(std::random_device{}()) << 32 | std::random_device{}();
     httpapi::register_constant_metrics(metrics_, constant_metrics(config_));
-    LOG(log_, kInfo, "configuring client listeners", {"listen-client-urls", texts(config_.listen_client_urls)});
+    LOG(log_, kInfo, "configuring client listeners",
+        {"listen-client-urls", texts(config_.listen_client_urls)});
     ASSIGN_OR_RETURN(member_, server::Member::start(server_config(config_), env));
     std::vector<io::Loop*> loops;
     for (auto& l : loops_) loops.push_back(l.get());
@@ -160,8 +166,8 @@ class Process {
     options.seed = env.seed;
     options.http.argv = argv_;
     options.http.process_stats = [] { return read_process_stats(); };
-    front_ = std::make_unique<front::Front>(*member_, std::move(options), std::move(loops), network_, timers_, clock_,
-                                            log_, metrics_);
+    front_ = std::make_unique<front::Front>(*member_, std::move(options), std::move(loops), network_, timers_,
+                                            clock_, log_, metrics_);
     TRY(front_->listen());
     LOG(log_, kInfo, "now serving peer/client/metrics", {"local-member-id", log::Hex{member_->id().v}},
         {"initial-advertise-peer-urls", texts(config_.initial_advertise_peer_urls)},
@@ -169,7 +175,8 @@ class Process {
         {"advertise-client-urls", texts(config_.advertise_client_urls)},
         {"listen-client-urls", texts(config_.listen_client_urls)},
         {"listen-metrics-urls", texts(config_.listen_metrics_urls)});
-    member_->run(*loops_[0], [this] { ready(); }, [&ending](Error e) { ending.fail(std::move(e)); });
+    member_->run(
+        *loops_[0], [this] { ready(); }, [&ending](Error e) { ending.fail(std::move(e)); });
     return {};
   }
 
@@ -194,7 +201,8 @@ class Process {
       return 0;
     }
     // Nothing that depends on what failed may be said or written any more.
-    log_.log(log::Event{log::Level::kFatal, "member cannot go on", {{"error", error.text()}}, __FILE__, __LINE__});
+    log_.log(
+        log::Event{log::Level::kFatal, "member cannot go on", {{"error", error.text()}}, __FILE__, __LINE__});
     log_.flush();
     _exit(1);
   }
@@ -208,7 +216,8 @@ class Process {
     front_->stop(config_.request_timeout(), front_done.done());
     front_done.wait();
     LOG(log_, kInfo, "skipped leadership transfer for single voting member cluster",
-        {"local-member-id", log::Hex{member_->id().v}}, {"current-leader-member-id", log::Hex{member_->leader().v}});
+        {"local-member-id", log::Hex{member_->id().v}},
+        {"current-leader-member-id", log::Hex{member_->leader().v}});
     Latch member_done;
     member_->stop(*loops_[0], member_done.done());
     member_done.wait();
@@ -245,7 +254,8 @@ bool member_initialized(const Config& config) {
 // What the data directory holds, as etcd tells it at start.
 void describe_data_dir(const Config& config, bool initialized, log::Logger& log) {
   if (initialized) {
-    LOG(log, kInfo, "server has already been initialized", {"data-dir", config.data_dir}, {"dir-type", "member"});
+    LOG(log, kInfo, "server has already been initialized", {"data-dir", config.data_dir},
+        {"dir-type", "member"});
   } else {
     LOG(log, kInfo, "Initialize and start etcd server", {"data-dir", config.data_dir}, {"dir-type", "empty"});
   }

@@ -28,7 +28,8 @@ server::Config server_config(const Config& c) {
   s.quota_backend_bytes = c.quota_backend_bytes;
   if (c.backend_batch_interval > 0) s.backend_batch_interval_ns = c.backend_batch_interval;
   if (c.backend_batch_limit > 0) s.backend_batch_limit = static_cast<uint64_t>(c.backend_batch_limit);
-  if (c.compaction_batch_limit > 0) s.compaction_batch_limit = static_cast<uint64_t>(c.compaction_batch_limit);
+  if (c.compaction_batch_limit > 0)
+    s.compaction_batch_limit = static_cast<uint64_t>(c.compaction_batch_limit);
   s.compaction_sleep_ns = c.compaction_sleep_interval;
   if (c.auto_compaction_retention > 0) {
     s.auto_compaction = c.auto_compaction_mode == CompactionMode::kPeriodic
@@ -85,7 +86,8 @@ httpapi::ConstantMetrics constant_metrics(const Config& c) {
   m.etcd_version = kEtcdVersion;
   m.go_version = kGoVersion;
   m.quoin_version = kQuoinVersion;
-  for (const FeatureGate& g : list_gates(c.gates)) m.gates.push_back({std::string(g.name), std::string(g.stage), g.enabled});
+  for (const FeatureGate& g : list_gates(c.gates))
+    m.gates.push_back({std::string(g.name), std::string(g.stage), g.enabled});
   m.process_stats = [] { return read_process_stats(); };
   return m;
 }
