@@ -1,0 +1,159 @@
+// The parts of the member that need no other part: ids, waiters, quota, compactor, force-new-cluster, old
+// requests.
+#include <gtest/gtest.h>
+
+#include "membership/membership.h"
+#include "raft/codec.h"
+#include "server/compactor.h"
+#include "server/force_new_cluster.h"
+#include "server/old_request.h"
+#include "server/quota.h"
+#include "server/request_ids.h"
+#include "server/waiters.h"
+#include "wire/etcdserver.h"
+#include "wire/message.h"
+
+namespace quoin::server {
+namespace {
+
+namespace pb = wire::etcdserverpb;
+
+TEST(RequestIds, CapturedFromARealMember) {
+  // Member ba27d964516f1172: its ids begin with 1172 and the first after a start ends in 01.
+  RequestIds ids(MemberId(0xba27d964516f1172), 1'700'000'000'000 * io::kMillisecond);
+  const uint64_t first = ids.next(), second = ids.next();
+  EXPECT_EQ(first >> 48, 0x1172u);
+  EXPECT_EQ(first & 0xff, 1u);
+  EXPECT_EQ(second, first + 1);
+}
+
+TEST(Waiters, EachEndsOnce) {
+  Waiters waiters;
+  int called = 0;
+  auto waiter = [&](io::MonotonicNs since) {
+    return Waiter{nullptr, [&called](Answer) { ++called; }, since};
+  };
+  for (uint64_t id = 1; id <= 100; ++id) waiters.add(id, waiter(static_cast<io::MonotonicNs>(id)));
+  EXPECT_EQ(waiters.size(), 100u);
+  for (uint64_t id = 2; id <= 100; id += 2) EXPECT_TRUE(waiters.take(id).has_value());
+  EXPECT_FALSE(waiters.take(2).has_value());
+  EXPECT_EQ(waiters.expire(52).size(), 26u);  // 1, 3, ... 51
+  EXPECT_FALSE(waiters.take(51).has_value());
+  EXPECT_TRUE(waiters.waiting(53));
+  EXPECT_EQ(waiters.take_all().size(), 24u);
+  EXPECT_EQ(waiters.size(), 0u);
+  EXPECT_EQ(called, 0);  // who takes calls back
+}
+
+TEST(Quota, CostsAndLimits) {
+  pb::PutRequest put;
+  put.key = "abc";
+  put.value = "12345";
+  EXPECT_EQ(put_cost(put), 264u);
+  pb::TxnRequest txn;
+  txn.success.emplace_back().set_request_put() = put;
+  txn.failure.emplace_back().set_request_put() = put;
+  pb::TxnRequest inner = txn;
+  txn.failure.emplace_back().request.emplace<4>(std::move(inner));
+  EXPECT_EQ(txn_cost(txn), 528u);
+
+  EXPECT_EQ(Quota(0).limit(), kDefaultQuotaBytes);
+  EXPECT_TRUE(Quota(1000).fits(500, 499));
+  EXPECT_FALSE(Quota(1000).fits(500, 500));
+  EXPECT_TRUE(Quota(1000).fits(5000, 0));
+  EXPECT_TRUE(Quota(-1).fits(uint64_t{1} << 60, 1000));
+}
+
+TEST(Compactor, PeriodicFiveMinutes) {
+  // Spec operations 8.1: P = 5m compacts first about five minutes after the start, then every five minutes,
+  // each to the revision seen about five minutes before.
+  constexpr int64_t kMinute = 60 * io::kSecond;
+  Compactor c(Config::AutoCompaction::kPeriodic, 5 * kMinute, 0);
+  EXPECT_EQ(c.interval_ns(), 30 * io::kSecond);
+  std::vector<std::pair<int64_t, int64_t>> compactions;  // when, revision
+  for (int64_t now = 0, revision = 1; now <= 16 * kMinute; now += c.interval_ns(), revision += 10) {
+    if (auto r = c.tick(now, revision)) {
+      compactions.emplace_back(now / io::kSecond, *r);
+      c.done(*r, true, now);
+    }
+  }
+  EXPECT_EQ(compactions, (std::vector<std::pair<int64_t, int64_t>>{{300, 1}, {600, 101}, {900, 201}}));
+}
+
+TEST(Compactor, RevisionKeepsSoManyAndRetries) {
+  Compactor c(Config::AutoCompaction::kRevision, 100, 0);
+  EXPECT_FALSE(c.tick(0, 100).has_value());
+  EXPECT_EQ(c.tick(1, 150), 50);
+  c.done(50, false, 1);
+  EXPECT_EQ(c.tick(2, 150), 50);
+  c.done(50, true, 2);
+  EXPECT_FALSE(c.tick(3, 150).has_value());
+  EXPECT_EQ(c.tick(4, 151), 51);
+}
+
+TEST(ForceNewCluster, RemovesTheOthersAndDropsWhatIsNotCommitted) {
+  raft::ConfState at;
+  at.voters = {MemberId(1), MemberId(2)};
+  at.learners = {MemberId(3)};
+  raft::HardState hs{Term(5), MemberId(2), Index(10)};
+  std::vector<raft::Entry> entries;
+  for (uint64_t i = 9; i <= 13; ++i) entries.push_back({Term(5), Index(i), raft::EntryType::kNormal, {}});
+  auto appended = force_new_cluster(MemberId(2), at, Index(11), &hs, &entries);
+  ASSERT_TRUE(appended);
+  EXPECT_EQ(hs.commit, Index(13));  // 11 by the consistent index, and two removals
+  ASSERT_EQ(entries.size(), 5u);    // 9, 10, 11 and the removals
+  ASSERT_EQ(appended->size(), 2u);
+  std::vector<MemberId> removed;
+  for (const raft::Entry& e : *appended) {
+    auto cc = raft::decode_conf_change(e.data);
+    ASSERT_TRUE(cc);
+    EXPECT_EQ(cc->type, raft::ConfChangeType::kRemoveNode);
+    EXPECT_EQ(e.term, Term(5));
+    removed.push_back(cc->node_id);
+  }
+  EXPECT_EQ(removed, (std::vector<MemberId>{MemberId(1), MemberId(3)}));
+  EXPECT_EQ(entries.back().index, Index(13));
+}
+
+TEST(ForceNewCluster, AddsItselfIfItIsNoMember) {
+  raft::HardState hs{Term(1), {}, Index(1)};
+  std::vector<raft::Entry> entries;
+  auto appended = force_new_cluster(MemberId(7), {}, Index(), &hs, &entries);
+  ASSERT_TRUE(appended);
+  ASSERT_EQ(appended->size(), 1u);
+  auto cc = raft::decode_conf_change(appended->front().data);
+  ASSERT_TRUE(cc);
+  EXPECT_EQ(cc->context.view(), R"({"id":7,"peerURLs":["http://localhost:2380"]})");
+}
+
+TEST(OldRequest, TwoMeanSomethingTheRestEndsTheMember) {
+  pb::Request r;
+  r.id = 9;
+  r.method = "PUT";
+  r.path = "/0/members/ba27d964516f1172/attributes";
+  r.val = R"({"name":"m1","clientURLs":["http://a:1","http://b:2"]})";
+  const std::string bytes = wire::encode_string(r);
+  auto translated = translate_old_request(bytes);
+  ASSERT_TRUE(translated) << translated.error().text();
+  EXPECT_EQ(translated->id, 9u);
+  const auto& set = *translated->request.cluster_member_attr_set;
+  EXPECT_EQ(set.member_id, 0xba27d964516f1172u);
+  EXPECT_EQ(set.member_attributes->name, "m1");
+  EXPECT_EQ(set.member_attributes->client_urls, (std::vector<std::string_view>{"http://a:1", "http://b:2"}));
+
+  r.path = "/0/version";
+  r.val = "3.4.0";
+  translated = translate_old_request(r);
+  ASSERT_TRUE(translated);
+  EXPECT_EQ(translated->request.cluster_version_set->ver, "3.4.0");
+
+  for (std::string_view path : {"/1/foo", "/0/members/xyz/attributes", "/0/versions"}) {
+    r.path = path;
+    auto refused = translate_old_request(r);
+    ASSERT_FALSE(refused) << path;
+    EXPECT_EQ(refused.error().text(), "detected disallowed v2 WAL for stage --v2-deprecation=write-only");
+  }
+}
+
+}  // namespace
+}  // namespace quoin::server

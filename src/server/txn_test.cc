@@ -1,0 +1,179 @@
+// Transactions on a store over a backend in memory: compares over ranges, checks before writing, answers.
+#include "server/txn.h"
+
+#include <gtest/gtest.h>
+
+#include "mvcc/fake_backend_test.h"
+#include "mvcc/fake_leases_test.h"
+#include "mvcc/store.h"
+#include "server/compare.h"
+#include "wire/message.h"
+
+namespace quoin::server {
+namespace {
+
+namespace pb = wire::etcdserverpb;
+using Target = pb::Compare::CompareTarget;
+using Operator = pb::Compare::CompareResult;
+
+class TxnTest : public ::testing::Test {
+ protected:
+  TxnTest() { store_ = std::move(*mvcc::Store::restore(backend_, leases_, metrics_)); }
+
+  int64_t put(std::string_view key, std::string_view value) {
+    mvcc::PutRequest r;
+    r.key = key;
+    r.value = value;
+    EXPECT_TRUE(store_->begin().put(r));
+    return store_->end();
+  }
+  static pb::Compare compare(std::string_view key, std::string_view end, Target target, Operator op,
+                             int64_t n) {
+    pb::Compare c;
+    c.key = key;
+    c.range_end = end;
+    c.target = target;
+    c.result = op;
+    if (target == Target::kVersion) c.set_version(n);
+    if (target == Target::kMod) c.set_mod_revision(n);
+    return c;
+  }
+  static pb::Compare value_compare(std::string_view key, std::string_view end, Operator op,
+                                   std::string_view value) {
+    pb::Compare c;
+    c.key = key;
+    c.range_end = end;
+    c.target = Target::kValue;
+    c.result = op;
+    c.set_value(value);
+    return c;
+  }
+  // Evaluated on the store's newest state and on a published view, which must agree.
+  bool holds(const pb::Compare& c) {
+    pb::TxnRequest txn;
+    txn.compare.push_back(c);
+    StoreSource newest(*store_);
+    auto on_store = choose_branches(txn, newest);
+    ViewSource published(store_->publish());
+    auto on_view = choose_branches(txn, published);
+    EXPECT_TRUE(on_store && on_view);
+    EXPECT_EQ(*on_store, *on_view);
+    return on_store->front();
+  }
+  Result<int64_t> run(const pb::TxnRequest& txn, pb::TxnResponse* response) {
+    body_.clear();
+    auto revision = run_write_txn(
+        *store_, [](LeaseId id) { return id == LeaseId(5); }, txn, &body_);
+    if (revision) *response = *wire::decode<pb::TxnResponse>(body_);
+    return revision;
+  }
+
+  metrics::Registry metrics_;
+  mvcc::FakeBackend backend_;
+  mvcc::FakeLeases leases_;
+  std::unique_ptr<mvcc::Store> store_;
+  std::string body_;
+};
+
+// One key that fails decides, wherever in the range it stands; a later one does not turn it round.
+TEST_F(TxnTest, CompareOverARangeNeedsEveryKey) {
+  for (const char* key : {"a", "b", "c", "d"}) put(key, "1");
+  put("b", "2");
+  EXPECT_FALSE(holds(compare("a", "z", Target::kVersion, Operator::kEqual, 1)));
+  EXPECT_TRUE(holds(compare("c", "z", Target::kVersion, Operator::kEqual, 1)));
+  EXPECT_FALSE(holds(value_compare("a", "z", Operator::kEqual, "1")));
+  EXPECT_TRUE(holds(value_compare("a", "b", Operator::kEqual, "1")));
+  EXPECT_FALSE(holds(value_compare("a", std::string_view("\0", 1), Operator::kNotEqual, "2")));
+  for (int i = 0; i < 3000; ++i) put("many/" + std::to_string(i), "x");
+  put("many/1000", "y");  // neither the first nor the last step of a scan
+  EXPECT_FALSE(holds(value_compare("many/", "many0", Operator::kEqual, "x")));
+  EXPECT_FALSE(holds(compare("many/", "many0", Target::kVersion, Operator::kLess, 2)));
+}
+
+TEST_F(TxnTest, MissingKeysAndUnknownNumbers) {
+  put("a", "1");
+  // VALUE of a missing key is false whatever the operator; the others compare with 0.
+  for (const Operator op : {Operator::kEqual, Operator::kNotEqual, Operator::kGreater, Operator::kLess}) {
+    EXPECT_FALSE(holds(value_compare("none", {}, op, "")));
+  }
+  EXPECT_TRUE(holds(compare("none", {}, Target::kVersion, Operator::kEqual, 0)));
+  EXPECT_TRUE(holds(compare("x", "z", Target::kMod, Operator::kEqual, 0)));  // an empty range
+  EXPECT_TRUE(holds(compare("a", {}, static_cast<Target>(9), Operator::kEqual, 0)));
+  EXPECT_FALSE(holds(compare("none", {}, static_cast<Target>(9), Operator::kNotEqual, 0)));
+  EXPECT_TRUE(holds(compare("a", {}, Target::kVersion, static_cast<Operator>(9), 7)));
+}
+
+TEST_F(TxnTest, OneRevisionSubsInOrderAndOwnChangesSeen) {
+  put("a", "1");  // revision 2
+  pb::TxnRequest txn;
+  txn.success.emplace_back().set_request_range().key = "a";
+  auto& p = txn.success.emplace_back().set_request_put();
+  p.key = "a";
+  p.value = "2";
+  p.prev_kv = true;
+  txn.success.emplace_back().set_request_range().key = "a";
+  txn.success.emplace_back().set_request_delete_range().key = "a";
+  pb::TxnResponse r;
+  auto revision = run(txn, &r);
+  ASSERT_TRUE(revision) << revision.error().text();
+  EXPECT_EQ(*revision, 3);
+  ASSERT_EQ(r.responses.size(), 4u);
+  EXPECT_EQ(r.responses[0].response_range()->header->revision, 2);  // nothing changed yet
+  EXPECT_EQ(r.responses[1].response_put()->header->revision, 3);
+  EXPECT_TRUE(r.responses[1].response_put()->prev_kv.has_value());
+  EXPECT_EQ(r.responses[2].response_range()->header->revision, 3);
+  auto kv = wire::decode<wire::mvccpb::KeyValue>(r.responses[2].response_range()->kvs[0]);
+  ASSERT_TRUE(kv);
+  EXPECT_EQ(kv->value, "2");
+  EXPECT_EQ(r.responses[3].response_delete_range()->deleted, 1);
+  EXPECT_FALSE(store_->find_current("a").has_value());
+}
+
+TEST_F(TxnTest, RefusedBeforeAnythingIsWritten) {
+  put("a", "1");
+  struct Case {
+    const char* what;
+    std::function<void(pb::RequestOp&)> op;
+    Code want;
+  };
+  const std::vector<Case> cases = {
+      {"future range",
+       [](pb::RequestOp& o) {
+         o.set_request_range().key = "a";
+         std::get<1>(o.request).revision = 9;
+       },
+       Code::kFutureRev},
+      {"unknown lease",
+       [](pb::RequestOp& o) {
+         o.set_request_put().key = "b";
+         std::get<2>(o.request).lease = 6;
+       },
+       Code::kLeaseNotFound},
+      {"value of a missing key",
+       [](pb::RequestOp& o) {
+         o.set_request_put().key = "b";
+         std::get<2>(o.request).ignore_value = true;
+       },
+       Code::kKeyNotFound},
+      {"revision -2",
+       [](pb::RequestOp& o) {
+         o.set_request_range().key = "a";
+         std::get<1>(o.request).revision = -2;
+       },
+       Code::kCompacted},
+  };
+  for (const Case& c : cases) {
+    pb::TxnRequest txn;
+    txn.success.emplace_back().set_request_put().key = "first";
+    c.op(txn.success.emplace_back());
+    pb::TxnResponse r;
+    auto revision = run(txn, &r);
+    ASSERT_FALSE(revision) << c.what;
+    EXPECT_EQ(revision.error().code(), c.want) << c.what;
+    EXPECT_FALSE(store_->find_current("first").has_value()) << c.what;
+    EXPECT_EQ(store_->revision(), 2) << c.what;
+  }
+}
+
+}  // namespace
+}  // namespace quoin::server

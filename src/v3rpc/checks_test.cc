@@ -1,0 +1,116 @@
+#include "v3rpc/checks.h"
+
+#include <gtest/gtest.h>
+
+namespace quoin::v3rpc {
+namespace {
+
+namespace pb = wire::etcdserverpb;
+
+pb::RequestOp put(std::string_view key) {
+  pb::RequestOp op;
+  op.set_request_put().key = key;
+  return op;
+}
+pb::RequestOp erase(std::string_view key, std::string_view end = {}) {
+  pb::RequestOp op;
+  auto& d = op.set_request_delete_range();
+  d.key = key;
+  d.range_end = end;
+  return op;
+}
+pb::RequestOp nested(pb::TxnRequest txn) {
+  pb::RequestOp op;
+  op.request.emplace<4>(std::move(txn));
+  return op;
+}
+pb::TxnRequest then(std::initializer_list<pb::RequestOp> ops) {
+  pb::TxnRequest t;
+  t.success.assign(ops.begin(), ops.end());
+  return t;
+}
+pb::TxnRequest either(std::initializer_list<pb::RequestOp> success,
+                      std::initializer_list<pb::RequestOp> failure) {
+  pb::TxnRequest t = then(success);
+  t.failure.assign(failure.begin(), failure.end());
+  return t;
+}
+Code code_of(const Result<>& r) {
+  return r ? Code::kNotFound : r.error().code();
+}
+constexpr Code kFine = Code::kNotFound;  // stands for success in the tables below
+
+// The rules and examples of the sheet, section 2.6.
+TEST(CheckTxn, OverlapOfPutsAndDeletes) {
+  using std::string_view;
+  const string_view open_end("\0", 1);
+  struct Case {
+    const char* what;
+    pb::TxnRequest txn;
+    Code want;
+  };
+  const std::vector<Case> cases = {
+      {"two keys", then({put("a"), put("b")}), kFine},
+      {"a key twice", then({put("a"), put("a")}), Code::kDuplicateKey},
+      {"the same key in both branches", either({put("a")}, {put("a")}), kFine},
+      {"put within a deleted range", then({put("k"), erase("a", "z")}), Code::kDuplicateKey},
+      {"put at the end of a deleted range", then({put("z"), erase("a", "z")}), kFine},
+      {"put of a deleted key", then({put("k"), erase("k")}), Code::kDuplicateKey},
+      {"an open end is taken as it stands", then({put("k"), erase("a", open_end)}), kFine},
+      {"overlapping deletes", then({erase("a", "m"), erase("b", "z")}), kFine},
+      {"nested put, then nested delete", then({nested(then({put("s")})), nested(then({erase("s")}))}), kFine},
+      {"nested delete, then nested put", then({nested(then({erase("s")})), nested(then({put("s")}))}),
+       Code::kDuplicateKey},
+      {"both branches of a nested one put it", then({nested(either({put("s")}, {put("s")}))}), kFine},
+      {"two nested ones put it", then({nested(then({put("s")})), nested(then({put("s")}))}),
+       Code::kDuplicateKey},
+      {"here and nested", then({put("s"), nested(then({put("s")}))}), Code::kDuplicateKey},
+      {"deleted here, put nested", then({erase("s"), nested(then({put("s")}))}), Code::kDuplicateKey},
+  };
+  for (const Case& c : cases) EXPECT_EQ(code_of(check_txn(c.txn, 128)), c.want) << c.what;
+}
+
+TEST(CheckTxn, CountsAndShapes) {
+  pb::TxnRequest many;
+  many.compare.resize(3);
+  for (auto& c : many.compare) c.key = "k";
+  EXPECT_EQ(code_of(check_txn(many, 3)), kFine);
+  EXPECT_EQ(code_of(check_txn(many, 2)), Code::kTooManyOps);
+  many.compare[2].key = {};
+  EXPECT_EQ(code_of(check_txn(many, 3)), Code::kEmptyKey);
+  // A nested one gets what the outer one leaves.
+  EXPECT_EQ(code_of(check_txn(then({put("a"), nested(then({put("b")}))}), 3)), kFine);
+  EXPECT_EQ(code_of(check_txn(then({put("a"), nested(then({put("b")}))}), 2)), Code::kTooManyOps);
+  EXPECT_EQ(code_of(check_txn(then({put("a"), nested(then({}))}), 2)), kFine);
+  // No request set.
+  EXPECT_EQ(code_of(check_txn(then({pb::RequestOp{}}), 2)), Code::kKeyNotFound);
+  EXPECT_EQ(code_of(check_txn(then({put("")}), 2)), Code::kEmptyKey);
+}
+
+TEST(CheckPutAndRange, OrderOfRefusals) {
+  pb::PutRequest p;
+  p.ignore_value = p.ignore_lease = true;
+  p.value = "v";
+  p.lease = 1;
+  EXPECT_EQ(code_of(check_put(p)), Code::kEmptyKey);
+  p.key = "k";
+  EXPECT_EQ(code_of(check_put(p)), Code::kValueProvided);
+  p.value = {};
+  EXPECT_EQ(code_of(check_put(p)), Code::kLeaseProvided);
+  p.lease = 0;
+  EXPECT_EQ(code_of(check_put(p)), kFine);
+
+  pb::RangeRequest r;
+  r.sort_order = static_cast<pb::RangeRequest::SortOrder>(3);
+  EXPECT_EQ(code_of(check_range(r)), Code::kEmptyKey);
+  r.key = "k";
+  EXPECT_EQ(code_of(check_range(r)), Code::kInvalidSortOption);
+  r.sort_order = pb::RangeRequest::SortOrder::kDescend;
+  r.sort_target = static_cast<pb::RangeRequest::SortTarget>(-1);
+  EXPECT_EQ(code_of(check_range(r)), Code::kInvalidSortOption);
+  r.sort_target = pb::RangeRequest::SortTarget::kValue;
+  EXPECT_EQ(code_of(check_range(r)), kFine);
+}
+
+}  // namespace
+}  // namespace quoin::v3rpc
