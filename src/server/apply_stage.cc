@@ -198,7 +198,7 @@ void ApplyStage::apply_request(const raft::Entry& entry, const pb::InternalRaftR
                                uint64_t id) {
   if (request.downgrade_version_test) newest_36_entry_ = entry.index;
   if (entry.index <= consistent_at_start_) return;
-  std::optional<Waiter> waiter = waiters_.take(id);
+  std::optional<Waiter> waiter = replayed(entry) ? std::nullopt : waiters_.take(id);
   const io::MonotonicNs start = clock_.monotonic();
   if (apply_cluster_request(request)) {
     note_applied_request(operation_name(request), true, start, entry);
