@@ -56,6 +56,7 @@ void CrashRun::draw_latencies() {
 }
 
 std::string CrashRun::run() {
+  clock_battery_ = prng_.chance(2, 3);
   const size_t lives = prng_.between(4, 8);
   for (size_t i = 0; i < lives; ++i) {
     // Crashes twice as often as the rest.
@@ -82,7 +83,7 @@ std::string CrashRun::one_life(Accident accident) {
   fault_set_ = false;
   std::string problem;
   {
-    Life life(world_, disk_, config_, prng_.next());
+    Life life(world_, disk_, config_, prng_.next(), clock_battery_ ? 0 : -world_.now());
     arm_before_start(accident);
     problem = start_up(life, accident);
     if (problem.empty() && !over(life) && life.ready()) problem = check_start(life);
@@ -155,28 +156,38 @@ std::string CrashRun::start_up(Life& life, Accident) {
   if (life.failure() && !disk_.power_lost() && !fault_set_) {
     return fmt::format("fails on a sound disk: {}", life.failure()->text());
   }
+  // Ready means that a write of its own went through.
+  if (life.ready() && !life.failure() && !life.member().leader()) return "is ready without a leader";
   return {};
 }
 
 // Everything acknowledged is there, and the member goes on.
 std::string CrashRun::check_start(Life& life) {
-  auto read = std::make_shared<bool>(false);
-  workload_.read_once(life, read);
-  std::optional<std::vector<int64_t>> leases;
-  life.member().leases(life.loop(), [&](std::vector<LeaseId> ids) {
-    leases.emplace();
-    for (LeaseId id : ids) leases->push_back(id.v);
-  });
   auto broken = [&] { return over(life) || !workload_.problem().empty(); };
-  if (!world_.run_until([&] { return (*read && leases) || broken(); }, kPatience))
-    return "reads hang after the start";
+  // Some clients are quick: their answers must be as true as later ones.
+  if (prng_.chance(1, 3)) workload_.put_once(life, std::make_shared<bool>(false));
+  auto read = std::make_shared<bool>(false);
+  // A read may be dropped while there is no leader; clients try again.
+  for (int tries = 0; !*read && !broken(); ++tries) {
+    if (tries == 20) return "reads hang after the start";
+    workload_.read_once(life, read);
+    world_.run_until([&] { return *read || broken(); }, 8 * io::kSecond);
+  }
+  auto leases = std::make_shared<std::optional<std::vector<int64_t>>>();
+  life.member().leases(life.loop(), [leases](std::vector<LeaseId> ids) {
+    leases->emplace();
+    for (LeaseId id : ids) (*leases)->push_back(id.v);
+  });
+  if (!world_.run_until([&] { return leases->has_value() || broken(); }, kPatience))
+    return "leases can't be listed";
   if (!workload_.problem().empty()) return workload_.problem();
   if (over(life)) return {};
-  if (std::string problem = history_.check_leases(*leases); !problem.empty()) return problem;
+  if (std::string problem = history_.check_leases(**leases); !problem.empty()) return problem;
   auto acknowledged = std::make_shared<bool>(false);
   workload_.put_once(life, acknowledged);
-  if (!world_.run_until([&] { return *acknowledged || broken(); }, kPatience))
+  if (!world_.run_until([&] { return *acknowledged || broken(); }, kPatience)) {
     return "writes hang after the start";
+  }
   return workload_.problem();
 }
 
@@ -196,6 +207,13 @@ std::string CrashRun::load(Life& life, Accident accident) {
   auto done = [&] {
     return over(life) || workload_.finished() || !workload_.problem().empty() || world_.steps() >= last_step;
   };
+  if (prng_.chance(1, 8)) {
+    // The disk hangs for a while; or time goes by, with all that timers do.
+    world_.run_for(static_cast<int64_t>(prng_.below(20 * io::kMillisecond)));
+    disk_.set_syncs_stuck(prng_.chance(1, 2));
+    if (!done()) world_.run_until(done, static_cast<int64_t>(prng_.below(40)) * io::kSecond);
+    disk_.set_syncs_stuck(false);
+  }
   if (!world_.run_until(done, kPatience)) return "requests hang";
   if (!workload_.problem().empty()) return workload_.problem();
   if (over(life)) {

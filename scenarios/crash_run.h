@@ -69,7 +69,8 @@ class CrashRun {
   Trace trace_;
   Workload workload_;
   Counts counts_;
-  bool fault_set_ = false;  // a failure of this life has a cause
+  bool fault_set_ = false;     // a failure of this life has a cause
+  bool clock_battery_ = true;  // else every life's wall clock starts at the same moment
 };
 
 // Flips a bit of a cleanly stopped image and starts a member on it: it may refuse, naming the file, or serve

@@ -2,7 +2,8 @@
 
 namespace quoin::scenarios {
 
-Life::Life(sim::World& world, sim::SimDisk& disk, const server::Config& config, uint64_t seed)
+Life::Life(sim::World& world, sim::SimDisk& disk, const server::Config& config, uint64_t seed,
+           int64_t wall_jump_ns)
     : world_(world),
       disk_(disk),
       config_(config),
@@ -16,6 +17,7 @@ Life::Life(sim::World& world, sim::SimDisk& disk, const server::Config& config, 
       append_fs_(disk_, append_),
       file_fs_(disk_, file_) {
   log_.set_level(log::Level::kInfo);
+  process_.clock().jump_wall(wall_jump_ns);
 }
 
 Life::~Life() {

@@ -22,7 +22,10 @@ namespace quoin::scenarios {
 
 class Life {
  public:
-  Life(sim::World& world, sim::SimDisk& disk, const server::Config& config, uint64_t seed);
+  // `wall_jump_ns` moves this life's wall clock: a machine without a clock battery starts each life at the
+  // same moment.
+  Life(sim::World& world, sim::SimDisk& disk, const server::Config& config, uint64_t seed,
+       int64_t wall_jump_ns = 0);
   ~Life();
 
   // Opens the data directory and sets the member going.
