@@ -19,8 +19,9 @@ const char* accident_name(Accident accident) {
   return kNames[static_cast<size_t>(accident)];
 }
 
-CrashRun::CrashRun(uint64_t seed)
+CrashRun::CrashRun(uint64_t seed, bool keep_cache)
     : seed_(seed),
+      keep_cache_(keep_cache),
       prng_(seed ^ 0x5ce4a810ull),
       world_(seed),
       disk_(world_),
@@ -103,7 +104,8 @@ std::string CrashRun::one_life(Accident accident) {
   }
   const bool process_alone = accident == Accident::kKill ||
                              (accident == Accident::kStop && prng_.chance(1, 2)) ||
-                             (accident == Accident::kDiskFull && prng_.chance(1, 2));
+                             (accident == Accident::kDiskFull && prng_.chance(1, 2)) ||
+                             (accident == Accident::kDiskFault && keep_cache_ && prng_.chance(1, 2));
   if (process_alone && !disk_.power_lost()) {
     disk_.clear_faults();
   } else {

@@ -39,7 +39,10 @@ struct Counts {
 
 class CrashRun {
  public:
-  explicit CrashRun(uint64_t seed);
+  // With `keep_cache` a failed disk operation may end the process alone. Then the next life sees what a
+  // failed sync left in the page cache, no later sync makes that durable, and a later power loss takes it
+  // away: start-up must write it anew. The log does not do so yet.
+  explicit CrashRun(uint64_t seed, bool keep_cache = false);
   // What broke, or empty.
   std::string run();
   uint64_t trace() const { return trace_.hash(); }
@@ -61,6 +64,7 @@ class CrashRun {
   bool over(Life& life) const { return disk_.power_lost() || life.failure().has_value(); }
 
   const uint64_t seed_;
+  const bool keep_cache_;
   Prng prng_;
   sim::World world_;
   sim::SimDisk disk_;

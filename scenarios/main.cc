@@ -1,8 +1,9 @@
-// scenarios_crash [--runs N] [--seed S] [--twice]
+// scenarios_crash [--runs N] [--seed S] [--twice] [--keep-cache]
 //
 // N runs from the seeds S, S+1, ...; each prints its seed before it begins. A run that finds the member wrong
 // prints what broke, and the program ends with 1; that seed alone repeats it. --twice does each run twice and
-// compares what happened.
+// compares what happened. --keep-cache: after a failed disk operation the operating system may live on, with
+// what its cache shows (see CrashRun).
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -19,7 +20,7 @@ using quoin::scenarios::CrashRun;
 
 struct Flags {
   uint64_t runs = 40, seed = 1;
-  bool twice = false;
+  bool twice = false, keep_cache = false;
 };
 
 bool parse(int argc, char** argv, Flags* flags) {
@@ -27,6 +28,8 @@ bool parse(int argc, char** argv, Flags* flags) {
     const std::string_view arg = argv[i];
     if (arg == "--twice") {
       flags->twice = true;
+    } else if (arg == "--keep-cache") {
+      flags->keep_cache = true;
     } else if ((arg == "--runs" || arg == "--seed") && i + 1 < argc) {
       char* end = nullptr;
       (arg == "--runs" ? flags->runs : flags->seed) = std::strtoull(argv[++i], &end, 10);
@@ -68,7 +71,7 @@ void print(const Counts& c) {
 int main(int argc, char** argv) {
   Flags flags;
   if (!parse(argc, argv, &flags)) {
-    fmt::print(stderr, "usage: scenarios_crash [--runs N] [--seed S] [--twice]\n");
+    fmt::print(stderr, "usage: scenarios_crash [--runs N] [--seed S] [--twice] [--keep-cache]\n");
     return 2;
   }
   Counts sum;
@@ -76,11 +79,11 @@ int main(int argc, char** argv) {
   for (uint64_t seed = flags.seed; seed < flags.seed + flags.runs; ++seed) {
     fmt::print("seed {}", seed);
     std::fflush(stdout);
-    CrashRun run(seed);
+    CrashRun run(seed, flags.keep_cache);
     std::string problem = run.run();
     fmt::print(" trace {:016x}", run.trace());
     if (problem.empty() && flags.twice) {
-      CrashRun again(seed);
+      CrashRun again(seed, flags.keep_cache);
       (void)again.run();
       if (again.trace() != run.trace()) problem = "the same seed gave another run";
     }
