@@ -48,6 +48,7 @@ interop: build ## 20,000 random requests to Quoin and a real etcd, and 20 hand-o
 	@python3 tests/interop/run.py --build $(BUILD) --long
 
 fuzz: ## every fuzz target for FUZZ_SECONDS (60) each, with libFuzzer
+	@tools/install_packages.sh clang-14 libclang-rt-14-dev
 	@PRESET=fuzz $(MAKE) --no-print-directory configure
 	@ninja -C build/fuzz -j $(JOBS) && tools/run_fuzz.sh build/fuzz $${FUZZ_SECONDS:-60}
 

@@ -1,13 +1,15 @@
 #!/bin/bash
-# Installs the Debian 12 packages of the build and its tests, if any is missing. As root, or through sudo.
+# Installs the Debian 12 packages of the build and its tests, and those named as arguments, if any is missing. As
+# root, or through sudo.
 set -euo pipefail
 packages=(
   g++ cmake ninja-build ccache python3 git
-  libprotobuf-dev libprotoc-dev protobuf-compiler libprotozero-dev libnghttp2-dev libboost1.81-dev libuv1-dev
-  libssl-dev libyaml-cpp-dev nlohmann-json3-dev libfmt-dev libabsl-dev libisal-dev zlib1g-dev libexpected-dev
-  libgtest-dev libgmock-dev libbenchmark-dev libjemalloc-dev
+  libprotobuf-dev libprotoc-dev protobuf-compiler libnghttp2-dev libboost1.81-dev libuv1-dev
+  libssl-dev libyaml-cpp-dev nlohmann-json3-dev libfmt-dev libabsl-dev libisal-dev zlib1g-dev libzstd-dev libexpected-dev
+  libgtest-dev libgmock-dev libbenchmark-dev
   # for tests and checks
   etcd-server etcd-client python3-etcd3 clang-format-14
+  "$@"
 )
 missing=()
 for p in "${packages[@]}"; do
