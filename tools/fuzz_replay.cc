@@ -24,11 +24,21 @@ std::string mutate(std::string s, const std::vector<std::string>& corpus, quoin:
   for (uint64_t n = prng.between(1, 4); n > 0; --n) {
     const size_t at = s.empty() ? 0 : prng.below(s.size());
     switch (prng.below(5)) {
-      case 0: if (!s.empty()) s[at] = static_cast<char>(prng.next()); break;
-      case 1: if (!s.empty()) s[at] = static_cast<char>(s[at] ^ (1 << prng.below(8))); break;
-      case 2: s.resize(at); break;
-      case 3: s.insert(at, 1, static_cast<char>(prng.next())); break;
-      case 4: s.insert(at, corpus[prng.below(corpus.size())].substr(0, prng.between(1, 64))); break;
+      case 0:
+        if (!s.empty()) s[at] = static_cast<char>(prng.next());
+        break;
+      case 1:
+        if (!s.empty()) s[at] = static_cast<char>(s[at] ^ (1 << prng.below(8)));
+        break;
+      case 2:
+        s.resize(at);
+        break;
+      case 3:
+        s.insert(at, 1, static_cast<char>(prng.next()));
+        break;
+      case 4:
+        s.insert(at, corpus[prng.below(corpus.size())].substr(0, prng.between(1, 64)));
+        break;
     }
   }
   return s;

@@ -1,5 +1,5 @@
-// What is durable of the state machine: the ten buckets of etcd's schema, kept in one file by an engine (bolt)
-// that only this module knows.
+// What is durable of the state machine: the ten buckets of etcd's schema, kept in one file by an engine
+// (bolt) that only this module knows.
 //
 // Apply writes memory, the file strand writes the file. Changes go into the active segment. freeze() makes it
 // immutable together with the consistent index, term and ConfState of that moment, and hands it to the file
@@ -7,11 +7,10 @@
 // bounds are kSegmentOps and kSegmentBytesMax, and while full() apply must stop taking entries.
 //
 // Threads: Backend is confined to the apply strand, except where a method says otherwise. A View is immutable
-// and may be read on any thread; the bytes it hands out live as long as the View. Compactor::visit runs on the
-// file strand.
-// Errors: kCorruption names file, page and what is wrong with it; kIo / kNoSpaceOnDevice from the engine's
-// commit are fatal to the member (a failed sync promises nothing).
-// Source: spec storage-formats 2, 6.1, 7, 8; design.md sections 1 and 5. Format: docs/formats/backend.md.
+// and may be read on any thread; the bytes it hands out live as long as the View. Compactor::visit runs on
+// the file strand. Errors: kCorruption names file, page and what is wrong with it; kIo / kNoSpaceOnDevice
+// from the engine's commit are fatal to the member (a failed sync promises nothing). Source: spec
+// storage-formats 2, 6.1, 7, 8; design.md sections 1 and 5. Format: docs/formats/backend.md.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -34,7 +33,16 @@
 namespace quoin::backend {
 
 enum class Bucket : uint8_t {
-  kAlarm, kAuth, kAuthRoles, kAuthUsers, kCluster, kKey, kLease, kMembers, kMembersRemoved, kMeta,
+  kAlarm,
+  kAuth,
+  kAuthRoles,
+  kAuthUsers,
+  kCluster,
+  kKey,
+  kLease,
+  kMembers,
+  kMembersRemoved,
+  kMeta,
 };
 constexpr int kBucketCount = 10;
 std::string_view bucket_name(Bucket bucket);
@@ -77,23 +85,24 @@ class Compactor {
  public:
   virtual ~Compactor() = default;
   // Records come in revision order, each once, starting at (0,0); false: delete it.
-  virtual bool keep(std::string_view revision_key, Revision revision, bool tombstone, std::string_view value) = 0;
+  virtual bool keep(std::string_view revision_key, Revision revision, bool tombstone,
+                    std::string_view value) = 0;
 };
 
-// The metric cells of a backend. One per process: whoever opens a second Backend (a received snapshot replaces
-// the file) hands on the first one's, so that no cell is registered twice.
+// The metric cells of a backend. One per process: whoever opens a second Backend (a received snapshot
+// replaces the file) hands on the first one's, so that no cell is registered twice.
 struct Probe;
 
 struct Options {
-  std::string path;                                // .../member/snap/db
+  std::string path;  // .../member/snap/db
   int64_t batch_interval_ns = 100 * io::kMillisecond;
-  uint64_t batch_limit = 10'000;                   // operations
-  uint64_t segment_bytes_max = 64u << 20;          // bound of one segment; at it full() holds
-  uint64_t map_bytes = 1ull << 40;                 // address space reserved for the file
+  uint64_t batch_limit = 10'000;           // operations
+  uint64_t segment_bytes_max = 64u << 20;  // bound of one segment; at it full() holds
+  uint64_t map_bytes = 1ull << 40;         // address space reserved for the file
   bool unsafe_no_fsync = false;
-  uint64_t compaction_batch_limit = 1000;          // records scanned per commit
+  uint64_t compaction_batch_limit = 1000;  // records scanned per commit
   int64_t compaction_sleep_ns = 10 * io::kMillisecond;
-  std::shared_ptr<Probe> probe;                    // null: new cells are registered
+  std::shared_ptr<Probe> probe;  // null: new cells are registered
 };
 
 // A consistent copy of the file being read out, as Maintenance.Snapshot and raft snapshots send it.
@@ -101,8 +110,8 @@ class SnapshotSource {
  public:
   virtual ~SnapshotSource() = default;
   virtual uint64_t size() const = 0;  // HWM * page size
-  // Of the state in the copy. Equal to Backend::consistent_index() at the call of snapshot() if the caller held
-  // to full() since.
+  // Of the state in the copy. Equal to Backend::consistent_index() at the call of snapshot() if the caller
+  // held to full() since.
   virtual Index consistent_index() const = 0;
   // Bytes [offset, offset + out.size()) of the stream (spec storage-formats 6.1). Any thread, one at a time.
   virtual Result<> read(uint64_t offset, std::span<char> out) const = 0;
@@ -114,8 +123,9 @@ class Backend {
 
   // Blocking. Opens or creates the file, makes missing buckets, takes the file lock. `fs` must be bound to
   // `file`. Refuses a damaged file by name. Metrics cells are registered in `metrics`.
-  static Result<std::unique_ptr<Backend>> open(const Options& options, io::FileSystem& fs, io::Executor& apply,
-                                               io::Executor& file, io::TimerService& timers, io::Clock& clock,
+  static Result<std::unique_ptr<Backend>> open(const Options& options, io::FileSystem& fs,
+                                               io::Executor& apply, io::Executor& file,
+                                               io::TimerService& timers, io::Clock& clock,
                                                metrics::Registry& metrics, log::Logger& log);
 
   // ---- writing (apply strand) ----
@@ -125,11 +135,11 @@ class Backend {
   virtual void put(Bucket bucket, std::string_view key, std::string_view value) = 0;
   virtual void erase(Bucket bucket, std::string_view key) = 0;
   // Taken into the next freeze. The index never goes down (CHECK), except by set_consistent_index_forced
-  // (restore tools, received snapshots). May be called before or after the other changes of the entry: a freeze
-  // falls between two tasks of apply, never within one, so all that a task changes is in one commit.
+  // (restore tools, received snapshots). May be called before or after the other changes of the entry: a
+  // freeze falls between two tasks of apply, never within one, so all that a task changes is in one commit.
   virtual void set_consistent_index(Index index, Term term) = 0;
-  // While held nothing is frozen: for an entry whose changes take several tasks (a configuration change, which
-  // waits for raft). Short, since commits wait for the release. Not nested (CHECK); close() ends it.
+  // While held nothing is frozen: for an entry whose changes take several tasks (a configuration change,
+  // which waits for raft). Short, since commits wait for the release. Not nested (CHECK); close() ends it.
   virtual void hold_freeze() {}
   virtual void release_freeze() {}
   virtual void set_conf_state(std::string_view json) = 0;
@@ -139,8 +149,8 @@ class Backend {
   virtual Index consistent_index() const = 0;
   virtual Term consistent_term() const = 0;
   virtual Index durable_index() const = 0;
-  // True while the active segment is at a bound and not yet frozen, and while a snapshot() waits for its freeze:
-  // stop applying, end the task.
+  // True while the active segment is at a bound and not yet frozen, and while a snapshot() waits for its
+  // freeze: stop applying, end the task.
   virtual bool full() const = 0;
   // Runs on apply whenever full() turned false.
   virtual void set_not_full_callback(std::function<void()> callback) = 0;
@@ -148,25 +158,27 @@ class Backend {
   // ---- reading the newest state (apply strand) ----
   virtual std::optional<std::string> get(Bucket bucket, std::string_view key) const = 0;
   // Bucket::kKey is read through view(). Keys in [from, to); to empty: to the end. Segments are merged in.
-  virtual Result<> scan(Bucket bucket, std::string_view from, std::string_view to, const PairVisitor& visit) const = 0;
+  virtual Result<> scan(Bucket bucket, std::string_view from, std::string_view to,
+                        const PairVisitor& visit) const = 0;
   // Everything appended so far. Cheap; call once per applied batch.
   virtual std::shared_ptr<const View> view() = 0;
 
   // ---- commits ----
   // Freezes what is there and runs `durable` on apply, as a task of its own, once everything written before
-  // this call is on disk, the consistent index included. Where nothing changed no commit is made. Never waits.
-  // Any number may be outstanding. After a failed commit it is dropped.
+  // this call is on disk, the consistent index included. Where nothing changed no commit is made. Never
+  // waits. Any number may be outstanding. After a failed commit it is dropped.
   virtual void commit(std::function<void()> durable) = 0;
   // Commits also run by themselves every batch interval or batch limit, where there are changes: a consistent
-  // index that moved alone waits for the next commit. A failed commit ends here, on apply; nothing is acknowledged
-  // after it and the member must stop.
+  // index that moved alone waits for the next commit. A failed commit ends here, on apply; nothing is
+  // acknowledged after it and the member must stop.
   virtual void set_failure_callback(std::function<void(Error)> callback) = 0;
 
   // ---- maintenance (started from apply, run in steps on the file strand between commits) ----
-  // Scans records of revisions <= `revision` that are in the file, in steps; deletes what `compactor` does not
-  // keep; the last step puts finishedCompactRev = `revision` in the same commit. `done` runs on apply. One at a
-  // time (CHECK). What was appended before this call is covered.
-  virtual void compact(int64_t revision, std::shared_ptr<Compactor> compactor, std::function<void()> done) = 0;
+  // Scans records of revisions <= `revision` that are in the file, in steps; deletes what `compactor` does
+  // not keep; the last step puts finishedCompactRev = `revision` in the same commit. `done` runs on apply.
+  // One at a time (CHECK). What was appended before this call is covered.
+  virtual void compact(int64_t revision, std::shared_ptr<Compactor> compactor,
+                       std::function<void()> done) = 0;
   // CRC-32C over all buckets without the keys excluded by spec 2.5, of the state durable after a commit that
   // covers everything written so far.
   virtual void hash(std::function<void(Result<uint32_t>)> done) = 0;
@@ -181,9 +193,9 @@ class Backend {
   virtual uint64_t open_read_transactions() const = 0;
   virtual std::shared_ptr<Probe> probe() const = 0;
 
-  // Commits what is left (the consistent index too), stores what a clean stop stores, closes the file; `done` on
-  // apply. Views and snapshot sources must be gone. Maintenance under way ends: compact() without its `done`, the
-  // others with kStopped.
+  // Commits what is left (the consistent index too), stores what a clean stop stores, closes the file; `done`
+  // on apply. Views and snapshot sources must be gone. Maintenance under way ends: compact() without its
+  // `done`, the others with kStopped.
   virtual void close(std::function<void(Result<>)> done) = 0;
 };
 

@@ -27,7 +27,8 @@ inline Result<Model> read_model(const BucketView& bucket) {
       ASSIGN_OR_RETURN(m.buckets[key], read_model(*nested));
     } else {
       if (!m.items.empty() && m.items.rbegin()->first >= key)
-        return make_error(Code::kMalformed, "key {} after {}", hex_bytes(key), hex_bytes(m.items.rbegin()->first));
+        return make_error(Code::kMalformed, "key {} after {}", hex_bytes(key),
+                          hex_bytes(m.items.rbegin()->first));
       m.items.emplace(key, c.value());
     }
     ASSIGN_OR_RETURN(more, c.next());
