@@ -41,7 +41,7 @@ bench: build ## server CPU per request against a real etcd in the same run (need
 
 sim: configure ## 200 simulated crashes of a whole member from printed seeds
 	@ninja -C $(BUILD) -j $(JOBS) scenarios_crash
-	@$(BUILD)/scenarios/scenarios_crash --runs 200
+	@$(BUILD)/scenarios/scenarios_crash --runs 200 --keep-cache
 
 interop: build ## 20,000 random requests to Quoin and a real etcd, and 20 hand-overs of a data directory (needs Go)
 	@tools/prepare_tests.sh $(BUILD)

@@ -203,6 +203,21 @@ Result<> repair(io::FileSystem& fs, const std::string& dir, SegmentFile& segment
 }
 
 // One attempt. *repaired: a torn tail was cut off; try again.
+// What was read may stand in the system's cache alone: after a sync that failed the process may have started
+// anew, and no later sync writes what the system takes for written. Everything acknowledged from now on
+// depends on these bytes, so they are written once more.
+Result<> write_again(io::File& file, uint64_t end) {
+  std::string block;
+  for (uint64_t at = 0; at < end; at += block.size()) {
+    block.resize(std::min<uint64_t>(kReadBlockBytes, end - at));
+    ASSIGN_OR_RETURN(const size_t n, file.read_at(at, block));
+    if (n != block.size())
+      return make_error(Code::kIo, "{}: {} bytes at {}, {} expected", file.path(), n, at, block.size());
+    TRY(file.write_at(at, block));
+  }
+  return file.sync();
+}
+
 Result<OpenedLog> open_once(io::FileSystem& fs, const std::string& dir, const SnapshotRecord& start,
                             const OpenOptions& options, log::Logger& log, bool may_repair, bool* repaired) {
   auto listed = list_segments(fs, dir, log);
@@ -235,6 +250,7 @@ Result<OpenedLog> open_once(io::FileSystem& fs, const std::string& dir, const Sn
   // Stale bytes behind the end would be read as records once the log grows up to them.
   TRY(last.file->truncate(end));
   if (last.bytes > end) TRY(last.file->allocate(last.bytes));
+  TRY(write_again(*last.file, end));
 
   Tail& tail = out.tail;
   tail.dir = dir;
