@@ -3,6 +3,7 @@
 #include <functional>
 
 #include "base/check.h"
+#include "base/go_text.h"
 #include "grpc/protocol.h"
 
 namespace quoin::grpc {
@@ -67,10 +68,10 @@ void MethodTable::add_stream(std::string_view service, std::string_view name, Me
 }
 
 std::variant<const Method*, std::string> MethodTable::find(std::string_view path) const {
-  if (!path.starts_with('/')) return "malformed method name: " + quote(path);
+  if (!path.starts_with('/')) return "malformed method name: " + go_quote(path);
   const std::string_view rest = path.substr(1);
   const size_t slash = rest.rfind('/');
-  if (slash == std::string_view::npos) return "malformed method name: " + quote(path);
+  if (slash == std::string_view::npos) return "malformed method name: " + go_quote(path);
   const Path p = {rest.substr(0, slash), rest.substr(slash + 1)};
   if (!slots_.empty()) {
     const size_t mask = slots_.size() - 1;

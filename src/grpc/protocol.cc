@@ -3,6 +3,7 @@
 #include <array>
 #include <utility>
 
+#include "base/go_text.h"
 #include "io/clock.h"
 
 namespace quoin::grpc {
@@ -10,10 +11,10 @@ namespace quoin::grpc {
 Result<int64_t> parse_timeout(std::string_view text) {
   constexpr size_t kDigitsMax = 8;
   if (text.size() < 2) {
-    return make_error(Code::kMalformed, "transport: timeout string is too short: {}", quote(text));
+    return make_error(Code::kMalformed, "transport: timeout string is too short: {}", go_quote(text));
   }
   if (text.size() > kDigitsMax + 1) {
-    return make_error(Code::kMalformed, "transport: timeout string is too long: {}", quote(text));
+    return make_error(Code::kMalformed, "transport: timeout string is too long: {}", go_quote(text));
   }
   int64_t unit;
   switch (text.back()) {
@@ -36,13 +37,13 @@ Result<int64_t> parse_timeout(std::string_view text) {
       unit = 1;
       break;
     default:
-      return make_error(Code::kMalformed, "transport: timeout unit is not recognized: {}", quote(text));
+      return make_error(Code::kMalformed, "transport: timeout unit is not recognized: {}", go_quote(text));
   }
   int64_t value = 0;
   const std::string_view digits = text.substr(0, text.size() - 1);
   for (const char c : digits) {
     if (c < '0' || c > '9') {
-      return make_error(Code::kMalformed, "strconv.ParseUint: parsing {}: invalid syntax", quote(digits));
+      return make_error(Code::kMalformed, "strconv.ParseUint: parsing {}: invalid syntax", go_quote(digits));
     }
     value = value * 10 + (c - '0');
   }
@@ -157,88 +158,6 @@ std::optional<size_t> base64_error(std::string_view text) {
   }
   if (in_group == 1 || (padded && in_group != 0)) return text.size() - (in_group == 1 ? 1 : in_group);
   return std::nullopt;
-}
-
-namespace {
-// Length of the valid UTF-8 sequence at the start of `s`; 0 if there is none.
-size_t utf8_length(std::string_view s) {
-  const auto byte = [&](size_t i) { return static_cast<uint8_t>(s[i]); };
-  const auto continues = [&](size_t i) { return i < s.size() && (byte(i) & 0xc0) == 0x80; };
-  const uint8_t b = byte(0);
-  if (b < 0x80) return 1;
-  if (b >= 0xc2 && b <= 0xdf) return continues(1) ? 2 : 0;
-  if (b >= 0xe0 && b <= 0xef) {
-    if (!continues(1) || !continues(2)) return 0;
-    if ((b == 0xe0 && byte(1) < 0xa0) || (b == 0xed && byte(1) > 0x9f)) return 0;
-    return 3;
-  }
-  if (b >= 0xf0 && b <= 0xf4) {
-    if (!continues(1) || !continues(2) || !continues(3)) return 0;
-    if ((b == 0xf0 && byte(1) < 0x90) || (b == 0xf4 && byte(1) > 0x8f)) return 0;
-    return 4;
-  }
-  return 0;
-}
-}  // namespace
-
-std::string quote(std::string_view text) {
-  std::string out = "\"";
-  for (size_t i = 0; i < text.size();) {
-    const char c = text[i];
-    const size_t n = utf8_length(text.substr(i));
-    if (n == 0) {
-      out += fmt::format("\\x{:02x}", static_cast<uint8_t>(c));
-      ++i;
-      continue;
-    }
-    if (n > 1) {
-      // C1 controls are the only unprintable characters that a header is likely to hold.
-      if (n == 2 && static_cast<uint8_t>(c) == 0xc2 && static_cast<uint8_t>(text[i + 1]) < 0xa1) {
-        out += fmt::format("\\u{:04x}", static_cast<uint8_t>(text[i + 1]));
-      } else {
-        out += text.substr(i, n);
-      }
-      i += n;
-      continue;
-    }
-    switch (c) {
-      case '"':
-        out += "\\\"";
-        break;
-      case '\\':
-        out += "\\\\";
-        break;
-      case '\a':
-        out += "\\a";
-        break;
-      case '\b':
-        out += "\\b";
-        break;
-      case '\f':
-        out += "\\f";
-        break;
-      case '\n':
-        out += "\\n";
-        break;
-      case '\r':
-        out += "\\r";
-        break;
-      case '\t':
-        out += "\\t";
-        break;
-      case '\v':
-        out += "\\v";
-        break;
-      default:
-        if (c < 0x20 || c == 0x7f) {
-          out += fmt::format("\\x{:02x}", static_cast<uint8_t>(c));
-        } else {
-          out += c;
-        }
-    }
-    ++i;
-  }
-  return out + '"';
 }
 
 std::string_view status_digits(GrpcStatus status) {

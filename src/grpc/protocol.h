@@ -42,9 +42,6 @@ std::optional<std::string_view> content_subtype(std::string_view content_type);
 // Offset of the first byte at which `text` stops being base64, padded or not, or nothing if it is all right.
 std::optional<size_t> base64_error(std::string_view text);
 
-// Go's %q of a string.
-std::string quote(std::string_view text);
-
 // Decimal text of a status, valid for ever.
 std::string_view status_digits(GrpcStatus status);
 

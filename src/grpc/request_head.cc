@@ -1,5 +1,6 @@
 #include "grpc/request_head.h"
 
+#include "base/go_text.h"
 #include "grpc/protocol.h"
 #include "io/clock.h"
 
@@ -17,7 +18,7 @@ std::optional<Refusal> check_binary(std::string_view name, std::string_view valu
   return Refusal{
       "400", GrpcStatus::kInternal,
       fmt::format("malformed binary metadata {} in header {}: illegal base64 data at input byte {}",
-                  quote(value), quote(name), *at)};
+                  go_quote(value), go_quote(name), *at)};
 }
 }  // namespace
 
@@ -77,13 +78,13 @@ RequestHead read_request_head(const http2::HeaderBlock& block) {
                             authorities, hosts)};
   } else if (!subtype) {
     head.refusal = Refusal{"415", GrpcStatus::kInvalidArgument,
-                           fmt::format("invalid gRPC request content-type {}", quote(content_type))};
+                           fmt::format("invalid gRPC request content-type {}", go_quote(content_type))};
   } else if (malformed) {
     head.refusal = std::move(malformed);
   } else if (method != "POST") {
-    head.refusal =
-        Refusal{"405", GrpcStatus::kInternal,
-                fmt::format("Received a HEADERS frame with :method {} which should be POST", quote(method))};
+    head.refusal = Refusal{
+        "405", GrpcStatus::kInternal,
+        fmt::format("Received a HEADERS frame with :method {} which should be POST", go_quote(method))};
   } else if (head.timeout_ns && *head.timeout_ns < kLeastTimeoutNs) {
     head.refusal = Refusal{"200", GrpcStatus::kDeadlineExceeded, "context deadline exceeded"};
   }

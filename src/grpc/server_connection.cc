@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/go_text.h"
 #include "grpc/protocol.h"
 #include "grpc/server_impl.h"
 
@@ -151,7 +152,7 @@ void Impl::on_headers(http2::StreamId id, void*, http2::HeaderBlock& headers, bo
     return refuse(
         id,
         {"200", GrpcStatus::kUnimplemented,
-         fmt::format("grpc: Decompressor is not installed for grpc-encoding {}", quote(head.encoding))},
+         fmt::format("grpc: Decompressor is not installed for grpc-encoding {}", go_quote(head.encoding))},
         head.subtype);
   }
   if (closed_) return session_.reset(id, http2::ErrorCode::kRefusedStream);

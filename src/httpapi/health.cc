@@ -5,6 +5,8 @@
 #include <set>
 #include <tuple>
 
+#include "base/go_text.h"
+
 namespace quoin::httpapi {
 namespace {
 
@@ -18,19 +20,6 @@ std::string_view alarm_name(AlarmType type) {
       return "UNKNOWN";
   }
   return "UNKNOWN";
-}
-
-std::string go_quoted(std::string_view s) {
-  std::string out = "\"";
-  for (const char c : s) {
-    const auto u = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') out += '\\';
-    if (u < 0x20 || u == 0x7F)
-      out += fmt::format("\\x{:02x}", u);
-    else
-      out += c;
-  }
-  return out + "\"";
 }
 
 }  // namespace
@@ -164,7 +153,7 @@ void Health::serve_checks(std::string type, std::string path, std::vector<Check>
     }
     if (!unknown.empty()) {
       std::string names;
-      for (const std::string& name : unknown) names += (names.empty() ? "" : ",") + go_quoted(name);
+      for (const std::string& name : unknown) names += (names.empty() ? "" : ",") + go_quote(name);
       LOG(logger_, kWarn, "some health checks cannot be excluded", {"missing-health-checks", names});
     }
   }

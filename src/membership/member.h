@@ -27,9 +27,6 @@ struct Member {
   friend bool operator==(const Member&, const Member&) = default;
 };
 
-// `"..."` as Go's json.Marshal prints a string.
-std::string go_json_string(std::string_view text);
-
 // {"id":1,"peerURLs":["http://a:1"],"isLearner":true,"name":"m1","clientURLs":[..]}; without peers null.
 std::string member_json(const Member& member);
 Result<Member> parse_member(std::string_view json);

@@ -5,32 +5,12 @@
 #include <cctype>
 #include <nlohmann/json.hpp>
 
+#include "base/go_text.h"
 #include "membership/member.h"
 
 namespace quoin::membership {
 namespace {
 using Json = nlohmann::ordered_json;
-
-// Length of the UTF-8 character at text[at], or 0 if there is none.
-size_t utf8_length(std::string_view text, size_t at) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const auto rest = [&](size_t i) { return i < text.size() && (byte(i) & 0xc0) == 0x80; };
-  const unsigned char c = byte(at);
-  if (c < 0x80) return 1;
-  if (c >= 0xc2 && c <= 0xdf) return rest(at + 1) ? 2 : 0;
-  if (c >= 0xe0 && c <= 0xef) {
-    if (!rest(at + 1) || !rest(at + 2)) return 0;
-    const bool overlong = c == 0xe0 && byte(at + 1) < 0xa0;
-    const bool surrogate = c == 0xed && byte(at + 1) > 0x9f;
-    return overlong || surrogate ? 0 : 3;
-  }
-  if (c >= 0xf0 && c <= 0xf4) {
-    if (!rest(at + 1) || !rest(at + 2) || !rest(at + 3)) return 0;
-    if ((c == 0xf0 && byte(at + 1) < 0x90) || (c == 0xf4 && byte(at + 1) > 0x8f)) return 0;
-    return 4;
-  }
-  return 0;
-}
 
 void append_strings(std::string* out, const std::vector<std::string>& list) {
   *out += '[';
@@ -153,41 +133,6 @@ Result<Json> parse(std::string_view text) {
   return json;
 }
 }  // namespace
-
-std::string go_json_string(std::string_view text) {
-  std::string out = "\"";
-  for (size_t i = 0; i < text.size();) {
-    const size_t n = utf8_length(text, i);
-    if (n == 0) {
-      out += "\\ufffd";
-      ++i;
-      continue;
-    }
-    const std::string_view c = text.substr(i, n);
-    i += n;
-    if (c == "\"" || c == "\\") {
-      out += '\\';
-      out += c;
-    } else if (c == "\n") {
-      out += "\\n";
-    } else if (c == "\r") {
-      out += "\\r";
-    } else if (c == "\t") {
-      out += "\\t";
-    } else if (c == "\b") {
-      out += "\\b";
-    } else if (c == "\f") {
-      out += "\\f";
-    } else if (static_cast<unsigned char>(c[0]) < 0x20 || c == "<" || c == ">" || c == "&") {
-      out += fmt::format("\\u{:04x}", static_cast<unsigned char>(c[0]));
-    } else if (c == "\u2028" || c == "\u2029") {
-      out += c == "\u2028" ? "\\u2028" : "\\u2029";
-    } else {
-      out += c;
-    }
-  }
-  return out + "\"";
-}
 
 std::string member_json(const Member& member) {
   return member_text(member, false);

@@ -5,24 +5,6 @@
 namespace quoin::membership {
 namespace {
 
-TEST(MemberJsonTest, StringsAreGos) {
-  struct {
-    std::string in, want;
-  } const rows[] = {
-      {"", R"("")"},
-      {"a\"\\/", R"("a\"\\/")"},
-      {"<>&", R"("\u003c\u003e\u0026")"},
-      {std::string("\0\x01\x1f\x7f", 4), std::string(R"("\u0000\u0001\u001f)") + "\x7f\""},
-      {"\n\r\t\b\f", R"("\n\r\t\b\f")"},
-      {"\u00e9\u20ac\U0001f600", "\"\u00e9\u20ac\U0001f600\""},
-      {"\u2028\u2029", R"("\u2028\u2029")"},
-      {"\xff\xc3", R"("\ufffd\ufffd")"},
-      {"\xed\xa0\x80", R"("\ufffd\ufffd\ufffd")"},
-      {"\xf4\x90\x80\x80", R"("\ufffd\ufffd\ufffd\ufffd")"},
-  };
-  for (const auto& row : rows) EXPECT_EQ(go_json_string(row.in), row.want);
-}
-
 TEST(MemberJsonTest, BothWays) {
   Member m;
   m.id = MemberId(18446744073709551615u);

@@ -8,6 +8,7 @@
 #include <ctime>
 
 #include "base/check.h"
+#include "base/utf8.h"
 #include "posix/log_duration.h"
 
 namespace quoin::posix {
@@ -63,20 +64,6 @@ std::string_view short_path(std::string_view file) {
   if (last == std::string_view::npos || last == 0) return file;
   const size_t before = file.rfind('/', last - 1);
   return before == std::string_view::npos ? file : file.substr(before + 1);
-}
-
-// Length of a well-formed UTF-8 sequence at the front, 0 if there is none.
-size_t utf8_length(std::string_view s) {
-  const auto at = [&s](size_t i) { return static_cast<unsigned char>(s[i]); };
-  const unsigned char c = at(0);
-  const size_t n = c >= 0xC2 && c <= 0xDF ? 2 : c >= 0xE0 && c <= 0xEF ? 3 : c >= 0xF0 && c <= 0xF4 ? 4 : 0;
-  if (n == 0 || s.size() < n) return 0;
-  for (size_t i = 1; i < n; ++i) {
-    if ((at(i) & 0xC0U) != 0x80) return 0;
-  }
-  const bool bad = (c == 0xE0 && at(1) < 0xA0) || (c == 0xED && at(1) > 0x9F) ||
-                   (c == 0xF0 && at(1) < 0x90) || (c == 0xF4 && at(1) > 0x8F);
-  return bad ? 0 : n;
 }
 
 void append_time(std::string& out, int64_t wall_ns) {
@@ -261,7 +248,7 @@ void append_json_escaped(std::string& out, std::string_view s) {
       }
       continue;
     }
-    const size_t n = utf8_length(s.substr(i));
+    const size_t n = utf8_front(s.substr(i)).length;
     if (n == 0) {
       out += "\\ufffd";
       ++i;

@@ -3,6 +3,7 @@
 #include <iterator>
 
 #include "base/coding.h"
+#include "base/go_text.h"
 #include "raft/codec.h"
 
 namespace quoin::raft {
@@ -46,68 +47,6 @@ void add_entries(Out& out, const std::vector<Entry>& entries, std::string_view i
   out += " Entries:[";
   for (const Entry& e : entries) add(out, "\n{}  {}", indent, describe(e));
   add(out, "\n{}]", indent);
-}
-
-// Length of the UTF-8 character that starts at `i` and its code point; 0 if the bytes there are none.
-size_t utf8_at(std::string_view s, size_t i, uint32_t* code) {
-  const auto at = [&](size_t k) { return static_cast<unsigned char>(s[k]); };
-  const unsigned char c = at(i);
-  const size_t n = c < 0x80                ? 1
-                   : c >= 0xc2 && c < 0xe0 ? 2
-                   : c >= 0xe0 && c < 0xf0 ? 3
-                   : c >= 0xf0 && c < 0xf5 ? 4
-                                           : 0;
-  if (n == 0 || i + n > s.size()) return 0;
-  uint32_t v = n == 1 ? c : c & (0x7f >> n);
-  for (size_t k = 1; k < n; ++k) {
-    if ((at(i + k) & 0xc0) != 0x80) return 0;
-    v = v << 6 | (at(i + k) & 0x3f);
-  }
-  constexpr uint32_t kMin[] = {0, 0, 0x80, 0x800, 0x10000};
-  if (v < kMin[n] || v > 0x10ffff || (v >= 0xd800 && v < 0xe000)) return 0;
-  *code = v;
-  return n;
-}
-
-void add_quoted(Out& out, uint32_t code, std::string_view utf8) {
-  switch (code) {
-    case '"':
-      out += "\\\"";
-      return;
-    case '\\':
-      out += "\\\\";
-      return;
-    case '\a':
-      out += "\\a";
-      return;
-    case '\b':
-      out += "\\b";
-      return;
-    case '\f':
-      out += "\\f";
-      return;
-    case '\n':
-      out += "\\n";
-      return;
-    case '\r':
-      out += "\\r";
-      return;
-    case '\t':
-      out += "\\t";
-      return;
-    case '\v':
-      out += "\\v";
-      return;
-    default:
-      break;
-  }
-  if (code < 0x20 || code == 0x7f) {
-    add(out, "\\x{:02x}", code);
-  } else if (code >= 0x80 && code < 0xa1) {
-    add(out, "\\u{:04x}", code);  // control characters and the no-break space
-  } else {
-    out += utf8;
-  }
 }
 
 }  // namespace
@@ -225,7 +164,7 @@ std::string describe(const Entry& e) {
   Out out = fmt::format("{}/{} {}", e.term, e.index, name_of(e.type));
   std::string text;
   if (e.type == EntryType::kNormal) {
-    text = quoted(e.data.view());
+    text = go_quote(e.data.view());
   } else {
     const auto change = conf_change_of(e);
     text = change ? describe(change->changes) : std::string(change.error().text());
@@ -279,20 +218,6 @@ std::string describe(const Ready& rd, MemberId self, bool async) {
   for (const Message& m : messages) add(out, "{}\n", describe(m));
   if (out.empty()) return "<empty Ready>";
   return fmt::format("Ready MustSync={}:\n{}", rd.must_sync, out);
-}
-
-std::string quoted(std::string_view s) {
-  Out out = "\"";
-  for (size_t i = 0; i < s.size();) {
-    uint32_t code = 0;
-    if (const size_t n = utf8_at(s, i, &code)) {
-      add_quoted(out, code, s.substr(i, n));
-      i += n;
-    } else {
-      add(out, "\\x{:02x}", static_cast<unsigned char>(s[i++]));
-    }
-  }
-  return out + "\"";
 }
 
 std::string go_value_of_change(const Entry& e) {

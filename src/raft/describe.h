@@ -37,8 +37,6 @@ std::string describe(const Message& m, std::string_view indent = "");
 // storage messages come last among the messages.
 std::string describe(const Ready& ready, MemberId self, bool async);
 
-// Go's %q of arbitrary bytes: double quotes, escapes for what is not printable UTF-8.
-std::string quoted(std::string_view bytes);
 // Go's %v of the change that an entry carries: "{ConfChangeTransitionAuto [{ConfChangeAddNode 3}] []}".
 std::string go_value_of_change(const Entry& entry);
 

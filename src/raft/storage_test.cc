@@ -229,12 +229,5 @@ TEST(LeaderWatch, TellsChangesOnce) {
             "raft.node: a lost leader c at term 3\n");
 }
 
-TEST(Describe, QuotesLikeGo) {
-  EXPECT_EQ(quoted("plain"), "\"plain\"");
-  EXPECT_EQ(quoted("a\"b\\c\n\t\x01\x7f"), "\"a\\\"b\\\\c\\n\\t\\x01\\x7f\"");
-  EXPECT_EQ(quoted("\xff\xc3\xa4\xe2\x82"), "\"\\xff\xc3\xa4\\xe2\\x82\"");
-  EXPECT_EQ(quoted("\xc2\x85\xed\xa0\x80"), "\"\\u0085\\xed\\xa0\\x80\"");
-}
-
 }  // namespace
 }  // namespace quoin::raft

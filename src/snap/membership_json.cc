@@ -6,68 +6,18 @@
 #include <nlohmann/json.hpp>
 
 #include "base/coding.h"
+#include "base/go_text.h"
 
 namespace quoin::snap {
 namespace {
 
 // ---- writing ----
 
-// Bytes of the UTF-8 sequence at s[at], or 0 if there is none.
-size_t utf8_length(std::string_view s, size_t at) {
-  const auto byte = [&](size_t i) { return i < s.size() ? static_cast<uint8_t>(s[i]) : 0; };
-  const auto follows = [&](size_t i) { return (byte(i) & 0xc0) == 0x80; };
-  const uint8_t b = byte(at), c = byte(at + 1);
-  if (b < 0x80) return 1;
-  if (b >= 0xc2 && b <= 0xdf) return follows(at + 1) ? 2 : 0;
-  if (b >= 0xe0 && b <= 0xef) {
-    if ((b == 0xe0 && c < 0xa0) || (b == 0xed && c > 0x9f)) return 0;
-    return follows(at + 1) && follows(at + 2) ? 3 : 0;
-  }
-  if (b >= 0xf0 && b <= 0xf4) {
-    if ((b == 0xf0 && c < 0x90) || (b == 0xf4 && c > 0x8f)) return 0;
-    return follows(at + 1) && follows(at + 2) && follows(at + 3) ? 4 : 0;
-  }
-  return 0;
-}
-
-// As Go's encoding/json writes a string.
-void append_string(std::string* out, std::string_view s) {
-  *out += '"';
-  for (size_t at = 0; at < s.size();) {
-    const char c = s[at];
-    const size_t length = utf8_length(s, at);
-    if (length == 0) {
-      *out += "\\ufffd";
-      ++at;
-      continue;
-    }
-    const std::string_view symbol = s.substr(at, length);
-    if (c == '"' || c == '\\') {
-      *out += '\\';
-      *out += c;
-    } else if (c == '\n') {
-      *out += "\\n";
-    } else if (c == '\r') {
-      *out += "\\r";
-    } else if (c == '\t') {
-      *out += "\\t";
-    } else if (length == 1 && (static_cast<uint8_t>(c) < 0x20 || c == '<' || c == '>' || c == '&')) {
-      *out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
-    } else if (symbol == "\xe2\x80\xa8" || symbol == "\xe2\x80\xa9") {
-      *out += symbol == "\xe2\x80\xa8" ? "\\u2028" : "\\u2029";
-    } else {
-      *out += symbol;
-    }
-    at += length;
-  }
-  *out += '"';
-}
-
 std::string string_list(const std::vector<std::string>& list) {
   std::string out = "[";
   for (const std::string& s : list) {
     if (out.size() > 1) out += ',';
-    append_string(&out, s);
+    out += go_json_string(s);
   }
   return out + "]";
 }
@@ -81,7 +31,7 @@ std::string attributes(const MemberState::Attributes& a) {
   std::string out = "{";
   if (!a.name.empty()) {
     out += "\"name\":";
-    append_string(&out, a.name);
+    out += go_json_string(a.name);
   }
   if (!a.client_urls.empty()) {
     if (out.size() > 1) out += ',';
@@ -106,7 +56,7 @@ class TreeWriter {
   void file(std::string_view name, std::string_view value) {
     begin_node(name);
     out_ += ",\"Value\":";
-    append_string(&out_, value);
+    out_ += go_json_string(value);
     out_ += '}';
     path_.resize(path_.rfind('/'));
     first_ = false;

@@ -1,34 +1,9 @@
 #include "v3rpc/gate.h"
 
+#include "base/utf8.h"
 #include "wire/coding.h"
 
 namespace quoin::v3rpc {
-
-namespace {
-
-bool valid_utf8(std::string_view s) {
-  for (size_t i = 0; i < s.size();) {
-    const auto c = static_cast<unsigned char>(s[i]);
-    size_t n = c < 0x80                ? 1
-               : c >= 0xc2 && c < 0xe0 ? 2
-               : c >= 0xe0 && c < 0xf0 ? 3
-               : c >= 0xf0 && c < 0xf5 ? 4
-                                       : 0;
-    if (n == 0 || i + n > s.size()) return false;
-    uint32_t v = n == 1 ? c : c & (0x7f >> n);
-    for (size_t k = 1; k < n; ++k) {
-      const auto t = static_cast<unsigned char>(s[i + k]);
-      if ((t & 0xc0) != 0x80) return false;
-      v = v << 6 | (t & 0x3f);
-    }
-    if ((n == 3 && v < 0x800) || (n == 4 && v < 0x10000) || v > 0x10ffff || (v >= 0xd800 && v < 0xe000))
-      return false;
-    i += n;
-  }
-  return true;
-}
-
-}  // namespace
 
 bool Gate::admit(grpc::Call& call, bool learner_may) {
   if (member_.learner() && !learner_may) {

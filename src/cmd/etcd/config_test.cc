@@ -62,14 +62,6 @@ class TempFile {
 };
 int TempFile::count_ = 0;
 
-TEST(FlagsText, QuotesAsGoDoes) {
-  EXPECT_EQ(go_quote("abc"), "\"abc\"");
-  EXPECT_EQ(go_quote("a\"b\\c\n\t\x01\x7f"), R"("a\"b\\c\n\t\x01\x7f")");
-  EXPECT_EQ(go_quote("\xff"), R"("\xff")");
-  EXPECT_EQ(go_quote("ü€"), "\"ü€\"");
-  EXPECT_EQ(go_quote("\u2028"), R"("\u2028")");
-}
-
 TEST(FlagsText, Numbers) {
   struct Row {
     std::string_view text;

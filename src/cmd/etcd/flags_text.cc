@@ -33,40 +33,6 @@ bool underscores_well_placed(std::string_view s, bool prefixed) {
   return true;
 }
 
-// Length of one well-formed UTF-8 sequence at s[i] and its code point; 0 if malformed.
-int decode_utf8(std::string_view s, size_t i, uint32_t& rune) {
-  const auto byte = [&](size_t k) { return static_cast<unsigned char>(s[k]); };
-  const unsigned char c = byte(i);
-  int length = 0;
-  if (c >= 0xC2 && c <= 0xDF)
-    length = 2;
-  else if (c >= 0xE0 && c <= 0xEF)
-    length = 3;
-  else if (c >= 0xF0 && c <= 0xF4)
-    length = 4;
-  else
-    return 0;
-  if (i + static_cast<size_t>(length) > s.size()) return 0;
-  rune = c & (0xFFU >> (length + 1));
-  for (int k = 1; k < length; ++k) {
-    if ((byte(i + static_cast<size_t>(k)) & 0xC0U) != 0x80) return 0;
-    rune = (rune << 6) | (byte(i + static_cast<size_t>(k)) & 0x3FU);
-  }
-  const bool overlong = (length == 3 && rune < 0x800) || (length == 4 && rune < 0x10000);
-  if (overlong || rune > 0x10FFFF || (rune >= 0xD800 && rune <= 0xDFFF)) return 0;
-  return length;
-}
-
-// Not printable for Go, of what a command line plausibly holds: controls, separators, the byte order mark.
-bool printable(uint32_t rune) {
-  if (rune < 0xA1 || rune == 0xAD) return false;
-  if (rune >= 0x2000 && rune <= 0x200F) return false;
-  if (rune >= 0x2028 && rune <= 0x202F) return false;
-  if (rune >= 0x205F && rune <= 0x206F) return false;
-  if (rune == 0x3000 || rune == 0xFEFF || rune == 0x1680) return false;
-  return !(rune >= 0xE000 && rune <= 0xF8FF);
-}
-
 struct Unit {
   std::string_view name;
   int64_t ns;
@@ -133,67 +99,6 @@ Result<> duration_term(std::string_view whole, std::string_view& rest, uint64_t&
 }
 
 }  // namespace
-
-std::string go_quote(std::string_view s) {
-  std::string out = "\"";
-  for (size_t i = 0; i < s.size();) {
-    const auto c = static_cast<unsigned char>(s[i]);
-    if (c < 0x80) {
-      ++i;
-      switch (c) {
-        case '"':
-          out += "\\\"";
-          break;
-        case '\\':
-          out += "\\\\";
-          break;
-        case '\a':
-          out += "\\a";
-          break;
-        case '\b':
-          out += "\\b";
-          break;
-        case '\f':
-          out += "\\f";
-          break;
-        case '\n':
-          out += "\\n";
-          break;
-        case '\r':
-          out += "\\r";
-          break;
-        case '\t':
-          out += "\\t";
-          break;
-        case '\v':
-          out += "\\v";
-          break;
-        default:
-          if (c < 0x20 || c == 0x7F)
-            out += fmt::format("\\x{:02x}", c);
-          else
-            out += static_cast<char>(c);
-      }
-      continue;
-    }
-    uint32_t rune = 0;
-    const int length = decode_utf8(s, i, rune);
-    if (length == 0) {
-      out += fmt::format("\\x{:02x}", c);
-      ++i;
-      continue;
-    }
-    if (printable(rune))
-      out += s.substr(i, static_cast<size_t>(length));
-    else if (rune < 0x10000)
-      out += fmt::format("\\u{:04x}", rune);
-    else
-      out += fmt::format("\\U{:08x}", rune);
-    i += static_cast<size_t>(length);
-  }
-  out += '"';
-  return out;
-}
 
 Result<uint64_t> parse_unsigned(std::string_view s, int bits) {
   if (s.empty()) return syntax_error();

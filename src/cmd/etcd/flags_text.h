@@ -1,4 +1,4 @@
-// Go's ways with text that command lines and their error messages show: quoting, numbers, booleans,
+// Go's ways with text that command lines and their error messages show: numbers, booleans,
 // durations. Errors are Go's own words, since users and scripts see them.
 #pragma once
 #include <cstdint>
@@ -6,12 +6,10 @@
 #include <string_view>
 #include <vector>
 
+#include "base/go_text.h"
 #include "base/result.h"
 
 namespace quoin::cmd {
-
-// %q: double quotes, with Go's escapes for what is not printable.
-std::string go_quote(std::string_view s);
 
 // strconv with base 0: 0x, 0o, 0b and 0 prefixes, underscores between digits. `bits`: 32 or 64.
 // Errors: kInvalidArgument with "invalid syntax" or "value out of range".
