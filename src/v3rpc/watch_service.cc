@@ -4,6 +4,8 @@
 #include <deque>
 #include <mutex>
 
+#include "v3rpc/held_bytes.h"
+
 namespace quoin::v3rpc {
 
 namespace pb = wire::etcdserverpb;
@@ -24,10 +26,6 @@ std::string encode_head(const server::Member& member, const mvcc::WatchMessage& 
   r.cancel_reason = m.cancel_reason;
   r.fragment = m.fragment;
   return wire::encode_string(r);
-}
-
-size_t weight(const mvcc::WatchMessage& m) {
-  return m.events.size() + 64;
 }
 }  // namespace
 
@@ -53,18 +51,10 @@ class WatchService::Sink final : public mvcc::WatchSink, public std::enable_shar
   // ---- apply ----
   void control(mvcc::WatchMessage message) override { push({std::move(message), nullptr}); }
   bool deliver(const mvcc::WatchMessage& message) override {
-    // A single message larger than the bound still passes when nothing else waits.
     // The rest of a fragmented response always follows its beginning.
-    const bool continues = std::exchange(fragment_open_, message.fragment);
-    const size_t held = held_.load(std::memory_order_relaxed);
-    if (!continues && held > 0 && held + weight(message) > kSinkBytesMax) {
-      refused_.store(true);
-      // The loop may have emptied the queue between the two lines above.
-      if (held_.load() > kSinkBytesMax / 2) {
-        fragment_open_ = false;
-        return false;
-      }
-      refused_.store(false);
+    if (!std::exchange(fragment_open_, message.fragment) && !has_room(message)) {
+      fragment_open_ = false;
+      return false;
     }
     push({message, nullptr});
     return true;
@@ -85,20 +75,30 @@ class WatchService::Sink final : public mvcc::WatchSink, public std::enable_shar
     std::lock_guard lock(mutex_);
     return std::exchange(items_, {});
   }
-  // Bytes taken have been written. True if apply was refused meanwhile and now has room again.
-  bool release(size_t bytes, size_t events) {
+  // What was taken has been written. True if apply was refused meanwhile and now has room again.
+  bool release(const std::vector<mvcc::WatchMessage>& written) {
+    size_t events = 0;
+    for (const mvcc::WatchMessage& m : written) events += m.event_count;
     if (events > 0) {
       events_.fetch_sub(events);
       pending_.add(-static_cast<double>(events));
     }
-    const size_t left = held_.fetch_sub(bytes) - bytes;
-    return left <= kSinkBytesMax / 2 && refused_.load() && refused_.exchange(false);
+    std::lock_guard lock(mutex_);
+    for (const mvcc::WatchMessage& m : written) held_.remove(m.events);
+    return held_.bytes() <= kSinkBytesMax / 2 && std::exchange(refused_, false);
   }
   Stream* stream = nullptr;  // null once the stream has ended
 
  private:
+  // A single message larger than the bound still passes when nothing else waits.
+  bool has_room(const mvcc::WatchMessage& message) {
+    std::lock_guard lock(mutex_);
+    if (held_.bytes() == 0 || held_.bytes() + held_.cost(message.events) <= kSinkBytesMax) return true;
+    // An almost empty queue announces no room later.
+    refused_ = held_.bytes() > kSinkBytesMax / 2;
+    return !refused_;
+  }
   void push(Item item) {
-    held_.fetch_add(item.work ? 0 : weight(item.message));
     if (item.message.event_count > 0) {
       events_.fetch_add(item.message.event_count);
       pending_.add(static_cast<double>(item.message.event_count));
@@ -106,6 +106,7 @@ class WatchService::Sink final : public mvcc::WatchSink, public std::enable_shar
     bool first;
     {
       std::lock_guard lock(mutex_);
+      if (!item.work) held_.add(item.message.events);
       first = items_.empty();
       items_.push_back(std::move(item));
     }
@@ -115,12 +116,12 @@ class WatchService::Sink final : public mvcc::WatchSink, public std::enable_shar
   server::Member& member_;
   std::shared_ptr<Mailbox> mailbox_;
   std::mutex mutex_;
-  std::vector<Item> items_;  // guarded by mutex_
-  std::atomic<size_t> held_{0};
-  std::atomic<size_t> events_{0};  // of held_
+  std::vector<Item> items_;        // guarded by mutex_
+  HeldBytes held_;                 // guarded by mutex_: handed over and not yet written
+  bool refused_ = false;           // guarded by mutex_: apply waits for room
+  std::atomic<size_t> events_{0};  // of what is held
   metrics::Gauge& pending_;        // the same of all streams
-  std::atomic<bool> refused_{false};
-  bool fragment_open_ = false;  // apply: the message before is continued by the next one
+  bool fragment_open_ = false;     // apply: the message before is continued by the next one
 };
 
 void WatchService::Mailbox::add(std::shared_ptr<Sink> sink) {
@@ -210,12 +211,13 @@ class WatchService::Stream final : public grpc::StreamListener {
 
   void pump() {
     while (!call_.ended() && !queue_.empty() && call_.writable()) {
-      const mvcc::WatchMessage m = std::move(queue_.front());
+      mvcc::WatchMessage& m = written_.emplace_back(std::move(queue_.front()));
       queue_.pop_front();
       if (m.canceled && !m.created && catch_up_) catch_up_->forget(m.watch_id);
       write(m);
-      if (sink_->release(weight(m), m.event_count)) announce_room();
     }
+    if (!written_.empty() && sink_->release(written_)) announce_room();
+    written_.clear();
     // Also while nothing can be written: one that has nothing left to say can then be handed back.
     if (!call_.ended() && catch_up_ && queue_.empty()) step_catch_up();
   }
@@ -273,6 +275,7 @@ class WatchService::Stream final : public grpc::StreamListener {
   grpc::Call& call_;
   const std::shared_ptr<Sink> sink_;
   std::deque<mvcc::WatchMessage> queue_;
+  std::vector<mvcc::WatchMessage> written_;  // of the pump under way
   std::unique_ptr<mvcc::CatchUp> catch_up_;
   std::unique_ptr<io::Timer> progress_;
   bool fragment_open_ = false;  // of the catch-up: the rest of a response must follow

@@ -21,7 +21,7 @@ namespace quoin::v3rpc {
 
 class WatchService final : public grpc::StreamHandler {
  public:
-  // Shared tails count for every stream that holds them, so the memory behind it is mostly less.
+  // A large tail counts once in each stream (held_bytes.h); what streams share is counted by each of them.
   static constexpr size_t kSinkBytesMax = 16 << 20;
   static constexpr size_t kRequestsInFlightMax = 1024;
 
