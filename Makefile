@@ -31,9 +31,10 @@ test: configure ## packages, build, every test (short sets of the long ones)
 	@tools/prepare_tests.sh $(BUILD)
 	@cd $(BUILD) && ctest -j $(JOBS) --output-on-failure --timeout 900
 
-check: configure ## format, include order
+check: build ## format, include order, properties of the sources, headers that stand alone
 	@tools/check_format.sh
 	@python3 tools/check_includes.py .
+	@python3 tools/check_sources.py . --headers
 
 bench: build ## server CPU per request against a real etcd in the same run (needs Go)
 	@tools/prepare_tests.sh $(BUILD)

@@ -55,6 +55,8 @@ add_custom_target(include_order ALL
   COMMENT "include order")
 add_test(NAME check.include_order
   COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tools/check_includes.py ${CMAKE_SOURCE_DIR})
+add_test(NAME check.sources
+  COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tools/check_sources.py ${CMAKE_SOURCE_DIR})
 
 add_library(quoin_flags INTERFACE)
 target_include_directories(quoin_flags INTERFACE ${CMAKE_SOURCE_DIR}/src)

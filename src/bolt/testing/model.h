@@ -3,6 +3,7 @@
 #include <map>
 #include <string>
 
+#include "base/check.h"
 #include "bolt/db.h"
 
 namespace quoin::bolt::testing {
