@@ -227,6 +227,31 @@ TEST(Appender, FailedSyncIsReportedOnceAndNothingIsAcknowledgedAfterIt) {
   }
 }
 
+// The process ends between the rename of a new segment and the sync of its directory, the system lives on: the
+// next process sees the segment, and what it acknowledges there must outlive a power loss.
+TEST(Appender, ASegmentWhoseNameWasNotSyncedIsMadeDurableByTheNextOpen) {
+  for (uint64_t seed = 1; seed <= 100; ++seed) {
+    SCOPED_TRACE(seed);
+    LogMachine m(seed, {.segment_bytes = 4 << 10});
+    m.create();
+    m.machine.disk().inject({.ops = sim::kSyncDir});
+    uint64_t last = 0;
+    while (!m.failure) {
+      ++last;
+      bool done = false;
+      m.appender->save(state(1, 1, 0), {entry(1, last, std::string(500, 'x'))}, [&] { done = true; });
+      m.machine.run_until([&] { return done || m.failure.has_value(); });
+    }
+    m.restart();
+    ASSERT_EQ(m.must_open().entries.size(), last);
+    m.save(state(1, 1, 0), {entry(1, last + 1, "acknowledged")});
+    m.crash();
+    const Contents c = m.must_open();
+    ASSERT_EQ(c.entries.size(), last + 1);
+    EXPECT_EQ(c.entries.back().data.view(), "acknowledged");
+  }
+}
+
 TEST(Appender, AFullDiskFailsTheCutAndLosesNothing) {
   LogMachine m(10, {.segment_bytes = 64 << 10});
   m.create();

@@ -202,7 +202,6 @@ Result<> repair(io::FileSystem& fs, const std::string& dir, SegmentFile& segment
   return {};
 }
 
-// One attempt. *repaired: a torn tail was cut off; try again.
 // What was read may stand in the system's cache alone: after a sync that failed the process may have started
 // anew, and no later sync writes what the system takes for written. Everything acknowledged from now on
 // depends on these bytes, so they are written once more.
@@ -218,6 +217,7 @@ Result<> write_again(io::File& file, uint64_t end) {
   return file.sync();
 }
 
+// One attempt. *repaired: a torn tail was cut off; try again.
 Result<OpenedLog> open_once(io::FileSystem& fs, const std::string& dir, const SnapshotRecord& start,
                             const OpenOptions& options, log::Logger& log, bool may_repair, bool* repaired) {
   auto listed = list_segments(fs, dir, log);
@@ -251,6 +251,8 @@ Result<OpenedLog> open_once(io::FileSystem& fs, const std::string& dir, const Sn
   TRY(last.file->truncate(end));
   if (last.bytes > end) TRY(last.file->allocate(last.bytes));
   TRY(write_again(*last.file, end));
+  // The same for its name: the process before may have ended between the rename and the sync of the directory.
+  TRY(fs.sync_dir(dir));
 
   Tail& tail = out.tail;
   tail.dir = dir;
