@@ -227,8 +227,8 @@ TEST(Appender, FailedSyncIsReportedOnceAndNothingIsAcknowledgedAfterIt) {
   }
 }
 
-// The process ends between the rename of a new segment and the sync of its directory, the system lives on: the
-// next process sees the segment, and what it acknowledges there must outlive a power loss.
+// The process ends between the rename of a new segment and the sync of its directory, the system lives on:
+// the next process sees the segment, and what it acknowledges there must outlive a power loss.
 TEST(Appender, ASegmentWhoseNameWasNotSyncedIsMadeDurableByTheNextOpen) {
   for (uint64_t seed = 1; seed <= 100; ++seed) {
     SCOPED_TRACE(seed);
