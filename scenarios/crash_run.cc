@@ -40,6 +40,7 @@ server::Config CrashRun::draw_config() {
   c.snapshot_catchup_entries = prng_.between(1, 40);
   c.max_snapshots = prng_.between(1, 5);
   c.max_wals = prng_.between(1, 5);
+  if (prng_.chance(1, 2)) c.wal_segment_bytes = prng_.between(4 << 10, 256 << 10);
   c.backend_batch_limit = prng_.between(1, 200);
   c.backend_batch_interval_ns = static_cast<int64_t>(prng_.between(1, 200)) * io::kMillisecond;
   c.compaction_batch_limit = prng_.between(1, 50);
@@ -95,7 +96,9 @@ std::string CrashRun::one_life(Accident accident) {
     if (problem.empty() && life.failure() && !disk_.power_lost()) problem = after_failure(life, accident);
     if (!problem.empty()) {
       for (const std::string& line : life.log().lines()) problem += "\n    " + line;
+      for (const std::string& path : disk_.list_visible()) problem += "\n    file " + path;
     }
+    if (tell_) tell_life(accident, life);
     life.kill();
     counts_.acknowledged = history_.acknowledged();
     counts_.requests = history_.next_number() - 1;
@@ -113,6 +116,11 @@ std::string CrashRun::one_life(Accident accident) {
   }
   disk_.set_byte_limit(kNoLimit);
   return problem;
+}
+
+void CrashRun::tell_life(Accident accident, Life& life) {
+  fmt::print("\n  life: {}\n", accident_name(accident));
+  for (const std::string& line : life.log().lines()) fmt::print("    {}\n", line);
 }
 
 void CrashRun::arm_before_start(Accident accident) {

@@ -43,6 +43,8 @@ class CrashRun {
   // failed sync left in the page cache, no later sync makes that durable, and a later power loss takes it
   // away: start-up must write it anew. The log does not do so yet.
   explicit CrashRun(uint64_t seed, bool keep_cache = false);
+  // Prints the log of every life.
+  void tell() { tell_ = true; }
   // What broke, or empty.
   std::string run();
   uint64_t trace() const { return trace_.hash(); }
@@ -60,11 +62,13 @@ class CrashRun {
   std::string load(Life& life, Accident accident);
   std::string after_failure(Life& life, Accident accident);
   std::string damage();
+  void tell_life(Accident accident, Life& life);
   // The life can't go on, by its own word or for want of power.
   bool over(Life& life) const { return disk_.power_lost() || life.failure().has_value(); }
 
   const uint64_t seed_;
   const bool keep_cache_;
+  bool tell_ = false;
   Prng prng_;
   sim::World world_;
   sim::SimDisk disk_;

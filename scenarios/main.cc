@@ -1,4 +1,4 @@
-// scenarios_crash [--runs N] [--seed S] [--twice] [--keep-cache]
+// scenarios_crash [--runs N] [--seed S] [--twice] [--keep-cache] [--log]
 //
 // N runs from the seeds S, S+1, ...; each prints its seed before it begins. A run that finds the member wrong
 // prints what broke, and the program ends with 1; that seed alone repeats it. --twice does each run twice and
@@ -20,7 +20,7 @@ using quoin::scenarios::CrashRun;
 
 struct Flags {
   uint64_t runs = 40, seed = 1;
-  bool twice = false, keep_cache = false;
+  bool twice = false, keep_cache = false, log = false;
 };
 
 bool parse(int argc, char** argv, Flags* flags) {
@@ -30,6 +30,8 @@ bool parse(int argc, char** argv, Flags* flags) {
       flags->twice = true;
     } else if (arg == "--keep-cache") {
       flags->keep_cache = true;
+    } else if (arg == "--log") {
+      flags->log = true;
     } else if ((arg == "--runs" || arg == "--seed") && i + 1 < argc) {
       char* end = nullptr;
       (arg == "--runs" ? flags->runs : flags->seed) = std::strtoull(argv[++i], &end, 10);
@@ -71,7 +73,7 @@ void print(const Counts& c) {
 int main(int argc, char** argv) {
   Flags flags;
   if (!parse(argc, argv, &flags)) {
-    fmt::print(stderr, "usage: scenarios_crash [--runs N] [--seed S] [--twice] [--keep-cache]\n");
+    fmt::print(stderr, "usage: scenarios_crash [--runs N] [--seed S] [--twice] [--keep-cache] [--log]\n");
     return 2;
   }
   Counts sum;
@@ -80,6 +82,7 @@ int main(int argc, char** argv) {
     fmt::print("seed {}", seed);
     std::fflush(stdout);
     CrashRun run(seed, flags.keep_cache);
+    if (flags.log) run.tell();
     std::string problem = run.run();
     fmt::print(" trace {:016x}", run.trace());
     if (problem.empty() && flags.twice) {

@@ -16,9 +16,11 @@ AppendStage::AppendStage(const Config& config, io::FileSystem& fs, io::Executor&
       log_(log),
       snapshotter_(std::move(snapshotter)),
       failed_(std::move(failed)),
-      appender_(std::make_unique<wal::Appender>(
-          fs, strand, clock, log, wal_probe, wal::AppenderOptions{.unsafe_no_fsync = config.unsafe_no_fsync},
-          std::move(tail), [this](Error e) { failed_(std::move(e)); })) {}
+      appender_(
+          std::make_unique<wal::Appender>(fs, strand, clock, log, wal_probe,
+                                          wal::AppenderOptions{.segment_bytes = config.wal_segment_bytes,
+                                                               .unsafe_no_fsync = config.unsafe_no_fsync},
+                                          std::move(tail), [this](Error e) { failed_(std::move(e)); })) {}
 
 AppendStage::~AppendStage() = default;
 
@@ -45,6 +47,7 @@ void AppendStage::post_snapshot(raft::Snapshot snapshot, io::Executor& executor,
       if (closed_) return;
       appender_->save_snapshot({meta.index, meta.term, meta.conf_state},
                                [this, meta, &executor, done = std::move(done)]() mutable {
+                                 snapshotter_->recorded(meta.term, meta.index);
                                  LOG(log_, kInfo, "saved snapshot to disk", {"snapshot-index", meta.index.v});
                                  appender_->release_lock_to(meta.index);
                                  snapshotter_->release_snap_dbs(meta.index, [](Result<>) {});

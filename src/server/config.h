@@ -27,6 +27,7 @@ struct Config {
   uint64_t snapshot_count = 10'000;
   uint64_t snapshot_catchup_entries = 5'000;
   uint64_t max_snapshots = 5, max_wals = 5;
+  uint64_t wal_segment_bytes = 64'000'000;  // etcd's; simulations meet the edges with less
 
   int64_t heartbeat_ns = 100 * io::kMillisecond;
   int64_t election_ns = 1'000 * io::kMillisecond;

@@ -79,8 +79,9 @@ Result<raft::Snapshot> Snapshotter::load_newest(absl::FunctionRef<bool(Term, Ind
   for (const std::string& name : names) {
     auto snapshot = load(name);
     if (snapshot) {
-      if (usable(snapshot->metadata.term, snapshot->metadata.index)) return snapshot;
-      continue;
+      if (!usable(snapshot->metadata.term, snapshot->metadata.index)) continue;
+      recorded(snapshot->metadata.term, snapshot->metadata.index);
+      return snapshot;
     }
     if (snapshot.error().code() != Code::kCorruption) return snapshot.error();
     LOG(log_, kWarn, "failed to read a snap file", {"path", path(name)}, {"error", snapshot.error().text()});
@@ -222,12 +223,21 @@ void Snapshotter::release_snap_dbs(Index index, io::Completion done) {
   remove_files(std::move(names), 0, "found orphaned .snap.db file; deleting", std::move(done));
 }
 
+void Snapshotter::recorded(Term term, Index index) {
+  if (index <= needed_index_) return;
+  needed_term_ = term;
+  needed_index_ = index;
+}
+
 void Snapshotter::purge(size_t files_max, io::Completion done) {
   std::vector<std::string> names;
-  for (const auto* kind : {&snaps_, &dbs_}) {
+  const std::string needed[] = {snap_name(needed_term_, needed_index_), snap_db_name(needed_index_)};
+  size_t kind = 0;
+  for (const auto* files : {&snaps_, &dbs_}) {
     if (files_max == 0) break;
-    size_t left = kind->size();
-    for (auto it = kind->begin(); left > files_max; ++it, --left) names.push_back(*it);
+    size_t left = files->size();
+    for (auto it = files->begin(); left > files_max && *it < needed[kind]; ++it, --left) names.push_back(*it);
+    ++kind;
   }
   remove_files(std::move(names), 0, "purged", std::move(done));
 }

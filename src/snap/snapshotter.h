@@ -65,8 +65,8 @@ class Snapshotter {
   Result<> open();
   // Names of `.snap` files, newest first.
   std::vector<std::string> snap_names() const { return {snaps_.rbegin(), snaps_.rend()}; }
-  // The newest snapshot for which `usable(term, index)` holds. Files tried on the way that do not load are
-  // renamed to `<name>.broken`. kNotFound if there is none.
+  // The newest snapshot for which `usable(term, index)` holds: the one that a WAL record names. Files tried
+  // on the way that do not load are renamed to `<name>.broken`. kNotFound if there is none.
   Result<raft::Snapshot> load_newest(absl::FunctionRef<bool(Term, Index)> usable);
   // Path of the database received for `index`; kFileNotFound.
   Result<std::string> db_path(Index index);
@@ -77,8 +77,11 @@ class Snapshotter {
   void save(const raft::Snapshot& snapshot, io::Completion done);
   // Removes `.snap.db` files with an index below `index`.
   void release_snap_dbs(Index index, io::Completion done);
+  // The WAL's record for this snapshot is durable: what is older is no longer needed.
+  void recorded(Term term, Index index);
   // Removes the oldest `.snap`, then the oldest `.snap.db`, while more than `files_max` of the kind remain.
-  // 0: keeps all.
+  // 0: keeps all. The newest one that the WAL has a record for stays, and what is newer: files without a
+  // record, left by lives that ended before they wrote it, must not push it out.
   void purge(size_t files_max, io::Completion done);
 
   // Name for receiving a database into: `tmp` and a number, in the directory; unique within the process.
@@ -107,7 +110,9 @@ class Snapshotter {
   const io::Clock& clock_;
   log::Logger& log_;
   Probe& probe_;
-  std::set<std::string> snaps_, dbs_;            // names in the directory
+  std::set<std::string> snaps_, dbs_;  // names in the directory
+  Term needed_term_;                   // of the newest snapshot with a record; 0: none
+  Index needed_index_;
   std::vector<std::shared_ptr<Saving>> saving_;  // writes under way
   uint64_t next_tmp_ = 0;
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);

@@ -177,6 +177,16 @@ TEST(Snapshotter, DatabasesAreReceivedReleasedAndPurged) {
   for (uint64_t i = 1; i <= 4; ++i) ASSERT_TRUE(d.save(snapshot(1, i)).has_value());
   ASSERT_TRUE(d.wait([&](io::Completion done) { d.snaps->purge(0, std::move(done)); }).has_value());
   EXPECT_EQ(d.files().size(), 6u);
+  // No record in the log yet: any of them may be needed.
+  ASSERT_TRUE(d.wait([&](io::Completion done) { d.snaps->purge(1, std::move(done)); }).has_value());
+  EXPECT_EQ(d.files().size(), 6u);
+  // 3 is what a start would begin from; 4 may never get its record.
+  d.snaps->recorded(Term(1), Index(3));
+  d.snaps->recorded(Term(1), Index(2));
+  ASSERT_TRUE(d.wait([&](io::Completion done) { d.snaps->purge(1, std::move(done)); }).has_value());
+  EXPECT_EQ(d.files(), (std::vector<std::string>{snap_name(Term(1), Index(3)), snap_name(Term(1), Index(4)),
+                                                 snap_db_name(Index(6)), snap_db_name(Index(7))}));
+  d.snaps->recorded(Term(2), Index(8));
   ASSERT_TRUE(d.wait([&](io::Completion done) { d.snaps->purge(1, std::move(done)); }).has_value());
   EXPECT_EQ(d.files(), (std::vector<std::string>{snap_name(Term(1), Index(4)), snap_db_name(Index(7))}));
   d.snaps->db_taken(Index(7));
