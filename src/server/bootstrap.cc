@@ -97,18 +97,24 @@ std::string metadata_bytes(MemberId self, ClusterId cluster) {
   return wire::encode_string(m);
 }
 
-// The newest `.snap` for which the WAL holds a record; index 0 if there is none.
-Result<raft::Snapshot> newest_snapshot(const Config& config, Environment& env,
-                                       snap::Snapshotter& snapshotter) {
+// The newest `.snap` for which the WAL holds a record; index 0 if there is none. If the newest record's own
+// file is not there or damaged, *passed_over is its path: without it the log may lack what comes next.
+Result<raft::Snapshot> newest_snapshot(const Config& config, Environment& env, snap::Snapshotter& snapshotter,
+                                       std::string* passed_over) {
   ASSIGN_OR_RETURN(const auto records, wal::valid_snapshots(env.append_fs, wal_dir(config), env.log));
   auto found = snapshotter.load_newest([&](Term term, Index index) {
     return std::any_of(records.begin(), records.end(),
                        [&](const wal::SnapshotRecord& r) { return r.term == term && r.index == index; });
   });
-  if (found) return found;
-  if (found.error().code() != Code::kNotFound) return found.error();
-  LOG(env.log, kInfo, "No snapshot found. Recovering WAL from scratch!", );
-  return raft::Snapshot{};
+  if (!found && found.error().code() != Code::kNotFound) return found.error();
+  if (!found) {
+    LOG(env.log, kInfo, "No snapshot found. Recovering WAL from scratch!", );
+    found = raft::Snapshot{};
+  }
+  if (!records.empty() && records.back().index > found->metadata.index) {
+    *passed_over = snapshotter.dir() + "/" + snap::snap_name(records.back().term, records.back().index);
+  }
+  return found;
 }
 
 // The membership as of the snapshot, for checking replayed changes; refuses v2 content as etcd does.
@@ -231,7 +237,9 @@ static Result<> found_again(const Config& config, Environment& env, wal::OpenedL
 }
 
 static Result<> restart(const Config& config, Environment& env, Bootstrapped* out) {
-  ASSIGN_OR_RETURN(const raft::Snapshot snapshot, newest_snapshot(config, env, *out->snapshotter));
+  std::string passed_over;
+  ASSIGN_OR_RETURN(const raft::Snapshot snapshot,
+                   newest_snapshot(config, env, *out->snapshotter, &passed_over));
   const Index consistent = out->state.backend->consistent_index();
   if (snapshot.metadata.index > consistent) {
     return make_error(Code::kCorruption,
@@ -240,9 +248,14 @@ static Result<> restart(const Config& config, Environment& env, Bootstrapped* ou
   }
   wal::SnapshotRecord start{snapshot.metadata.index, snapshot.metadata.term, std::nullopt};
   if (!snapshot.empty()) start.conf_state = snapshot.metadata.conf_state;
-  ASSIGN_OR_RETURN(wal::OpenedLog log,
-                   wal::open(env.append_fs, wal_dir(config), start,
-                             {.acknowledged = consistent, .allow_cut = config.allow_wal_cut}, env.log));
+  auto opened = wal::open(env.append_fs, wal_dir(config), start,
+                          {.acknowledged = consistent, .allow_cut = config.allow_wal_cut}, env.log);
+  if (!opened && opened.error().code() == Code::kFileNotFound && !passed_over.empty()) {
+    return opened.error().prefixed(fmt::format(
+        "snapshot file {} is missing or damaged, and the log does not begin before it", passed_over));
+  }
+  if (!opened) return opened.error();
+  wal::OpenedLog log = std::move(*opened);
   if (snapshot.empty() && log.contents.hard_state.empty() && !consistent && !config.force_new_cluster) {
     return found_again(config, env, std::move(log), out);
   }
