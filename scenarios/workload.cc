@@ -106,7 +106,9 @@ void Workload::pump() {
   while (outstanding_ < options_.outstanding && sent_ < options_.requests) {
     ++sent_;
     ++outstanding_;
-    if (prng_.chance(1, 40)) {
+    if (prng_.chance(1, 60)) {
+      maintain(*life_);
+    } else if (prng_.chance(1, 40)) {
       auto done = std::make_shared<bool>(false);
       read(*life_, true, done);
     } else {
@@ -114,6 +116,25 @@ void Workload::pump() {
     }
     // Sometimes the client thinks, and the queue runs dry.
     if (prng_.chance(1, 30)) return;
+  }
+}
+
+// What operators do beside clients. It must come to an end; what it did to the data is seen by reads.
+void Workload::maintain(Life& life) {
+  auto over = [this](bool ok) {
+    trace_.note("maintained", ok, static_cast<uint64_t>(world_.now()));
+    --outstanding_;
+    pump();
+  };
+  switch (prng_.below(4)) {
+    case 0:
+    case 1:
+      return life.member().defragment(life.loop(), [over](Result<> r) { over(r.has_value()); });
+    case 2:
+      return life.member().hash_kv(0, life.loop(),
+                                   [over](Result<server::Member::HashKv> r) { over(r.has_value()); });
+    default:
+      return life.member().hash(life.loop(), [over](Result<uint32_t> r) { over(r.has_value()); });
   }
 }
 

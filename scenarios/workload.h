@@ -48,6 +48,7 @@ class Workload {
 
  private:
   void pump();
+  void maintain(Life& life);
   void read(Life& life, bool pumped, std::shared_ptr<bool> done);
   Request draw();
   Effect draw_branch();

@@ -408,6 +408,44 @@ TEST_P(BackendTest, AFailedCommitAcknowledgesNothing) {
   EXPECT_EQ(b().durable_index(), Index(0));
 }
 
+// Each operation on the copy fails once, while a compaction and segments go on: those do not wait for it.
+TEST_P(FileTest, ADefragmentThatFailsAtAnyPointHoldsUpNoCommit) {
+  m.options.compaction_batch_limit = 5;
+  m.options.compaction_sleep_ns = 0;
+  uint64_t failed = 0;
+  for (uint64_t n = 0;; ++n) {
+    SCOPED_TRACE(n);
+    ASSERT_LT(n, 300u);
+    // At any point of the compaction for the first operation, at some for the others.
+    const uint64_t skip = n < 80 ? 0 : (n - 80) / 4 + 1;
+    const uint64_t delay_ms = n < 80 ? n : n % 4;
+    m.open();
+    m.on_apply([&] {
+      for (int64_t i = 2; i <= 100; ++i) put_record(i, "value");
+    });
+    m.commit();
+    m.disk.inject({.ops = sim::kChangingOps, .path_contains = ".tmp.", .skip = skip});
+    std::optional<Result<>> defragmented;
+    bool compacted = false;
+    int durable = 0;
+    m.on_apply([&] { b().compact(100, std::make_shared<KeepOdd>(), [&] { compacted = true; }); });
+    m.world.run_for(static_cast<int64_t>(delay_ms) * io::kMillisecond);
+    m.on_apply([&] { b().defragment([&](Result<> r) { defragmented = r; }); });
+    for (int64_t i = 0; i < 5; ++i) {
+      m.on_apply([&] {
+        put_record(1000 + i, "value");
+        b().commit([&] { ++durable; });
+      });
+    }
+    m.wait([&] { return (durable == 5 && compacted && defragmented) || m.failure; });
+    if (*defragmented) break;  // what fails now is the file that took the name
+    ASSERT_FALSE(m.failure) << m.failure->text();
+    ++failed;
+    m.crash();
+  }
+  EXPECT_GT(failed, 100u);
+}
+
 TEST_P(FileTest, AFullDiskEndsTheMemberAndADefragmentThatDoesNotFitEndsItself) {
   m.open();
   m.on_apply([&] {

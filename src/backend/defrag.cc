@@ -61,7 +61,7 @@ void FileSide::defrag_step() {
     // The wall clock's digits make the name; leftovers of a crash are removed when the backend opens.
     d.path = fmt::format("{}.tmp.{}", env_.options.path, static_cast<uint64_t>(env_.clock->wall()));
     auto copy = factory_->open(d.path, /*filling=*/true);
-    if (!copy) return abandon_defrag(copy.error());
+    if (!copy) return defrag_step_failed(copy.error());
     d.copy = std::move(*copy);
   }
   if (d.bucket == kBucketCount) return defrag_swap();
@@ -82,7 +82,7 @@ void FileSide::defrag_step() {
                               more = ++pairs >= kStepPairs || bytes >= kStepBytes;
                               return !more;
                             });
-    if (!r) return abandon_defrag(r.error());
+    if (!r) return defrag_step_failed(r.error());
     if (more) {
       d.last_after = changes.back().key;
     } else {
@@ -95,8 +95,7 @@ void FileSide::defrag_step() {
     if (!self) return;
     self->busy_ = false;
     if (!result) {
-      self->abandon_defrag(result.error());
-      return self->run();
+      return self->defrag_step_failed(result.error());
     }
     Defrag& job = *self->defrag_;
     job.bucket = job.bucket_after;
@@ -110,6 +109,12 @@ void FileSide::defrag_step() {
   } else {
     d.copy->commit(d.batch, landed);
   }
+}
+
+// A segment may have waited for the step's turn to end.
+void FileSide::defrag_step_failed(const Error& error) {
+  abandon_defrag(error);
+  run();
 }
 
 // Repeats the live file's commit on what is copied already.
@@ -136,8 +141,7 @@ void FileSide::defrag_swap() {
     if (!self) return;
     if (renamed) return self->defrag_sync_name();
     self->busy_ = false;
-    self->abandon_defrag(renamed.error());
-    self->run();
+    self->defrag_step_failed(renamed.error());
   });
 }
 

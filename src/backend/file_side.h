@@ -86,6 +86,7 @@ class FileSide : public std::enable_shared_from_this<FileSide> {
   void defrag_sync_name();
   void end_defrag(Result<> result);
   void abandon_defrag(const Error& error);
+  void defrag_step_failed(const Error& error);
   void drop_jobs(const Error& error);
   void finish_close();
   void close_engine();
