@@ -22,28 +22,9 @@
 #include <vector>
 
 #include "bolt/format.h"
+#include "bolt/page_bits.h"
 
 namespace quoin::bolt {
-
-// One bit a page.
-class PageBits {
- public:
-  bool test(PageId id) const { return id.v / 64 < words_.size() && (words_[id.v / 64] >> (id.v % 64) & 1); }
-  void set(PageId id) {
-    if (id.v / 64 >= words_.size()) words_.resize(id.v / 64 + 1);
-    words_[id.v / 64] |= uint64_t{1} << (id.v % 64);
-  }
-  void clear(PageId id) {
-    if (id.v / 64 < words_.size()) words_[id.v / 64] &= ~(uint64_t{1} << (id.v % 64));
-  }
-  // The first set bit at or after `from`.
-  std::optional<PageId> next_set(PageId from) const;
-  // Set bits in a row from `first` on, counted up to `limit`.
-  uint64_t run_length(PageId first, uint64_t limit) const;
-
- private:
-  std::vector<uint64_t> words_;
-};
 
 class Freelist {
  public:
