@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/check.h"
+#include "bolt/page_map.h"
 #include "bolt/store.h"
 
 namespace quoin::bolt {
@@ -14,8 +15,8 @@ namespace {
 
 class Walk {
  public:
-  Walk(const ReadTx& tx, const PageSet* free, PageSet* reachable, const FindingSink& sink)
-      : store_(tx.store()), hwm_(tx.meta().hwm), free_(free), reachable_(*reachable), sink_(sink) {
+  Walk(const ReadTx& tx, const PageSet* free, PageSet* reachable, const FindingSink& sink, PageMap* map)
+      : store_(tx.store()), hwm_(tx.meta().hwm), free_(free), reachable_(*reachable), sink_(sink), map_(map) {
     reachable_.assign(hwm_.v, false);
   }
 
@@ -55,6 +56,7 @@ class Walk {
     if (id.v < 2) return find(fmt::format("page {}: multiple references (stack: {})", id, stack()));
     if (reachable_[id.v]) return find(fmt::format("page {}: multiple references (stack: {})", id, stack()));
     reachable_[id.v] = true;
+    if (map_) map_->note_first(id);
     if (free_ && (*free_)[id.v]) find(fmt::format("page {}: reachable freed", id));
     const uint64_t available = store_.available(id);
     const char* p = store_.page_data(id);
@@ -153,6 +155,7 @@ class Walk {
   const PageSet* free_;
   PageSet& reachable_;
   const FindingSink& sink_;
+  PageMap* const map_;
   std::vector<PageId> stack_;
   std::vector<PageId> skip_;  // reached, but damaged, or a second time
   size_t findings_ = 0;
@@ -173,8 +176,9 @@ void check_meta_header(const Store& store, uint64_t slot, std::vector<std::strin
 
 }  // namespace
 
-void check_reachable(const ReadTx& tx, const PageSet* free, PageSet* reachable, const FindingSink& sink) {
-  Walk(tx, free, reachable, sink).bucket(tx.meta().root);
+void check_reachable(const ReadTx& tx, const PageSet* free, PageSet* reachable, const FindingSink& sink,
+                     PageMap* map) {
+  Walk(tx, free, reachable, sink, map).bucket(tx.meta().root);
 }
 
 std::vector<std::string> check_file(const ReadTx& tx, const PageSet* free) {

@@ -14,6 +14,8 @@
 
 namespace quoin::bolt {
 
+class PageMap;
+
 // One bit a page.
 using PageSet = std::vector<bool>;
 
@@ -22,7 +24,9 @@ using FindingSink = std::function<bool(std::string finding)>;
 
 // Walks all that `tx` reaches. Pages met (overflow pages included) are set in `reachable`, which is sized to
 // the HWM. `free`, if given, holds the pages known to be free: reaching one of them is a finding.
-void check_reachable(const ReadTx& tx, const PageSet* free, PageSet* reachable, const FindingSink& sink);
+// `map`, if given, is told of the first page of each.
+void check_reachable(const ReadTx& tx, const PageSet* free, PageSet* reachable, const FindingSink& sink,
+                     PageMap* map = nullptr);
 
 // check_reachable, and each page below the HWM that is neither reachable, nor free, nor a meta page, is a
 // finding

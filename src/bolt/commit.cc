@@ -7,6 +7,7 @@
 #include "bolt/commit_plan.h"
 #include "bolt/db.h"
 #include "bolt/freelist.h"
+#include "bolt/page_map.h"
 #include "bolt/readers.h"
 #include "bolt/spill.h"
 #include "bolt/store.h"
@@ -57,15 +58,16 @@ Db::~Db() {
 
 // ---- building ----
 
-Result<> Db::free_pages_of(const WriteTx& tx) {
+Result<> Db::free_pages_of(const WriteTx& tx, CommitPlan* plan) {
   const auto free_run = [&](PageId first, uint64_t count) -> Result<> {
     if (first.v < 2 || first >= meta_.hwm || count > meta_.hwm - first)
       return store_->corruption(fmt::format("page {}: out of bounds: {}", first, meta_.hwm));
     if (!freelist_->free_run(first, count, tx.txid()))
       return store_->corruption(fmt::format("page {}: already freed", first));
+    plan->freed.push_back({first, count});
     return {};
   };
-  for (const WriteTx::PageRun& run : tx.freed_) TRY(free_run(run.first, run.count));
+  for (const PageRun& run : tx.freed_) TRY(free_run(run.first, run.count));
   if (meta_.freelist != kNoFreelist) TRY(free_run(meta_.freelist, saved_list_pages_));
   return {};
 }
@@ -88,7 +90,7 @@ Result<std::unique_ptr<CommitPlan>> Db::build(WriteTx& tx, bool save_freelist) {
   plan->meta.freelist = kNoFreelist;
   Spiller spiller(tx, *freelist_, readers_->count() > 0, plan.get());
   TRY(spiller.run());
-  TRY(free_pages_of(tx));
+  TRY(free_pages_of(tx, plan.get()));
   if (save_freelist) {
     // Sized for all ids there are now; taking the list's own pages only makes them fewer.
     const uint64_t ids = freelist_->free_count() + freelist_->pending_count();
@@ -195,7 +197,12 @@ void Db::end_commit(const std::shared_ptr<Commit>& c, Result<> result) {
 }
 
 void Db::publish(const CommitPlan& plan) {
-  for (const PageWrite& w : plan.pages) store_->mark_written(w.first, w.count, w.tree_page);
+  for (const PageRun& run : plan.freed) page_map_->freed(run.first, run.count);
+  for (const PageWrite& w : plan.pages) {
+    store_->mark_written(w.first, w.count, w.tree_page);
+    if (w.tree_page) page_map_->note_first(w.first);
+  }
+  page_map_->cut(plan.meta.hwm);
   meta_ = plan.meta;
   slot_hwm_[plan.meta_slot()] = plan.meta.hwm;
   saved_list_pages_ = plan.saved_list_pages;

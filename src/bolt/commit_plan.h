@@ -21,6 +21,7 @@ struct PageWrite {
 struct CommitPlan {
   Meta meta;
   std::vector<PageWrite> pages;   // ascending once built
+  std::vector<PageRun> freed;     // by this commit
   std::string meta_page;          // a whole page
   uint64_t grow_to = 0;           // length the file needs first; 0: it is long enough
   uint64_t saved_list_pages = 0;  // of the list meta.freelist names

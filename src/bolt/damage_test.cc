@@ -6,6 +6,7 @@
 
 #include "bolt/testing/memory_fs.h"
 #include "bolt/testing/model.h"
+#include "bolt/testing/owner_twin.h"
 
 namespace quoin::bolt {
 namespace {
@@ -105,9 +106,20 @@ std::set<size_t> content_bytes(const std::string& file) {
   return content;
 }
 
+// Asks who owns each page: there is an answer or the damage is named.
+void ask_for_owners(Db& db) {
+  for (PageId id; id.v < db.stats().hwm_pages; ++id) {
+    const auto owner = testing::find_owner(db, id, 100);
+    if (!owner) {
+      EXPECT_EQ(owner.error().code(), Code::kCorruption) << owner.error().text();
+    }
+  }
+}
+
 // Opens, checks, reads all and writes on a file that may be anything. Answers what was read, or the error.
 Result<Model> use(MemoryFs& fs, const Options& options) {
   ASSIGN_OR_RETURN(const auto db, Db::open(fs, "db", options));
+  ask_for_owners(*db);
   static_cast<void>(db->check());
   ASSIGN_OR_RETURN(Model model, read_model(db->begin_read()->root()));
   auto tx = db->begin_write();

@@ -30,6 +30,7 @@
 #include "base/result.h"
 #include "bolt/check.h"
 #include "bolt/format.h"
+#include "bolt/owner.h"
 #include "bolt/read_tx.h"
 #include "bolt/write_tx.h"
 #include "io/file.h"
@@ -37,6 +38,7 @@
 namespace quoin::bolt {
 
 class Freelist;
+class PageMap;
 struct CommitPlan;
 
 struct Options {
@@ -98,6 +100,11 @@ class Db {
   void close(bool save_freelist, io::Completion done);
   Result<> close_blocking(bool save_freelist);
 
+  // Looks for what `page` is used for as of the last commit (owner.h). CHECK: no commit is running when it is
+  // asked to step.
+  OwnerSearch find_owner(PageId page) { return OwnerSearch(*this, page); }
+  const PageMap& page_map() const { return *page_map_; }
+
   // The whole file compared with the freelist in memory; bolt's finding texts (check.h). Slow; tests and
   // tools.
   std::vector<std::string> check();
@@ -108,6 +115,7 @@ class Db {
   bool commit_running() const { return commit_ != nullptr; }
 
  private:
+  friend class OwnerSearch;
   struct Commit;
   Db(std::shared_ptr<Store> store, const Options& options, const Meta& meta);
 
@@ -121,7 +129,7 @@ class Db {
 
   // ---- commit.cc ----
   Result<std::unique_ptr<CommitPlan>> build(WriteTx& tx, bool save_freelist);
-  Result<> free_pages_of(const WriteTx& tx);
+  Result<> free_pages_of(const WriteTx& tx, CommitPlan* plan);
   Result<uint64_t> growth_for(PageId hwm) const;
   void submit(std::unique_ptr<CommitPlan> plan, io::Completion done);
   // Goes on to the next stage of `c` after the operations of the one before ended with `result`.
@@ -137,9 +145,11 @@ class Db {
   std::shared_ptr<Store> store_;
   std::shared_ptr<ReaderTable> readers_;
   std::unique_ptr<Freelist> freelist_;
-  Meta meta_;                      // of the last durable commit
-  PageId slot_hwm_[2];             // HWM of the meta in each slot on disk; 0: the slot holds none
-  uint64_t saved_list_pages_ = 0;  // of the list that meta_.freelist names
+  std::unique_ptr<PageMap> page_map_;    // as of meta_
+  std::vector<std::string> last_owner_;  // the bucket of the last page whose owner was found
+  Meta meta_;                            // of the last durable commit
+  PageId slot_hwm_[2];                   // HWM of the meta in each slot on disk; 0: the slot holds none
+  uint64_t saved_list_pages_ = 0;        // of the list that meta_.freelist names
   uint64_t file_bytes_ = 0;
   std::shared_ptr<bool> write_open_;
   bool closed_ = false;

@@ -110,6 +110,12 @@ class PageView {
   const char* p_ = nullptr;
 };
 
+// Pages that act as one.
+struct PageRun {
+  PageId first;
+  uint64_t count = 0;
+};
+
 struct BucketHeader {
   PageId root;  // 0: inline, a page image follows
   uint64_t sequence = 0;

@@ -7,6 +7,7 @@
 #include "bolt/commit_plan.h"
 #include "bolt/db.h"
 #include "bolt/freelist.h"
+#include "bolt/page_map.h"
 #include "bolt/readers.h"
 #include "bolt/store.h"
 
@@ -89,6 +90,7 @@ Db::Db(std::shared_ptr<Store> store, const Options& options, const Meta& meta)
       store_(std::move(store)),
       readers_(std::make_shared<ReaderTable>()),
       freelist_(std::make_unique<Freelist>()),
+      page_map_(std::make_unique<PageMap>()),
       meta_(meta),
       write_open_(std::make_shared<bool>(false)) {}
 
@@ -260,6 +262,7 @@ Result<> Db::visit_branches(PageId id, size_t levels_below, PageSet* seen) {
   if ((*seen)[id.v])
     return store_->corruption(fmt::format("page {}: multiple references, or reachable freed", id));
   (*seen)[id.v] = true;
+  page_map_->note_first(id);
   if (levels_below == 0) return {};
   ASSIGN_OR_RETURN(const PageView page, store_->load(id, meta_.hwm));
   if (page.leaf())
@@ -274,10 +277,11 @@ Result<> Db::walk_for_free_pages(bool have_list) {
   const PageSet listed = known_free();
   PageSet reachable;
   std::optional<std::string> finding;
-  check_reachable(*tx, have_list ? &listed : nullptr, &reachable, [&](std::string text) {
+  const auto sink = [&](std::string text) {
     finding = std::move(text);
     return false;
-  });
+  };
+  check_reachable(*tx, have_list ? &listed : nullptr, &reachable, sink, page_map_.get());
   if (finding)
     return store_->corruption(fmt::format("freepages: failed to get all reachable pages ({})", *finding));
   for (PageId id(2); id < meta_.hwm; ++id) {

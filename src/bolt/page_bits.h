@@ -23,6 +23,10 @@ class PageBits {
   }
   // The first set bit at or after `from`.
   std::optional<PageId> next_set(PageId from) const;
+  // The last set bit at or before `from`.
+  std::optional<PageId> prev_set(PageId from) const;
+  // Clears all bits from `end` on and gives their memory back.
+  void cut(PageId end);
   // Set bits in a row from `first` on, counted up to `limit`.
   uint64_t run_length(PageId first, uint64_t limit) const;
 

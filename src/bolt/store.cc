@@ -43,6 +43,14 @@ Result<PageView> Store::load_unchecked(PageId id, PageId hwm, const KeyRange& ra
   return page;
 }
 
+Result<PageView> Store::peek(PageId id, PageId hwm) const {
+  if (id.v < 2 || id >= hwm) return corruption(fmt::format("page {}: out of bounds: {}", id, hwm));
+  if (!marked(id))
+    if (auto wrong = validate_page(page_data(id), id, page_size_, available(id), hwm))
+      return corruption(*wrong);
+  return PageView(page_data(id));
+}
+
 void Store::read_raw(uint64_t offset, std::span<char> out) const {
   const uint64_t mapped = mapped_bytes_.load(std::memory_order_acquire);
   const size_t n = offset < mapped ? std::min<uint64_t>(out.size(), mapped - offset) : 0;

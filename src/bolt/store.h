@@ -40,6 +40,9 @@ class Store {
       return PageView(page_data(id));
     return load_unchecked(id, hwm, range);
   }
+  // The same for who does not come from the page above and so knows no range: what it finds sound is not
+  // remembered, so that whoever comes that way still compares the keys.
+  Result<PageView> peek(PageId id, PageId hwm) const;
   // The page was checked by someone else, page and neighbours.
   void mark_sound(PageId id) const { mark(id); }
   // Bytes of the file as they are; zeros beyond its end.

@@ -47,6 +47,17 @@ Result<size_t> walk(const BucketView& bucket, size_t depth) {
   return n;
 }
 
+void ask_for_owners(Db& db) {
+  const uint64_t pages = std::min<uint64_t>(db.stats().hwm_pages, 64);
+  for (PageId id; id.v < pages; ++id) {
+    OwnerSearch search = db.find_owner(id);
+    for (int steps = 0; steps < 8; ++steps) {
+      const auto owner = search.step(50);
+      if (!owner || *owner) break;
+    }
+  }
+}
+
 Result<> write_to(Db& db) {
   ASSIGN_OR_RETURN(auto tx, db.begin_write());
   Cursor c = tx->root().read_cursor();
@@ -88,6 +99,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   options.check_all = size % 2 == 0;
   auto db = Db::open(fs, "db", options);
   if (!db) return 0;
+  ask_for_owners(**db);
   static_cast<void>((*db)->check());
   static_cast<void>(walk((*db)->begin_read()->root(), 0));
   static_cast<void>(write_to(**db));

@@ -141,10 +141,6 @@ class WriteTx {
   friend class Bucket;
   friend class WriteCursor;
   friend class Spiller;
-  struct PageRun {
-    PageId first;
-    uint64_t count;
-  };
   WriteTx(std::shared_ptr<const Store> store, const Meta& base, std::shared_ptr<bool> open);
 
   Node* new_node(bool leaf);
