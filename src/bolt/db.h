@@ -120,7 +120,8 @@ class Db {
   Db(std::shared_ptr<Store> store, const Options& options, const Meta& meta);
 
   // ---- open.cc ----
-  Result<> load();
+  Result<> load(uint64_t slot);  // where the newest meta stands
+  Result<> make_durable(uint64_t slot);
   Result<> load_saved_freelist();
   Result<> walk_branches();
   Result<> visit_branches(PageId id, size_t levels_below, PageSet* seen);

@@ -137,12 +137,12 @@ Result<std::unique_ptr<Db>> Db::open(io::FileSystem& fs, const std::string& path
   for (int slot = 0; slot < 2; ++slot)
     if (metas[slot]) db->slot_hwm_[slot] = metas[slot]->hwm;
   db->file_bytes_ = size;
-  TRY(db->load());
+  TRY(db->load(second ? 1 : 0));
   return db;
 }
 
 // What the chosen meta names: root in bounds, freelist.
-Result<> Db::load() {
+Result<> Db::load(uint64_t slot) {
   const auto in_file = [&](PageId id) { return id.v >= 2 && id < meta_.hwm; };
   if (meta_.hwm.v > options_.reserve_bytes / meta_.page_size)
     return store_->corruption(fmt::format(
@@ -169,10 +169,22 @@ Result<> Db::load() {
     file_bytes_ = needed;
     TRY(store_->refresh());
   }
-  // The newest meta may be in the system's cache only, when the process before was killed. Once we write, the
-  // pages of the meta before it are fair game, so the newest one has to be durable first.
-  if (!options_.no_sync) TRY(store_->file().sync());
-  return {};
+  return options_.no_sync ? Result<>() : make_durable(slot);
+}
+
+// The newest meta may be in the system's cache only: the process before was killed, or its sync failed. Once
+// we write, the pages of the meta before it are fair game, so the newest one has to be durable first. After a
+// failed sync the system takes what it could not write for written, and a sync alone would do nothing; hence
+// the bytes are written once more. Only the meta is in doubt: it is written when the sync of all pages below
+// it has succeeded. A new file's four pages share one sync, and are written again until a commit has replaced
+// them.
+Result<> Db::make_durable(uint64_t slot) {
+  const uint64_t first = meta_.txid.v <= 1 ? 0 : slot;
+  const uint64_t pages = meta_.txid.v <= 1 ? std::min(meta_.hwm.v, kNewFilePages) : 1;
+  std::string bytes(pages * meta_.page_size, '\0');
+  store_->read_raw(first * meta_.page_size, bytes);
+  TRY(store_->file().write_at(first * meta_.page_size, bytes));
+  return store_->file().sync();
 }
 
 Result<> Db::load_saved_freelist() {
