@@ -480,6 +480,41 @@ TEST_P(FileTest, AFullDiskEndsTheMemberAndADefragmentThatDoesNotFitEndsItself) {
   EXPECT_EQ(record(*b().view(), 2001), "fits");
 }
 
+// The process ends between a change of the file's name and the sync of its directory, the system lives on.
+// What is acknowledged afterwards outlives a power loss.
+TEST(NameTest, AnOpenMakesTheFilesNameDurable) {
+  for (const bool by_defragment : {false, true}) {
+    for (uint64_t seed = 1; seed <= 12; ++seed) {
+      SCOPED_TRACE(fmt::format("defragment {}, seed {}", by_defragment, seed));
+      Member m(Kind::kBolt, seed);
+      const auto write = [&](uint64_t index) {
+        m.on_apply([&] { m.backend->set_consistent_index(Index(index), Term(1)); });
+        m.commit();
+      };
+      // The first sync of a defragmentation is that of the copy's own name.
+      const sim::Fault no_sync{
+          .ops = sim::kSyncDir, .path_contains = "snap", .skip = by_defragment ? 1u : 0u};
+      if (by_defragment) {
+        m.open();
+        write(1);
+        m.disk.inject(no_sync);
+        m.on_apply([&] { m.backend->defragment([](Result<>) {}); });
+        m.wait([&] { return m.failure.has_value(); });
+      } else {
+        m.disk.inject(no_sync);
+        EXPECT_FALSE(m.try_open());
+      }
+      m.process->kill();
+      m.backend.reset();
+      m.open();
+      write(2);
+      m.crash();
+      m.open();
+      EXPECT_EQ(m.backend->consistent_index(), Index(2));
+    }
+  }
+}
+
 TEST_P(BackendTest, ASecondOpenFindsTheFileLocked) {
   m.open();
   auto other_fs = sim::SimFileSystem(m.disk, *m.file);

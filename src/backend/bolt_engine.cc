@@ -158,10 +158,11 @@ class BoltFactory final : public EngineFactory {
     o.reserve_bytes = options_.map_bytes;
     o.no_sync = options_.unsafe_no_fsync;
     o.prefault = !filling;
-    ASSIGN_OR_RETURN(const bool existed, fs_.exists(path));
     ASSIGN_OR_RETURN(auto db, bolt::Db::open(fs_, path, o));
     TRY(make_missing_buckets(*db));
-    if (!existed && !options_.unsafe_no_fsync) {
+    // Not only where it was made just now: a process that ended before its own sync of the directory may have
+    // made it, or put it in another's place.
+    if (!options_.unsafe_no_fsync) {
       const size_t slash = path.rfind('/');
       TRY(fs_.sync_dir(slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash)));
     }
