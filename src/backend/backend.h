@@ -98,7 +98,9 @@ struct Options {
   int64_t batch_interval_ns = 100 * io::kMillisecond;
   uint64_t batch_limit = 10'000;           // operations
   uint64_t segment_bytes_max = 64u << 20;  // bound of one segment; at it full() holds
-  uint64_t map_bytes = 1ull << 40;         // address space reserved for the file
+  // Address space for the file, which cannot grow beyond. Where the system has less, less is taken and a
+  // warning logged; the commit that would outgrow it fails (kLimit) and with it the member.
+  uint64_t map_bytes = 1ull << 40;
   bool unsafe_no_fsync = false;
   uint64_t compaction_batch_limit = 1000;  // records scanned per commit
   int64_t compaction_sleep_ns = 10 * io::kMillisecond;

@@ -100,6 +100,7 @@ class BoltEngine final : public Engine {
 
   uint64_t size() const override { return db_->stats().size_bytes(); }
   uint64_t size_in_use() const override { return db_->stats().size_in_use_bytes(); }
+  uint64_t size_max() const override { return db_->stats().reserved_bytes; }
   void close(absl::AnyInvocable<void(Result<>)> done) override {
     db_->close(/*save_freelist=*/true, std::move(done));
   }

@@ -75,6 +75,9 @@ class Engine {
   // As of the newest commit: high-water mark * page size; the same without free pages.
   virtual uint64_t size() const = 0;
   virtual uint64_t size_in_use() const = 0;
+  // What the file may grow to: Options::map_bytes, or less where the system has less address space. A commit
+  // that needs more fails with kLimit.
+  virtual uint64_t size_max() const = 0;
   // Stores what a clean stop stores. No snapshot is open, no commit under way; only the destructor follows.
   virtual void close(absl::AnyInvocable<void(Result<>)> done) = 0;
 };

@@ -14,10 +14,21 @@ double seconds(int64_t ns) {
 
 FileSide::FileSide(Env env, std::unique_ptr<EngineFactory> factory, std::unique_ptr<Engine> engine)
     : env_(std::move(env)), factory_(std::move(factory)), engine_(std::move(engine)), opener_(env_.probe) {
+  warn_of_small_reservation();
   refresh();
 }
 
 FileSide::~FileSide() = default;
+
+void FileSide::warn_of_small_reservation() {
+  if (engine_->size_max() >= env_.options.map_bytes) return;
+  LOG(*env_.log, kWarn,
+      "the system has little address space for the database file (ulimit -v?); the member stops when the "
+      "file "
+      "outgrows what was reserved",
+      {"path", env_.options.path}, {"reserved-bytes", engine_->size_max()},
+      {"wanted-bytes", env_.options.map_bytes});
+}
 
 // After each change of the file: the newest snapshot and the sizes.
 void FileSide::refresh() {

@@ -76,6 +76,7 @@ class FileSide : public std::enable_shared_from_this<FileSide> {
   void after_commit();
   void fail(const Error& error);
   void refresh();
+  void warn_of_small_reservation();
 
   Result<> compaction_step(BatchBuilder& builder);
   void after_compaction_step();

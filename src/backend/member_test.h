@@ -10,6 +10,7 @@
 #include "bolt/db.h"
 #include "sim/disk.h"
 #include "sim/file_system.h"
+#include "sim/log_sink.h"
 #include "sim/world.h"
 
 namespace quoin::backend {
@@ -43,9 +44,8 @@ class Member {
     } else {
       factory = bolt_engine_factory(options, *fs, *file, process->clock());
     }
-    ASSIGN_OR_RETURN(backend,
-                     open_with_engine(options, std::move(factory), *fs, *apply, *file, process->timers(),
-                                      process->clock(), *metrics, log::null_logger()));
+    ASSIGN_OR_RETURN(backend, open_with_engine(options, std::move(factory), *fs, *apply, *file,
+                                               process->timers(), process->clock(), *metrics, log));
     failure.reset();
     backend->set_failure_callback([this](Error e) { failure = e; });
     return {};
@@ -108,6 +108,7 @@ class Member {
   sim::SimDisk disk;
   std::shared_ptr<MemoryStates> states = std::make_shared<MemoryStates>();
   Options options;
+  sim::LogSink log;
   sim::Process* process = nullptr;
   sim::SimExecutor* apply = nullptr;
   sim::SimExecutor* file = nullptr;

@@ -105,6 +105,7 @@ class MemoryEngine final : public Engine {
   }
   uint64_t size() const override { return 4096 * (1 + (*states_->states[number_])[5].size()); }
   uint64_t size_in_use() const override { return size(); }
+  uint64_t size_max() const override { return UINT64_MAX; }
   void close(absl::AnyInvocable<void(Result<>)> done) override {
     executor_.post([done = std::move(done)]() mutable { done({}); });
   }

@@ -74,13 +74,14 @@ Result<> Db::free_pages_of(const WriteTx& tx, CommitPlan* plan) {
 
 Result<uint64_t> Db::growth_for(PageId hwm) const {
   const uint64_t page_size = meta_.page_size;
-  if (hwm.v > options_.reserve_bytes / page_size)
-    return make_error(Code::kLimit, "{}: {} pages, but only {} bytes reserved", path(), hwm,
-                      options_.reserve_bytes);
+  const uint64_t reserved = store_->reserve_bytes();
+  if (hwm.v > reserved / page_size)
+    return make_error(Code::kLimit,
+                      "{}: needs {} bytes, but only {} bytes of address space are reserved for it", path(),
+                      hwm.v * page_size, reserved);
   const uint64_t target = (hwm.v + 1) * page_size;
   if (target <= file_bytes_) return uint64_t{0};
-  return std::min(round_up(target, options_.growth_bytes),
-                  std::max(options_.reserve_bytes, hwm.v * page_size));
+  return std::min(round_up(target, options_.growth_bytes), std::max(reserved, hwm.v * page_size));
 }
 
 Result<std::unique_ptr<CommitPlan>> Db::build(WriteTx& tx, bool save_freelist) {

@@ -44,6 +44,7 @@ Stats Db::stats() const {
   s.pending_pages = freelist_->pending_count();
   s.open_readers = readers_->count();
   s.file_bytes = file_bytes_;
+  s.reserved_bytes = store_->reserve_bytes();
   s.freelist_saved = meta_.freelist != kNoFreelist;
   return s;
 }

@@ -42,9 +42,12 @@ class PageMap;
 struct CommitPlan;
 
 struct Options {
-  uint32_t page_size = 4096;            // of a new file; an existing one says its own
-  uint64_t reserve_bytes = 1ull << 40;  // address space for the mapping; bounds the file's size
-  uint64_t growth_bytes = 16u << 20;    // the file grows to multiples of this
+  uint32_t page_size = 4096;  // of a new file; an existing one says its own
+  // Address space for the mapping. Bounds the file's size: a commit that needs more fails with kLimit before
+  // it writes anything. Less is taken where the system refuses (Stats::reserved_bytes), but no less than
+  // twice the file's length and 256 MiB.
+  uint64_t reserve_bytes = 1ull << 40;
+  uint64_t growth_bytes = 16u << 20;  // the file grows to multiples of this
   // The file is cut when this much or more lies behind the next multiple of growth_bytes above all that needs
   // it. 0: never cut.
   uint64_t cut_slack_bytes = 64u << 20;
@@ -66,6 +69,7 @@ struct Stats {
   uint64_t pending_pages = 0;  // freed, but a ReadTx or the last commit still needs them
   uint64_t open_readers = 0;
   uint64_t file_bytes = 0;      // length of the file
+  uint64_t reserved_bytes = 0;  // what it may grow to: Options::reserve_bytes, or less
   bool freelist_saved = false;  // the file holds a freelist (nothing was committed since a clean close)
   // What etcd calls size and size in use.
   uint64_t size_bytes() const { return hwm_pages * page_size; }

@@ -307,6 +307,27 @@ TEST_F(DbTest, OutgrowingTheReservationIsALimit) {
   EXPECT_EQ(db_->check(), Findings());
 }
 
+TEST_F(DbTest, OutgrowingTheReservationWritesNothing) {
+  options_.reserve_bytes = 1 << 20;
+  open();
+  fill("key", 0, 100, "v");
+  const std::string before = fs_.contents("db");
+  auto tx = begin();
+  ASSERT_TRUE((*tx->bucket("key"))->put("big", std::string(2 << 20, 'v')));
+  const auto result = commit(std::move(tx));
+  EXPECT_NE(result.error().text().find("1048576 bytes of address space are reserved for it"),
+            std::string_view::npos)
+      << result.error().text();
+  EXPECT_TRUE(fs_.contents("db") == before);
+  // With more room the same commit goes through.
+  options_.reserve_bytes = 1 << 23;
+  open();
+  tx = begin();
+  ASSERT_TRUE((*tx->bucket("key"))->put("big", std::string(2 << 20, 'v')));
+  EXPECT_TRUE(commit(std::move(tx)));
+  EXPECT_EQ(db_->check(), Findings());
+}
+
 TEST_F(DbTest, DeadAfterAFailedCommit) {
   open();
   fill("key", 0, 100, "v");

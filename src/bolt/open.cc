@@ -17,6 +17,7 @@ namespace {
 constexpr size_t kMetaReadBytes = 4096;  // what Go reads to look for a meta
 constexpr uint64_t kSectorBytes = 512;   // io's granularity of torn writes
 constexpr uint64_t kNewFilePages = 4;
+constexpr uint64_t kReserveBytesMin = 256u << 20;
 
 Error damaged(const io::File& file, std::string_view what) {
   return make_error(Code::kCorruption, "{}: {}", file.path(), what);
@@ -83,6 +84,33 @@ Result<std::optional<uint32_t>> find_page_size(io::File& file, uint64_t size) {
   return std::optional<uint32_t>();
 }
 
+struct Reservation {
+  std::unique_ptr<io::Mapping> mapping;
+  uint64_t bytes = 0;
+};
+
+// As much address space as is asked for, or what there is (ulimit -v, sanitizers, systems with little): half
+// as much each time it is refused, down to twice the file's length and kReserveBytesMin; a file that is only
+// read needs its length. Where less had to do, half of what could be had is left to the rest of the process.
+Result<Reservation> reserve(io::File& file, uint64_t file_bytes, const Options& options) {
+  const uint64_t asked = options.reserve_bytes;
+  const uint64_t useful = options.read_only ? file_bytes : std::max(kReserveBytesMin, 2 * file_bytes);
+  const uint64_t least = std::min(asked, useful);
+  uint64_t bytes = asked;
+  auto mapping = file.map(bytes, options.prefault);
+  while (!mapping && bytes > least) {
+    bytes = std::max(bytes / 2, least);
+    mapping = file.map(bytes, options.prefault);
+  }
+  if (!mapping) return std::move(mapping).error();
+  if (bytes < asked && bytes > least) {
+    bytes = std::max(bytes / 2, least);
+    mapping->reset();
+    ASSIGN_OR_RETURN(*mapping, file.map(bytes, options.prefault));
+  }
+  return Reservation{*std::move(mapping), bytes};
+}
+
 }  // namespace
 
 Db::Db(std::shared_ptr<Store> store, const Options& options, const Meta& meta)
@@ -121,8 +149,9 @@ Result<std::unique_ptr<Db>> Db::open(io::FileSystem& fs, const std::string& path
   if (size < 2 * uint64_t{page_size}) return damaged(*file, fmt::format("file size too small {}", size));
   if (size > options.reserve_bytes)
     return make_error(Code::kLimit, "{}: {} bytes, but only {} reserved", path, size, options.reserve_bytes);
-  ASSIGN_OR_RETURN(auto mapping, file->map(options.reserve_bytes, options.prefault));
-  auto store = std::make_shared<Store>(std::move(file), std::move(mapping), page_size, options.reserve_bytes);
+  ASSIGN_OR_RETURN(Reservation reserved, reserve(*file, size, options));
+  auto store =
+      std::make_shared<Store>(std::move(file), std::move(reserved.mapping), page_size, reserved.bytes);
 
   std::optional<Meta> metas[2];
   std::string_view why[2];
@@ -144,7 +173,7 @@ Result<std::unique_ptr<Db>> Db::open(io::FileSystem& fs, const std::string& path
 // What the chosen meta names: root in bounds, freelist.
 Result<> Db::load(uint64_t slot) {
   const auto in_file = [&](PageId id) { return id.v >= 2 && id < meta_.hwm; };
-  if (meta_.hwm.v > options_.reserve_bytes / meta_.page_size)
+  if (meta_.hwm.v > store_->reserve_bytes() / meta_.page_size)
     return store_->corruption(fmt::format(
         "meta of transaction {}: high-water mark {} beyond what is reserved", meta_.txid, meta_.hwm));
   if (!in_file(meta_.root))

@@ -61,6 +61,7 @@ class Store {
   io::File& file() const { return *file_; }
   const std::string& path() const { return file_->path(); }
   uint32_t page_size() const { return page_size_; }
+  // Address space of the mapping.
   uint64_t reserve_bytes() const { return reserve_bytes_; }
   Error corruption(std::string_view what) const {
     return make_error(Code::kCorruption, "{}: {}", path(), what);

@@ -101,6 +101,8 @@ class SimDisk {
   void set_error_chance(uint32_t ops, uint64_t per_million) {
     error_ops_ = ops, error_per_million_ = per_million;
   }
+  // Address space for all mappings of this disk's files together; a map() that needs more fails with ENOMEM.
+  void set_address_space(uint64_t bytes) { address_space_ = bytes; }
   void set_byte_limit(uint64_t bytes) { byte_limit_ = bytes; }
   // While set, asynchronous syncs (of files and directories) do not complete.
   void set_syncs_stuck(bool stuck);
@@ -157,6 +159,8 @@ class SimDisk {
   uint32_t error_ops_ = 0;
   uint64_t error_per_million_ = 0;
   uint64_t byte_limit_ = std::numeric_limits<uint64_t>::max();
+  uint64_t address_space_ = std::numeric_limits<uint64_t>::max();
+  std::shared_ptr<uint64_t> mapped_bytes_ = std::make_shared<uint64_t>(0);  // mappings may outlive the disk
   bool syncs_stuck_ = false;
   std::vector<Task> stuck_;
   bool power_armed_ = false, power_lost_ = false;

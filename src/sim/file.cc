@@ -15,13 +15,15 @@ namespace quoin::sim {
 
 class SimMapping final : public io::Mapping, public MappedView {
  public:
-  SimMapping(NodePtr node, char* base, uint64_t reserved)
-      : node_(std::move(node)), base_(base), reserved_(reserved) {
+  SimMapping(NodePtr node, char* base, uint64_t reserved, std::shared_ptr<uint64_t> mapped_bytes)
+      : node_(std::move(node)), base_(base), reserved_(reserved), mapped_bytes_(std::move(mapped_bytes)) {
+    *mapped_bytes_ += reserved_;
     node_->views.push_back(this);
   }
   ~SimMapping() override {
     std::erase(node_->views, this);
     ::munmap(base_, reserved_);
+    *mapped_bytes_ -= reserved_;
   }
   const char* data() const override { return base_; }
   uint64_t size() const override { return size_; }
@@ -45,6 +47,7 @@ class SimMapping final : public io::Mapping, public MappedView {
   NodePtr node_;
   char* const base_;
   const uint64_t reserved_;
+  const std::shared_ptr<uint64_t> mapped_bytes_;
   uint64_t size_ = 0;
 };
 
@@ -188,10 +191,13 @@ Result<> SimFile::unlock() {
 Result<std::unique_ptr<io::Mapping>> SimFile::map(uint64_t reserve_bytes, bool) {
   TRY(check_alive(false));
   CHECK_GT(reserve_bytes, 0u);
+  if (reserve_bytes > disk_.address_space_ - std::min(disk_.address_space_, *disk_.mapped_bytes_))
+    return errno_error("mmap", path_, ENOMEM);
   void* base = ::mmap(nullptr, reserve_bytes, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (base == MAP_FAILED) return errno_error("mmap", path_, errno);
-  auto mapping = std::make_unique<SimMapping>(node_, static_cast<char*>(base), reserve_bytes);
+  auto mapping =
+      std::make_unique<SimMapping>(node_, static_cast<char*>(base), reserve_bytes, disk_.mapped_bytes_);
   TRY(mapping->refresh());
   return std::unique_ptr<io::Mapping>(std::move(mapping));
 }
