@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 
 namespace quoin::bolt {
@@ -124,11 +125,39 @@ void Meta::write(char* p, uint64_t slot) const {
   store_le<uint64_t>(p + kMetaChecksum, fnv1a64(checksummed(p)));
 }
 
+namespace {
+
+// Compares keys with one that is searched for. Most differ within 8 bytes, which as a big-endian number
+// compare as they do as bytes: the revision keys of etcd start with such a number.
+class Sought {
+ public:
+  explicit Sought(std::string_view key)
+      : key_(key), prefix_(key.size() >= kPrefixBytes ? load_be64(key.data()) : 0) {}
+
+  // Negative, 0, positive: `k` is below, equal, above.
+  int compare(std::string_view k) const {
+    if (std::min(k.size(), key_.size()) >= kPrefixBytes) [[likely]] {
+      const uint64_t prefix = load_be64(k.data());
+      if (prefix != prefix_) [[likely]]
+        return prefix < prefix_ ? -1 : 1;
+    }
+    return k.compare(key_);
+  }
+
+ private:
+  static constexpr size_t kPrefixBytes = 8;
+  const std::string_view key_;
+  const uint64_t prefix_;
+};
+
+}  // namespace
+
 size_t PageView::lower_bound(std::string_view key) const {
+  const Sought sought(key);
   size_t lo = 0, n = count();
   while (n > 0) {
     const size_t half = n / 2;
-    if (leaf_key(lo + half) < key) {
+    if (sought.compare(leaf_key(lo + half)) < 0) {
       lo += half + 1;
       n -= half + 1;
     } else {
@@ -139,10 +168,11 @@ size_t PageView::lower_bound(std::string_view key) const {
 }
 
 size_t PageView::child_index(std::string_view key) const {
+  const Sought sought(key);
   size_t lo = 0, n = count();  // the first separator above `key` is in [lo, lo + n]
   while (n > 0) {
     const size_t half = n / 2;
-    if (branch_key(lo + half) <= key) {
+    if (sought.compare(branch_key(lo + half)) <= 0) {
       lo += half + 1;
       n -= half + 1;
     } else {

@@ -2,7 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <set>
 #include <vector>
+
+#include "base/prng.h"
+#include "bolt/spill.h"
 
 namespace quoin::bolt {
 namespace {
@@ -86,6 +91,42 @@ TEST(PageView, KnownLeafAndSearch) {
   EXPECT_EQ(view.lower_bound("c"), 1u);
   EXPECT_EQ(view.lower_bound("dc"), 2u);
   EXPECT_EQ(view.lower_bound("e"), 3u);
+}
+
+// Keys that differ early, late, only in length, and around the sign of a byte; the page ends with the last
+// one.
+TEST(PageView, SearchAgreesWithASortedList) {
+  Prng prng(7);
+  const auto random_key = [&] {
+    std::string key = prng.chance(1, 2) ? be64(prng.below(3)) : std::string();
+    key.resize(key.size() + prng.between(1, 18));
+    for (size_t i = key.size() < 8 ? 0 : 8 * prng.below(2); i < key.size(); ++i)
+      key[i] = "\x00\x01\x7f\x80\xff"[prng.below(5)];
+    return key;
+  };
+  for (int round = 0; round < 400; ++round) {
+    std::set<std::string> keys;
+    for (uint64_t n = prng.between(1, 60); n > 0; --n) keys.insert(random_key());
+    const std::vector<std::string> sorted(keys.begin(), keys.end());
+    for (const bool leaf : {true, false}) {
+      Node node(leaf);
+      for (const std::string& k : sorted)
+        node.entries.push_back(leaf ? Entry::item(k, {}, 0) : Entry::branch(k, PageId(3), nullptr));
+      std::vector<char> bytes(node.bytes());
+      encode_node(node, 0, sorted.size(), {PageId(2), 0, 0, 0}, bytes.data());
+      const PageView page(bytes.data());
+      for (int i = 0; i < 60; ++i) {
+        const std::string key = prng.chance(1, 2) ? random_key() : sorted[prng.below(sorted.size())];
+        if (leaf) {
+          const auto at = std::lower_bound(sorted.begin(), sorted.end(), key) - sorted.begin();
+          ASSERT_EQ(page.lower_bound(key), static_cast<size_t>(at));
+        } else {
+          const auto above = std::upper_bound(sorted.begin(), sorted.end(), key) - sorted.begin();
+          ASSERT_EQ(page.child_index(key), static_cast<size_t>(std::max<ptrdiff_t>(above, 1) - 1));
+        }
+      }
+    }
+  }
 }
 
 TEST(ValidatePage, Table) {
