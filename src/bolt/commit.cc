@@ -62,6 +62,11 @@ Result<> Db::free_pages_of(const WriteTx& tx, CommitPlan* plan) {
   const auto free_run = [&](PageId first, uint64_t count) -> Result<> {
     if (first.v < 2 || first >= meta_.hwm || count > meta_.hwm - first)
       return store_->corruption(fmt::format("page {}: out of bounds: {}", first, meta_.hwm));
+    // A page's count of overflow pages is not checked by what is in it, and no leaf is read by an open that
+    // has a saved list. Pages of others must not be given back with it.
+    const auto above = page_map_->first_above(first);
+    if (above && *above - first < count)
+      return store_->corruption(fmt::format("page {}: reaches into page {}", first, *above));
     if (!freelist_->free_run(first, count, tx.txid()))
       return store_->corruption(fmt::format("page {}: already freed", first));
     plan->freed.push_back({first, count});

@@ -201,6 +201,58 @@ TEST(Damage, AnyByteNeverCrashes) {
   }
 }
 
+// What an open with a saved list does not read shows when it would do harm. `change` gets the image of the
+// first page of bucket "key" for which `is_wanted` holds.
+template <class Wanted>
+Result<std::unique_ptr<Db>> open_damaged(MemoryFs& fs, PageId* id, Wanted is_wanted,
+                                         const std::function<void(char*)>& change) {
+  Model model;
+  std::string bytes = sample_file(true, true, &model);
+  fs.set_contents("db", bytes);
+  {
+    const auto db = *Db::open(fs, "db", small_options());
+    for (const auto& [page, owner] : testing::record_owners(*db->begin_read()))
+      if (*id == PageId() && owner.use == PageUse::kTree && owner.bucket == std::vector<std::string>{"key"} &&
+          is_wanted(PageView(bytes.data() + page * kPage), owner))
+        *id = PageId(page);
+  }
+  EXPECT_NE(*id, PageId());
+  change(bytes.data() + id->v * kPage);
+  fs.set_contents("db", bytes);
+  return Db::open(fs, "db", small_options());
+}
+
+TEST(Damage, AnOverflowThatReachesIntoAnotherPageIsNotFreed) {
+  MemoryFs fs;
+  PageId leaf;
+  auto db = open_damaged(
+      fs, &leaf, [](PageView p, const PageOwner& o) { return p.leaf() && o.page_count == 1; },
+      [](char* p) { store_le<uint32_t>(p + 12, 1); });
+  ASSERT_TRUE(db) << db.error().text();
+  ASSERT_TRUE((*db)->page_map().known_first(leaf + 1));
+  const std::string key(PageView((*db)->begin_read()->store().page_data(leaf)).key(0));
+  auto tx = *(*db)->begin_write();
+  ASSERT_TRUE((*tx->bucket("key"))->put(key, "new"));
+  const auto result = (*db)->commit_blocking(std::move(tx));
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().text(), fmt::format("db: page {}: reaches into page {}", leaf, leaf + 1));
+}
+
+TEST(Damage, BranchKeysOutsideTheirRangeStopAnOpen) {
+  MemoryFs fs;
+  PageId branch;
+  const auto db = open_damaged(
+      fs, &branch, [](PageView p, const PageOwner& o) { return !p.leaf() && o.parent.v != 0 && o.slot == 0; },
+      [](char* p) {
+        const std::string_view last = PageView(p).key(PageView(p).count() - 1);
+        const_cast<char*>(last.data())[0] = '9';
+      });
+  ASSERT_FALSE(db);
+  EXPECT_NE(db.error().text().find(fmt::format("on branch page({}) needs to be < than key", branch)),
+            std::string_view::npos)
+      << db.error().text();
+}
+
 TEST(Damage, RandomGarbageNeverCrashes) {
   Model expected;
   const std::string sound = sample_file(true, true, &expected);

@@ -39,6 +39,7 @@ namespace quoin::bolt {
 
 class Freelist;
 class PageMap;
+struct KeyRange;
 struct CommitPlan;
 
 struct Options {
@@ -128,7 +129,7 @@ class Db {
   Result<> make_durable(uint64_t slot);
   Result<> load_saved_freelist();
   Result<> walk_branches();
-  Result<> visit_branches(PageId id, size_t levels_below, PageSet* seen);
+  Result<> visit_branches(PageId id, size_t levels_below, KeyRange range, PageSet* seen);
   Result<> walk_for_free_pages(bool have_list);
   PageSet known_free() const;
 

@@ -280,11 +280,11 @@ Result<> Db::walk_branches() {
       if (levels == kDepthMax)
         return store_->corruption(
             fmt::format("the tree below page {} is deeper than {} levels", root, kDepthMax));
-      ASSIGN_OR_RETURN(const PageView page, store_->load(id, meta_.hwm));
+      ASSIGN_OR_RETURN(const PageView page, store_->peek(id, meta_.hwm));
       if (page.leaf()) break;
       id = page.child(0);
     }
-    return visit_branches(root, levels, &seen);
+    return visit_branches(root, levels, {}, &seen);
   };
   TRY(visit_tree(meta_.root));
   Cursor cursor = tx->root().cursor();
@@ -299,16 +299,21 @@ Result<> Db::walk_branches() {
   return {};
 }
 
-Result<> Db::visit_branches(PageId id, size_t levels_below, PageSet* seen) {
+Result<> Db::visit_branches(PageId id, size_t levels_below, KeyRange range, PageSet* seen) {
   if ((*seen)[id.v])
     return store_->corruption(fmt::format("page {}: multiple references, or reachable freed", id));
   (*seen)[id.v] = true;
   page_map_->note_first(id);
   if (levels_below == 0) return {};
-  ASSIGN_OR_RETURN(const PageView page, store_->load(id, meta_.hwm));
+  ASSIGN_OR_RETURN(const PageView page, store_->load(id, meta_.hwm, range));
   if (page.leaf())
     return store_->corruption(fmt::format("page {}: a leaf where its neighbours are branches", id));
-  for (size_t i = 0; i < page.count(); ++i) TRY(visit_branches(page.child(i), levels_below - 1, seen));
+  const auto to = range.to;
+  for (size_t i = 0; i < page.count(); ++i) {
+    range.from = page.branch_key(i);
+    range.to = i + 1 < page.count() ? std::optional(page.branch_key(i + 1)) : to;
+    TRY(visit_branches(page.child(i), levels_below - 1, range, seen));
+  }
   return {};
 }
 

@@ -186,7 +186,7 @@ Result<> Spiller::rebalance(Bucket& bucket, Node& branch) {
 Result<uint64_t> Spiller::entry_bytes(Bucket& bucket, Node& branch, size_t index) {
   const Entry& e = branch.entries[index];
   if (e.node) return e.node->bytes();
-  ASSIGN_OR_RETURN(const PageView page, bucket.tx_.store_->load(PageId(e.child), tx_.source_.hwm));
+  ASSIGN_OR_RETURN(const PageView page, bucket.tx_.store_->peek(PageId(e.child), tx_.source_.hwm));
   return page.used_bytes();
 }
 
@@ -261,7 +261,7 @@ Result<> Spiller::collapse_root(Bucket& bucket) {
     bucket.tree_.root = PageId(only.child);
     if (only.node) continue;
     // A page nobody changed becomes the root, unless it is a branch that must go the same way.
-    ASSIGN_OR_RETURN(const PageView page, tx_.store_->load(PageId(only.child), tx_.source_.hwm));
+    ASSIGN_OR_RETURN(const PageView page, tx_.store_->peek(PageId(only.child), tx_.source_.hwm));
     if (page.leaf() || page.count() > 1) return {};
     bucket.tree_.node = tx_.node_of(page);
   }

@@ -39,7 +39,6 @@ class Spiller {
   Result<bool> spill_bucket(Bucket& bucket, bool may_inline);  // answers whether its header changed
   std::string_view header_value(Bucket& bucket);
   bool fits_inline(const Node& node) const;
-  std::string_view make_inline(Bucket& bucket);
 
   Result<> rebalance(Bucket& bucket, Node& branch);
   Result<> merge_children(Bucket& bucket, Node& branch);

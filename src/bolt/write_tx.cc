@@ -296,7 +296,7 @@ Result<> Bucket::free_page(PageId id, size_t depth) {
         fmt::format("the tree below page {} is deeper than {} levels", tree_.root, kDepthMax));
   if (tx_.freed_.size() > tx_.source_.hwm.v)  // a damaged file's pages name each other; this would not end
     return tx_.store_->corruption(fmt::format("page {}: more pages freed than the file has", id));
-  ASSIGN_OR_RETURN(const PageView page, tx_.store_->load(id, tx_.source_.hwm));
+  ASSIGN_OR_RETURN(const PageView page, tx_.store_->peek(id, tx_.source_.hwm));
   tx_.free_page_run(id, uint64_t{page.overflow()} + 1);
   if (page.leaf()) return {};
   for (size_t i = 0; i < page.count(); ++i) TRY(free_page(page.child(i), depth + 1));
