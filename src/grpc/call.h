@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -71,6 +72,11 @@ class Call {
   virtual void end_message() = 0;
   // A message that is `head` followed by `tail`. A large tail is shared, not copied.
   virtual void send(std::string_view head, const Blob& tail) = 0;
+  // The same with the tail in pieces.
+  virtual void send(std::string_view head, std::span<const Blob> parts) = 0;
+  // Bytes of an answer under construction: they count in the bounds of the connection and of the process
+  // until the answer is sent or the call is over. The whole amount, not a difference.
+  virtual void hold_prepared(size_t bytes) = 0;
   // Ends the call: status, trailers. A unary call with kOk must have sent its one message.
   virtual void finish(GrpcStatus status, std::string_view text) = 0;
   // The request's bytes are no message: ends the call with code 13 and the text of its kind (`grpc: error
@@ -87,6 +93,12 @@ class Call {
   void respond(const Blob& message) {
     if (!fits(message.size())) return;
     send({}, message);
+    finish(GrpcStatus::kOk, {});
+  }
+  // `bytes`: of all parts. More than they hold, and too many, if the answer was too long to be kept.
+  void respond(std::string_view head, std::span<const Blob> parts, size_t bytes) {
+    if (!fits(head.size() + bytes)) return;
+    send(head, parts);
     finish(GrpcStatus::kOk, {});
   }
   // One message of a stream. False if it was too large, and the call has been ended for it, or the call is

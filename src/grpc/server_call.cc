@@ -85,6 +85,7 @@ void ServerCall::count_started() {
 }
 
 void ServerCall::leave_service() {
+  if (prepared_ != 0) hold_prepared(0);
   ended_ = true;
   reading_done_ = true;
   owner_.call_ended(*this);
@@ -304,13 +305,19 @@ void ServerCall::end_message() {
   message_queued(message_bytes_, before_message_);
 }
 
-void ServerCall::send(std::string_view head, const Blob& tail) {
-  const size_t size = head.size() + tail.size();
+void ServerCall::send(std::string_view head, std::span<const Blob> parts) {
+  size_t size = head.size();
+  for (const Blob& part : parts) size += part.size();
   if (!fits(size)) return;
+  hold_prepared(0);
   if (has_encoding_) {
     char* p = begin_message(size);
     if (!head.empty()) std::memcpy(p, head.data(), head.size());
-    if (!tail.empty()) std::memcpy(p + head.size(), tail.view().data(), tail.size());
+    p += head.size();
+    for (const Blob& part : parts) {
+      if (!part.empty()) std::memcpy(p, part.view().data(), part.size());
+      p += part.size();
+    }
     end_message();
     return;
   }
@@ -318,8 +325,14 @@ void ServerCall::send(std::string_view head, const Blob& tail) {
   char* p = out_.grow(kPrefixBytes + head.size());
   store_prefix(p, false, static_cast<uint32_t>(size));
   if (!head.empty()) std::memcpy(p + kPrefixBytes, head.data(), head.size());
-  out_.append(tail);
+  for (const Blob& part : parts) out_.append(part);
   message_queued(size, before);
+}
+
+void ServerCall::hold_prepared(size_t bytes) {
+  if (ended_) return;
+  owner_.hold_answer(static_cast<int64_t>(bytes) - prepared_);
+  prepared_ = static_cast<int64_t>(bytes);
 }
 
 void ServerCall::message_queued(size_t message_bytes, size_t queued_before) {

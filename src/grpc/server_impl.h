@@ -50,7 +50,9 @@ class ServerCall final : public Call, public http2::BodySource {
   std::string_view tls_common_name() const override;
   char* begin_message(size_t size) override;
   void end_message() override;
-  void send(std::string_view head, const Blob& tail) override;
+  void send(std::string_view head, const Blob& tail) override { send(head, std::span(&tail, 1)); }
+  void send(std::string_view head, std::span<const Blob> parts) override;
+  void hold_prepared(size_t bytes) override;
   void finish(GrpcStatus status, std::string_view text) override;
   void fail_decode(std::string_view detail) override;
   size_t queued_bytes() const override { return out_.size(); }
@@ -88,6 +90,7 @@ class ServerCall final : public Call, public http2::BodySource {
   std::string unzipped_;  // bidi: the message being delivered, decompressed
   std::string pending_;   // received while paused
   int64_t request_held_ = 0;
+  int64_t prepared_ = 0;  // of an answer under construction
 
   http2::ByteQueue out_;
   Blob large_;         // the message between begin_message() and end_message()

@@ -315,6 +315,40 @@ TEST(Bounds, UnfinishedRequestsGiveWayYoungestFirst) {
   EXPECT_EQ(h.client.streams[ids[0]]->status(), "0 ");
 }
 
+// A unary answer in pieces, and what of it is held before it is sent.
+TEST(Bounds, AnswersUnderConstructionCount) {
+  Harness h;
+  auto& s = h.call("/test.Echo/Later", framed("long"));
+  auto& cancelled = h.call("/test.Echo/Later", framed("never"));
+  h.run();
+  const size_t requests = h.server->held_bytes();
+  Call& call = *h.calls.find(h.later.calls[0]);
+  const std::vector<Blob> parts = {Blob::copy(std::string(5'000, 'a')), Blob(), Blob::copy("bc"),
+                                   Blob::copy(std::string(100'000, 'd'))};
+  call.hold_prepared(50'000);
+  call.hold_prepared(105'002);
+  h.calls.find(h.later.calls[1])->hold_prepared(3'000'000);
+  EXPECT_EQ(h.server->held_bytes(), requests + 3'105'002);
+  EXPECT_GT(h.memory.used(), 3'000'000u);
+  call.respond("head", parts, 105'002);
+  h.run();
+  EXPECT_EQ(s.status(), "0 ");
+  EXPECT_EQ(s.body, framed("head" + std::string(5'000, 'a') + "bc" + std::string(100'000, 'd')));
+  h.client.session.reset(h.client.streams.rbegin()->first, http2::ErrorCode::kCancel);
+  h.run();
+  EXPECT_TRUE(cancelled.closed);
+  EXPECT_EQ(h.server->held_bytes(), 0u);
+}
+
+TEST(Bounds, AnAnswerTooLongToKeepFails) {
+  Harness h;
+  auto& s = h.call("/test.Echo/Later", framed("longer"));
+  h.run();
+  h.calls.find(h.later.calls[0])->respond("12345", {}, kMaxSentMessageBytes);
+  h.run();
+  EXPECT_EQ(s.status(), "8 trying to send message larger than max (2147483652 vs. 2147483647)");
+}
+
 TEST(Bounds, AllConnectionsTogether) {
   Harness h(Harness::small_limits(), 100'000);
   h.memory.add(1'000'000);  // others hold too much

@@ -62,13 +62,16 @@ struct RangeScan::State {
   int64_t revision = 0;
   int64_t header_revision = 0;
   bool sorted = false;  // results are collected before any is visited
+  bool by_key = false;
   bool by_value = false;
   bool descending = false;
   uint64_t fetch_limit = UINT64_MAX;  // of what is collected
   bool walk_counts = false;           // the count comes from walking the whole range
   Phase phase = Phase::kScan;
   std::optional<IndexCursor> cursor;
-  std::vector<Item> items;  // a heap in phase kEmit
+  // Collected results: in key order if sorted by key, so that the answer takes them from the end; else a
+  // heap, kept one from the first on, so that no step sorts more than it may look at.
+  std::vector<Item> items;
   uint64_t live_seen = 0;
   int64_t visited = 0;
   int64_t count = 0;
@@ -132,6 +135,7 @@ Result<RangeScan> RangeScan::start_on(const Snapshot& snapshot, std::shared_ptr<
   s->range = {request.key, request.range_end};
   s->revision = revision;
   s->header_revision = snapshot.revision;
+  s->by_key = request.sort_target == SortTarget::kKey;
   s->by_value = request.sort_target == SortTarget::kValue;
   s->descending = request.sort_order == SortOrder::kDescend;
   s->sorted = request.sort_target != SortTarget::kKey || s->descending;
@@ -175,7 +179,13 @@ Result<> RangeScan::State::found(const RevisionNode& node, const KvVisitor& visi
     if (items.size() >= fetch_limit) return {};
     Item item{node.revision(), number_of(request.sort_target, node, ordinal), {}, ordinal};
     if (by_value) TRY(load_value(item));
+    if (items.empty() && !walk_counts) {
+      // Growing by doubling would copy everything collected so far within one step. Room that filters leave
+      // unused is never touched.
+      items.reserve(std::min(static_cast<uint64_t>(count), fetch_limit));
+    }
     items.push_back(item);
+    if (!by_key) std::push_heap(items.begin(), items.end(), heap_order());
     return {};
   }
   if (at_limit()) {
@@ -218,7 +228,6 @@ void RangeScan::State::end_of_scan() {
   if (request.count_only) return;
   if (sorted) {
     more = request.limit > 0 && items.size() > static_cast<uint64_t>(request.limit);
-    std::make_heap(items.begin(), items.end(), heap_order());
     phase = Phase::kEmit;
   } else if (!has_filter(request)) {
     more = request.limit > 0 && count > request.limit;
@@ -228,12 +237,12 @@ void RangeScan::State::end_of_scan() {
 Result<> RangeScan::State::emit(size_t* budget, const KvVisitor& visit, bool* go_on) {
   while (*go_on && *budget > 0) {
     if (items.empty() || at_limit()) {
-      items.clear();
+      items = {};
       phase = Phase::kDone;
       return {};
     }
     --*budget;
-    std::pop_heap(items.begin(), items.end(), heap_order());
+    if (!by_key) std::pop_heap(items.begin(), items.end(), heap_order());
     const Revision next = items.back().revision;
     items.pop_back();
     ASSIGN_OR_RETURN(const std::string_view bytes, parts->records->record(next));
@@ -243,12 +252,11 @@ Result<> RangeScan::State::emit(size_t* budget, const KvVisitor& visit, bool* go
   return {};
 }
 
-Result<bool> RangeScan::step(size_t keys_max, const KvVisitor& visit) {
+Result<bool> RangeScan::step(size_t* keys_left, const KvVisitor& visit) {
   State& s = *state_;
-  size_t budget = keys_max;
   bool go_on = true;
-  if (s.phase == State::Phase::kScan) TRY(s.scan(&budget, visit, &go_on));
-  if (s.phase == State::Phase::kEmit && go_on) TRY(s.emit(&budget, visit, &go_on));
+  if (s.phase == State::Phase::kScan) TRY(s.scan(keys_left, visit, &go_on));
+  if (s.phase == State::Phase::kEmit && go_on) TRY(s.emit(keys_left, visit, &go_on));
   return s.phase == State::Phase::kDone;
 }
 
@@ -261,7 +269,13 @@ Result<> RangeScan::run(const KvVisitor& visit) {
 
 Result<> RangeScan::renew(std::shared_ptr<const ReadView> view) {
   State& s = *state_;
-  if (s.phase == State::Phase::kDone || view == s.owner) return {};
+  if (view == s.owner) return {};
+  if (s.phase == State::Phase::kDone) {
+    s.owner = std::move(view);  // nothing is read any more
+    s.parts = &s.owner->parts();
+    return {};
+  }
+  if (s.by_value) return {};
   if (s.revision < view->compact_revision()) return Code::kCompacted;
   std::optional<std::string> next;
   if (s.cursor && s.cursor->valid()) next = std::string(s.cursor->entry().key());
@@ -274,10 +288,11 @@ Result<> RangeScan::renew(std::shared_ptr<const ReadView> view) {
   } else if (s.phase == State::Phase::kScan && !s.range.single()) {
     s.end_of_scan();
   }
-  if (s.by_value) {
-    for (Item& item : s.items) TRY(s.load_value(item));
-  }
   return {};
+}
+
+size_t RangeScan::bytes_held() const {
+  return state_->items.size() * sizeof(Item);
 }
 
 }  // namespace quoin::mvcc

@@ -46,16 +46,20 @@ class RangeScan {
   RangeScan& operator=(RangeScan&&) noexcept;
   ~RangeScan();
 
-  // Looks at no more than about `keys_max` keys (index entries or records) and visits the results found among
-  // them. True when the answer is complete. With a sort order or a sort target other than KEY, and for counts
-  // deep in the past, the first steps may visit nothing.
-  Result<bool> step(size_t keys_max, const KvVisitor& visit);
+  // Looks at no more than about `*keys_left` keys (index entries or records), which it takes off, and visits
+  // the results found among them. True when the answer is complete. With a sort order or a sort target other
+  // than KEY, and for counts deep in the past, the first steps may visit nothing.
+  Result<bool> step(size_t* keys_left, const KvVisitor& visit);
+  Result<bool> step(size_t keys_max, const KvVisitor& visit) { return step(&keys_max, visit); }
   // Runs all steps.
   Result<> run(const KvVisitor& visit);
 
-  // Goes on from a newer view, so that a slow reader pins no old one. kCompacted if that view can no longer
-  // serve the scan's revision: the answer cannot be completed.
+  // Goes on from a newer view, so that no old one is pinned. kCompacted if that view can no longer serve the
+  // scan's revision; the scan is then as before, and who may hold its view can complete the answer. A scan
+  // that sorts by value stays on its view, which what it has collected points into.
   Result<> renew(std::shared_ptr<const ReadView> view);
+  // Memory held for results that wait for their place in a sorted answer.
+  size_t bytes_held() const;
 
   // Number of keys in the whole range at the revision, whatever limit and filters say; final when step() said
   // so.

@@ -21,6 +21,7 @@ struct UvLoop::Impl {
   bool stopping = false;    // guarded by mutex
   std::vector<Task> own;    // from the loop's thread
   std::vector<Task> round;  // at_end_of_round
+  std::vector<Task> next;   // in_next_round
   std::thread thread;
   std::thread::id id;
 
@@ -39,6 +40,7 @@ struct UvLoop::Impl {
       batch.swap(queue);
     }
     run_batch(batch);
+    run_batch(next);
   }
   void end_round() {
     // Own tasks and round tasks may add more of each. A chain that never ends would starve the sockets,
@@ -47,7 +49,7 @@ struct UvLoop::Impl {
       run_batch(own);
       run_batch(round);
     }
-    if (!own.empty() || !round.empty()) uv_async_send(&wake);
+    if (!own.empty() || !round.empty() || !next.empty()) uv_async_send(&wake);
   }
 };
 
@@ -106,6 +108,11 @@ bool UvLoop::running_here() const {
 void UvLoop::at_end_of_round(Task task) {
   DCHECK(running_here());
   impl_->round.push_back(std::move(task));
+}
+
+void UvLoop::in_next_round(Task task) {
+  DCHECK(running_here());
+  impl_->next.push_back(std::move(task));
 }
 
 void UvLoop::stop() {

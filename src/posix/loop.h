@@ -20,6 +20,7 @@ class UvLoop final : public io::Loop {
   void post(Task task) override;
   bool running_here() const override;
   void at_end_of_round(Task task) override;
+  void in_next_round(Task task) override;
   // Ends the loop once queued tasks have run and closes every handle. Called from another thread.
   void stop();
   // For the network code of this module.

@@ -191,6 +191,41 @@ void echo_over(const io::ListenAddress& where) {
   loop0.stop();
 }
 
+// Work in steps lets what others post, and sockets, have their turn after each step; what a loop posts to
+// itself runs up to a bound of rounds before that.
+TEST(Loop, StepsOfTheNextRoundLetOthersIn) {
+  UvLoop loop("loop");
+  std::mutex mutex;
+  std::condition_variable changed;
+  int steps = 0, seen_by_other = -1;
+  bool over = false;
+  std::function<void()> step = [&] {
+    std::unique_lock lock(mutex);
+    if (++steps == 1) changed.notify_all();
+    // The second step waits until the other thread has posted, so that its task is there before the third.
+    if (steps == 2) changed.wait(lock, [&] { return over; });
+    if (steps < 10) loop.in_next_round(step);
+    if (steps == 10) changed.notify_all();
+  };
+  loop.post([&] { loop.in_next_round(step); });
+  {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return steps >= 1; });
+  }
+  loop.post([&] {
+    std::lock_guard lock(mutex);
+    seen_by_other = steps;
+  });
+  {
+    std::unique_lock lock(mutex);
+    over = true;
+    changed.notify_all();
+    changed.wait(lock, [&] { return steps == 10; });
+  }
+  EXPECT_GE(seen_by_other, 1);
+  EXPECT_LE(seen_by_other, 3);
+}
+
 TEST(Network, EchoOverTcp) {
   echo_over({.host = "127.0.0.1", .port = 0});
 }

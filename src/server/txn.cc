@@ -2,6 +2,7 @@
 
 #include "mvcc/key_value.h"
 #include "server/compare.h"
+#include "server/range.h"
 #include "wire/message.h"
 
 namespace quoin::server {
@@ -144,16 +145,6 @@ class Execution {
   std::deque<std::string> kept_;
 };
 
-Result<> read_ops(const Ops& ops, TxnReply* reply) {
-  for (const pb::RequestOp& op : ops) {
-    pb::RangeResponse& r = reply->response.responses.emplace_back().set_response_range();
-    auto revision = read_range(reply->view, *op.request_range(), &r, &reply->stripped);
-    if (!revision) return revision.error().prefixed("applyTxn: failed Range");
-    r.header = revision_header(*revision);
-  }
-  return {};
-}
-
 }  // namespace
 
 bool is_read_only(const pb::TxnRequest& txn) {
@@ -163,19 +154,17 @@ bool is_serializable(const pb::TxnRequest& txn) {
   return all_ranges(txn, [](const pb::RangeRequest& r) { return r.serializable; });
 }
 
-Result<TxnReply> run_read_only(std::shared_ptr<const mvcc::ReadView> view, const pb::TxnRequest& txn) {
-  TxnReply reply;
-  reply.view = view;
+Result<std::vector<const pb::RangeRequest*>> choose_ranges(const std::shared_ptr<const mvcc::ReadView>& view,
+                                                           const pb::TxnRequest& txn, bool* succeeded) {
   ViewSource source(view);
   ASSIGN_OR_RETURN(const std::vector<bool> taken, choose_branches(txn, source));
   Branches branches{taken};
-  const Ops& ops = branches.choose(txn, &reply.response.succeeded);
-  for (const pb::RequestOp& op : ops) {
+  std::vector<const pb::RangeRequest*> ranges;
+  for (const pb::RequestOp& op : branches.choose(txn, succeeded)) {
     TRY(check_range(*op.request_range(), view->revision(), view->compact_revision()));
+    ranges.push_back(op.request_range());
   }
-  TRY(read_ops(ops, &reply));
-  reply.header_revision = view->revision();
-  return reply;
+  return ranges;
 }
 
 Result<int64_t> run_write_txn(mvcc::Store& store, const LeaseExists& lease_exists, const pb::TxnRequest& txn,

@@ -1,9 +1,8 @@
 // Transactions: which branch, the checks before anything is written, execution, the answer.
 //
-// Threads: run_read_only on any thread, Transaction on the apply strand.
+// Threads: choose_ranges on any thread, run_write_txn on the apply strand.
 // Source: spec api-semantics 2.6.
 #pragma once
-#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -12,7 +11,6 @@
 #include "base/result.h"
 #include "mvcc/read_view.h"
 #include "mvcc/store.h"
-#include "server/range.h"
 #include "wire/rpc.h"
 
 namespace quoin::server {
@@ -22,16 +20,11 @@ bool is_read_only(const wire::etcdserverpb::TxnRequest& txn);
 // Every Range is serializable; true for a transaction without operations.
 bool is_serializable(const wire::etcdserverpb::TxnRequest& txn);
 
-struct TxnReply {
-  wire::etcdserverpb::TxnResponse response;  // without header
-  int64_t header_revision = 0;
-  std::shared_ptr<const mvcc::ReadView> view;
-  std::deque<std::string> stripped;
-};
-
-// kCompacted, kFutureRev, kCorruption.
-Result<TxnReply> run_read_only(std::shared_ptr<const mvcc::ReadView> view,
-                               const wire::etcdserverpb::TxnRequest& txn);
+// The Ranges of the branch that a read-only transaction takes, in order; views into `txn`. kCompacted,
+// kFutureRev, kCorruption.
+Result<std::vector<const wire::etcdserverpb::RangeRequest*>> choose_ranges(
+    const std::shared_ptr<const mvcc::ReadView>& view, const wire::etcdserverpb::TxnRequest& txn,
+    bool* succeeded);
 
 // True if the lease exists.
 using LeaseExists = std::function<bool(LeaseId)>;

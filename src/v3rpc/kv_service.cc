@@ -1,7 +1,7 @@
 #include "v3rpc/kv_service.h"
 
 #include "server/quota.h"
-#include "server/range.h"
+#include "server/range_steps.h"
 #include "server/txn.h"
 #include "v3rpc/checks.h"
 #include "v3rpc/range_stream.h"
@@ -37,6 +37,7 @@ struct KvService::Handlers {
 
 KvService::KvService(Loop& loop, Gate& gate, grpc::MethodTable& methods)
     : loop_(loop),
+      long_reads_(loop),
       // A learner may serve serializable Ranges; which one it is, the request says.
       handlers_(new Handlers{
           Unary(gate, true, [this](grpc::Call& c, std::string_view r) { range(c, r); }),
@@ -76,12 +77,23 @@ void KvService::answer_range(grpc::Call& call, std::string_view bytes) {
   // Decoded a second time: cheaper than carrying the message through the wait.
   const pb::RangeRequest request = *wire::decode<pb::RangeRequest>(bytes);
   const io::MonotonicNs start = loop_.clock.monotonic();
-  auto reply = server::read_range(loop_.member.view(), request);
-  metrics::Histogram*& seconds = reply ? range_ok_ : range_failed_;
-  if (seconds == nullptr) seconds = &loop_.metrics.range_seconds(reply.has_value());
+  auto range = server::RangeSteps::start(loop_.member.view(), request);
+  server::StepBudget budget;
+  const Result<bool> done = range ? range->step(&budget) : Result<bool>(range.error());
+  if (done && !*done) {
+    return long_reads_.add(
+        call, std::make_unique<server::SteppedRange>(std::move(*range)),
+        [this, start](grpc::Call&, const Result<>& result) { note_range(start, result.has_value()); });
+  }
+  note_range(start, done.has_value());
+  if (!done) return call.fail(done.error());
+  respond(call, loop_.member, range->header_revision(), range->response());
+}
+
+void KvService::note_range(io::MonotonicNs start, bool success) {
+  metrics::Histogram*& seconds = success ? range_ok_ : range_failed_;
+  if (seconds == nullptr) seconds = &loop_.metrics.range_seconds(success);
   seconds->observe(static_cast<double>(loop_.clock.monotonic() - start) / 1e9);
-  if (!reply) return call.fail(reply.error());
-  respond(call, loop_.member, reply->header_revision, reply->response);
 }
 
 void KvService::put(grpc::Call& call, std::string_view bytes) {
@@ -119,9 +131,12 @@ void KvService::txn(grpc::Call& call, std::string_view bytes) {
 
 void KvService::answer_read_only_txn(grpc::Call& call, std::string_view bytes) {
   const pb::TxnRequest request = *wire::decode<pb::TxnRequest>(bytes);
-  auto reply = server::run_read_only(loop_.member.view(), request);
-  if (!reply) return call.fail(reply.error());
-  respond(call, loop_.member, reply->header_revision, reply->response);
+  auto txn = server::SteppedTxn::start(loop_.member.view(), request);
+  const Result<bool> done = txn ? (*txn)->step({}) : Result<bool>(txn.error());
+  if (!done) return call.fail(done.error());
+  if (!*done) return long_reads_.add(call, std::move(*txn), [](grpc::Call&, const Result<>&) {});
+  pb::TxnResponse response = (*txn)->response();
+  respond(call, loop_.member, (*txn)->header_revision(), response);
 }
 
 void KvService::compact(grpc::Call& call, std::string_view bytes) {

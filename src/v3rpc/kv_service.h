@@ -6,6 +6,7 @@
 
 #include "grpc/method_table.h"
 #include "v3rpc/gate.h"
+#include "v3rpc/long_reads.h"
 
 namespace quoin::v3rpc {
 
@@ -22,9 +23,11 @@ class KvService {
   void delete_range(grpc::Call& call, std::string_view bytes);
   void txn(grpc::Call& call, std::string_view bytes);
   void answer_read_only_txn(grpc::Call& call, std::string_view bytes);
+  void note_range(io::MonotonicNs start, bool success);
   void compact(grpc::Call& call, std::string_view bytes);
 
   Loop& loop_;
+  LongReads long_reads_;
   metrics::Histogram* range_ok_ = nullptr;  // once there was one
   metrics::Histogram* range_failed_ = nullptr;
   struct Handlers;
