@@ -44,7 +44,7 @@ void CallTable::remove(Call& call) {
   --size_;
 }
 
-GrpcStatus UnaryHandler::cancelled(Call&, CancelReason reason) {
+GrpcStatus UnaryHandler::cancelled(Call&, std::string_view, CancelReason reason) {
   return status_of(reason);
 }
 GrpcStatus StreamListener::on_cancelled(CancelReason reason) {

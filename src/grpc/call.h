@@ -55,6 +55,8 @@ class Call {
   // kNoDeadline if the client set none.
   io::MonotonicNs deadline() const { return deadline_; }
   bool ended() const { return ended_; }
+  // When the bytes came that completed a unary call's request.
+  io::MonotonicNs started() const { return started_; }
 
   // First value of a request header in lower case ("token", "hasleader"); the view lives as long as the call.
   // Headers of the protocol itself (grpc-timeout, content-type, te, ...) are not visible; :authority and
@@ -135,6 +137,7 @@ class Call {
   CallTable* table_ = nullptr;
   const Method* method_ = nullptr;
   io::MonotonicNs deadline_ = kNoDeadline;
+  io::MonotonicNs started_ = 0;
   bool ended_ = false;
 
   friend class CallTable;
@@ -172,7 +175,10 @@ class UnaryHandler {
   virtual void call(Call& call, std::string_view request) = 0;
   // The call ended before it was answered. Returns the status under which metrics count it (what the method
   // would have returned).
-  virtual GrpcStatus cancelled(Call& call, CancelReason reason);
+  virtual GrpcStatus cancelled(Call& call, std::string_view request, CancelReason reason);
+  // The last thing that is told of a call that reached call(), however it ended; nothing may be done with it
+  // any more. `response_bytes`: length of its message, 0 without one. Not told of undecodable requests.
+  virtual void ended(Call& /*call*/, std::string_view /*request*/, size_t /*response_bytes*/) {}
 };
 
 // What one open stream tells its service; made by StreamHandler::open(), destroyed soon after the call has

@@ -59,7 +59,7 @@ struct LaterService final : UnaryHandler {
     calls.push_back(call.id());
     requests.push_back(request);
   }
-  GrpcStatus cancelled(Call& call, CancelReason reason) override {
+  GrpcStatus cancelled(Call& call, std::string_view, CancelReason reason) override {
     cancels.emplace_back(call.id(), reason);
     return GrpcStatus::kUnknown;
   }

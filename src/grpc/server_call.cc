@@ -97,7 +97,8 @@ void ServerCall::cancel(CancelReason reason) {
   GrpcStatus status = GrpcStatus::kCanceled;
   if (method_->kind == MethodKind::kUnary) {
     if (!have_request_) return;  // its handler never heard of it
-    status = method_->unary->cancelled(*this, reason);
+    status = method_->unary->cancelled(*this, request_, reason);
+    method_->unary->ended(*this, request_, 0);
   } else if (listener_) {
     status = listener_->on_cancelled(reason);
   }
@@ -194,6 +195,7 @@ void ServerCall::deliver_message() {
   owner_.message_complete(*this);
   reading_done_ = true;
   const size_t bytes = request_.size();
+  started_ = owner_.now();
   method_->unary->call(*this, request_);
   if (decode_failed_) return;
   count_started();
@@ -336,6 +338,7 @@ void ServerCall::hold_prepared(size_t bytes) {
 }
 
 void ServerCall::message_queued(size_t message_bytes, size_t queued_before) {
+  message_bytes_ = message_bytes;
   owner_.hold_answer(static_cast<int64_t>(out_.size() - queued_before));
   owner_.context().probe.sent(*method_, message_bytes);
   if (method_->kind == MethodKind::kUnary) return;  // leaves together with its status
@@ -389,7 +392,10 @@ void ServerCall::finish(GrpcStatus status, std::string_view text) {
       owner_.hold_answer(-static_cast<int64_t>(out_.size()));
       out_.clear(kKeepBytes);
     }
-    if (have_request_ && !decode_failed_) count_started();
+    if (have_request_ && !decode_failed_) {
+      count_started();
+      method_->unary->ended(*this, request_, status == GrpcStatus::kOk ? message_bytes_ : 0);
+    }
   }
   if (started_counted_) owner_.context().probe.handled(*method_, status);
   leave_service();

@@ -133,6 +133,7 @@ class ServerConnection::Impl final : public http2::SessionHandler {
 
   // ---- for ServerCall ----
   ServerContext& context() { return context_; }
+  io::MonotonicNs now() const { return now_; }  // of the feed(), produce() or tick() under way
   const PeerInfo& peer() const { return peer_; }
   http2::Session& session() { return session_; }
   void call_ended(ServerCall& call);

@@ -22,6 +22,7 @@ struct Answer {
   std::optional<Error> error;
   int64_t revision = 0;  // for the header; 0: the newest revision
   std::string body;      // the encoded response without its header
+  int64_t count = 0;     // keys deleted; 1 if a transaction took its success branch
 };
 
 using AnswerDone = absl::AnyInvocable<void(Answer)>;

@@ -63,7 +63,7 @@ Applier::Outcome Applier::apply(const Request& request, bool wanted, Later later
   const bool over = cost > 0 && over_quota(cost);
   out = dispatch(request, wanted, later);
   if (over && !out.answer.error) {
-    out.answer = {.error = Error(Code::kNoSpace)};
+    out.answer.error = Error(Code::kNoSpace);
     out.raise_nospace = !p_.alarms.active(kAlarmNospace);
   }
   return out;
@@ -82,6 +82,8 @@ std::optional<Error> Applier::refused_by_alarm(const Request& r) const {
 
 Applier::Outcome Applier::dispatch(const Request& r, bool wanted, Later& later) {
   Outcome out;
+  using Shown = Outcome::Shown;
+  out.shown = Shown::kRevision;
   if (r.put) {
     out.answer = put(*r.put, wanted);
   } else if (r.txn) {
@@ -92,18 +94,28 @@ Applier::Outcome Applier::dispatch(const Request& r, bool wanted, Later& later) 
     return compact(*r.compaction, later);
   } else if (r.lease_grant) {
     out.answer = lease_grant(*r.lease_grant);
+    out.shown = out.answer.error ? Shown::kNoHeader : Shown::kFullHeader;
+    return out;
   } else if (r.lease_revoke) {
     out.answer = lease_revoke(*r.lease_revoke);
+    out.shown = Shown::kFullHeader;
+    return out;
   } else if (r.lease_checkpoint) {
     out.answer = lease_checkpoint(*r.lease_checkpoint);
+    out.shown = Shown::kFullHeader;
+    return out;
   } else if (r.alarm) {
     out.answer = alarm(*r.alarm);
+    out.shown = out.answer.error ? Shown::kNoResponse : Shown::kNoHeader;
+    return out;
   } else if (r.range) {
     out.answer = range(*r.range, wanted);
   } else {
     // A member that skips an entry others apply would diverge in silence.
     CHECK(r.downgrade_version_test.has_value(), "not implemented apply");
+    out.shown = Shown::kNoResponse;
   }
+  if (out.answer.error) out.shown = Shown::kNoResponse;
   return out;
 }
 
@@ -144,6 +156,7 @@ Answer Applier::delete_range(const pb::DeleteRangeRequest& r, bool wanted) {
   Answer answer;
   if (auto deleted = txn.delete_range(r.key, r.range_end, prev)) {
     response.deleted = *deleted;
+    answer.count = *deleted;
     // Encoded before the transaction ends: what went is still readable.
     answer.body = body_of(response);
   } else {
@@ -155,12 +168,13 @@ Answer Applier::delete_range(const pb::DeleteRangeRequest& r, bool wanted) {
 
 Answer Applier::txn(const pb::TxnRequest& r, bool wanted) {
   Answer answer;
-  auto revision = run_write_txn(
+  auto result = run_write_txn(
       p_.store, [this](LeaseId id) { return p_.lessor.exists(id); }, r, wanted ? &answer.body : nullptr);
-  if (revision) {
-    answer.revision = *revision;
+  if (result) {
+    answer.revision = result->revision;
+    answer.count = result->succeeded ? 1 : 0;
   } else {
-    answer.error = revision.error();
+    answer.error = result.error();
   }
   return answer;
 }
@@ -190,6 +204,8 @@ Applier::Outcome Applier::compact(const pb::CompactionRequest& r, Later& later) 
   Result<> started = p_.store.compact(r.revision, std::move(scheduled), std::move(finished));
   if (started) {
     out.deferred = true;
+    out.shown = Outcome::Shown::kRevision;
+    out.answer.revision = p_.store.revision();
     return out;
   }
   if (r.physical && started.error().code() == Code::kCompacted) {

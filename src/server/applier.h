@@ -66,6 +66,8 @@ class Applier {
     bool deferred = false;
     // The database grew past the quota by this request: raise NOSPACE, then answer.
     bool raise_nospace = false;
+    // Which header etcd's response has at this moment, for the lines about slow requests.
+    enum class Shown : uint8_t { kNoResponse, kNoHeader, kRevision, kFullHeader } shown = Shown::kNoResponse;
   };
   using Later = std::function<void(Answer)>;
   // `wanted`: somebody here waits for the answer; without it answers are not encoded. A deferred answer comes

@@ -4,7 +4,9 @@
 #include "membership/cluster.h"
 #include "raft/codec.h"
 #include "server/old_request.h"
+#include "server/request_text.h"
 #include "snap/membership_json.h"
+#include "wire/coding.h"
 #include "wire/message.h"
 
 namespace quoin::server {
@@ -44,14 +46,15 @@ std::string_view operation_name(const pb::InternalRaftRequest& r) {
   if (r.cluster_version_set) return "ClusterVersionSet";
   if (r.cluster_member_attr_set) return "ClusterMemberAttrSet";
   if (r.downgrade_info_set) return "DowngradeInfoSet";
+  if (r.downgrade_version_test) return "DowngradeVersionTest";
   return "unknown";
 }
 }  // namespace
 
 ApplyStage::ApplyStage(const Config& config, MemberId self, State state, io::Executor& strand,
                        io::TimerService& timers, io::Clock& clock, log::Logger& log,
-                       metrics::Registry& metrics, ServerMetrics& server_metrics, Waiters& waiters,
-                       RequestIds& ids, std::function<void(Error)> failed)
+                       metrics::Registry& metrics, ServerMetrics& server_metrics, SlowRequests& slow_requests,
+                       Waiters& waiters, RequestIds& ids, std::function<void(Error)> failed)
     : config_(config),
       self_(self),
       state_(std::move(state)),
@@ -60,6 +63,7 @@ ApplyStage::ApplyStage(const Config& config, MemberId self, State state, io::Exe
       clock_(clock),
       log_(log),
       metrics_(server_metrics),
+      slow_requests_(slow_requests),
       waiters_(waiters),
       ids_(ids),
       failed_(std::move(failed)),
@@ -201,7 +205,7 @@ void ApplyStage::apply_request(const raft::Entry& entry, const pb::InternalRaftR
   std::optional<Waiter> waiter = replayed(entry) ? std::nullopt : waiters_.take(id);
   const io::MonotonicNs start = clock_.monotonic();
   if (apply_cluster_request(request)) {
-    note_applied_request(operation_name(request), true, start, entry);
+    note_applied_request(request, {}, start);
     if (waiter) answer(std::move(*waiter), {.revision = state_.store->revision()});
     return;
   }
@@ -218,8 +222,7 @@ void ApplyStage::apply_request(const raft::Entry& entry, const pb::InternalRaftR
     };
   }
   Applier::Outcome outcome = applier_->apply(request, wanted, later);
-  const bool success = !outcome.answer.error || outcome.answer.error->code() == Code::kCompacted;
-  note_applied_request(operation_name(request), success, start, entry);
+  note_applied_request(request, outcome, start);
   if (outcome.raise_nospace) {
     LOG(log_, kWarn, "message exceeded backend quota; raising alarm", {"quota-size-bytes", quota_.limit()},
         {"quota-size", std::to_string(quota_.limit())});
@@ -324,15 +327,37 @@ void ApplyStage::apply_conf_change(const raft::Entry& entry) {
   });
 }
 
-void ApplyStage::note_applied_request(std::string_view operation, bool success, io::MonotonicNs start,
-                                      const raft::Entry& entry) {
+void ApplyStage::note_applied_request(const pb::InternalRaftRequest& request, const Applier::Outcome& outcome,
+                                      io::MonotonicNs start) {
   const int64_t took = clock_.monotonic() - start;
-  metrics_.applied(operation, success, static_cast<double>(took) / 1e9);
-  if (took <= config_.warning_apply_ns) return;
-  metrics_.slow_applies.inc();
-  LOG(log_, kWarn, "apply request took too long", {"took", log::Duration{took}},
-      {"expected-duration", log::Duration{config_.warning_apply_ns}}, {"prefix", ""}, {"request", operation},
-      {"request-bytes", entry.data.size()}, {"index", entry.index.v});
+  const Error* error = outcome.answer.error ? &*outcome.answer.error : nullptr;
+  const bool success = error == nullptr || error->code() == Code::kCompacted;
+  metrics_.applied(operation_name(request), success, static_cast<double>(took) / 1e9);
+  const bool slow = slow_requests_.slow(took);
+  if (!slow && success) [[likely]]
+    return;
+  const std::string text = request_text(request), response = response_text(outcome);
+  if (slow) slow_requests_.warn(took, "", text, response, error);
+  if (!success) slow_requests_.failed(took, text, response, *error);
+}
+
+// The size of the response as apply makes it in etcd: only some have a whole header already. The answer to a
+// transaction nobody waits for is not encoded here, and counts as its header alone.
+std::string ApplyStage::response_text(const Applier::Outcome& outcome) const {
+  using Shown = Applier::Outcome::Shown;
+  if (outcome.shown == Shown::kNoResponse) return {};
+  size_t size = outcome.answer.body.size();
+  if (outcome.shown != Shown::kNoHeader) {
+    pb::ResponseHeader header;
+    header.revision = outcome.answer.revision != 0 ? outcome.answer.revision : state_.store->revision();
+    if (outcome.shown == Shown::kFullHeader) {
+      header.cluster_id = state_.replay.cluster_id.v;
+      header.member_id = self_.v;
+      header.raft_term = soft_state_term_.v;
+    }
+    size += wire::length_delimited_size(1, encoded_size(header));
+  }
+  return fmt::format("size:{}", size);
 }
 
 void ApplyStage::answer(Waiter waiter, Answer a) {

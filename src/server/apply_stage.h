@@ -24,6 +24,7 @@
 #include "server/member.h"
 #include "server/raft_stage.h"
 #include "server/server_metrics.h"
+#include "server/slow_requests.h"
 
 namespace quoin::server {
 
@@ -56,7 +57,8 @@ class ApplyStage {
   };
   ApplyStage(const Config& config, MemberId self, State state, io::Executor& strand, io::TimerService& timers,
              io::Clock& clock, log::Logger& log, metrics::Registry& metrics, ServerMetrics& server_metrics,
-             Waiters& waiters, RequestIds& ids, std::function<void(Error)> failed);
+             SlowRequests& slow_requests, Waiters& waiters, RequestIds& ids,
+             std::function<void(Error)> failed);
   ~ApplyStage();
 
   // Before anything is posted.
@@ -108,8 +110,9 @@ class ApplyStage {
   void apply_conf_change(const raft::Entry& entry);
   void apply_request(const raft::Entry& entry, const wire::etcdserverpb::InternalRaftRequest& request,
                      uint64_t id);
-  void note_applied_request(std::string_view operation, bool success, io::MonotonicNs start,
-                            const raft::Entry& entry);
+  void note_applied_request(const wire::etcdserverpb::InternalRaftRequest& request,
+                            const Applier::Outcome& outcome, io::MonotonicNs start);
+  std::string response_text(const Applier::Outcome& outcome) const;
   bool apply_cluster_request(const wire::etcdserverpb::InternalRaftRequest& request);
   void answer(Waiter waiter, Answer answer);
   void raise_nospace(Waiter waiter);
@@ -126,6 +129,7 @@ class ApplyStage {
   io::Clock& clock_;
   log::Logger& log_;
   ServerMetrics& metrics_;
+  SlowRequests& slow_requests_;
   Waiters& waiters_;
   RequestIds& ids_;
   std::function<void(Error)> failed_;

@@ -71,9 +71,11 @@ Result<std::unique_ptr<Member>> Member::start(Config config, Environment env) {
 
   s.quota = std::make_unique<Quota>(s.config.quota_backend_bytes);
   s.metrics = std::make_unique<ServerMetrics>(env.metrics, s.self, s.quota->limit());
-  s.apply =
-      std::make_unique<ApplyStage>(s.config, s.self, std::move(b.state), env.apply, env.timers, env.clock,
-                                   env.log, env.metrics, *s.metrics, s.waiters, *s.ids, failed);
+  s.slow_requests =
+      std::make_unique<SlowRequests>(env.log, s.config.warning_apply_ns, s.metrics->slow_applies);
+  s.apply = std::make_unique<ApplyStage>(s.config, s.self, std::move(b.state), env.apply, env.timers,
+                                         env.clock, env.log, env.metrics, *s.metrics, *s.slow_requests,
+                                         s.waiters, *s.ids, failed);
   s.append =
       std::make_unique<AppendStage>(s.config, env.append_fs, env.append, env.timers, env.clock, env.log,
                                     *s.wal_probe, std::move(b.tail), std::move(b.snapshotter), failed);
@@ -225,6 +227,10 @@ Result<std::string> Member::check_downgrade(std::string_view version) const {
 
 bool Member::quota_allows(uint64_t cost) const {
   return stages_->quota->fits(stages_->apply->db_size(), cost);
+}
+
+SlowRequests& Member::slow_requests() {
+  return *stages_->slow_requests;
 }
 
 bool Member::overloaded() const {

@@ -29,6 +29,7 @@
 #include "server/alarms.h"
 #include "server/answers.h"
 #include "server/config.h"
+#include "server/slow_requests.h"
 
 namespace quoin::server {
 
@@ -109,6 +110,8 @@ class Member {
   Result<std::string> check_downgrade(std::string_view version) const;
   // The database's size leaves room for a request of this cost.
   bool quota_allows(uint64_t cost) const;
+  // For reads, which their loops measure.
+  SlowRequests& slow_requests();
   // committed - applied > 5,000.
   bool overloaded() const;
 

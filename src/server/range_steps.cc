@@ -125,6 +125,22 @@ size_t SteppedTxn::bytes_held() const {
   return n;
 }
 
+size_t SteppedTxn::encoded_size() const {
+  pb::ResponseHeader header;
+  header.revision = header_revision_;
+  const size_t header_bytes =
+      wire::length_delimited_size(pb::RangeResponse::kHeaderField, wire::etcdserverpb::encoded_size(header));
+  pb::TxnResponse head;
+  head.succeeded = succeeded_;
+  size_t size = wire::etcdserverpb::encoded_size(head);
+  for (const RangeSteps& r : ranges_) {
+    const size_t op_bytes =
+        wire::length_delimited_size(pb::ResponseOp::kResponseRangeField, header_bytes + r.encoded_size());
+    size += wire::length_delimited_size(pb::TxnResponse::kResponsesField, op_bytes);
+  }
+  return size;
+}
+
 pb::TxnResponse SteppedTxn::response() {
   pb::TxnResponse response;
   response.succeeded = succeeded_;
@@ -146,7 +162,7 @@ AnswerParts SteppedTxn::take() {
   std::string text = wire::encode_string(head);
   for (RangeSteps& r : ranges_) {
     // ResponseOp{response_range: RangeResponse{header, ...}}.
-    const size_t header_bytes = encoded_size(header), rest_bytes = r.encoded_size();
+    const size_t header_bytes = wire::etcdserverpb::encoded_size(header), rest_bytes = r.encoded_size();
     const size_t range_bytes =
         wire::length_delimited_size(pb::RangeResponse::kHeaderField, header_bytes) + rest_bytes;
     const size_t op_bytes = wire::length_delimited_size(pb::ResponseOp::kResponseRangeField, range_bytes);

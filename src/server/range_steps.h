@@ -117,6 +117,8 @@ class SteppedTxn final : public SteppedRead {
   AnswerParts take() override;
   bool succeeded() const { return succeeded_; }
   const std::vector<RangeSteps>& ranges() const { return ranges_; }
+  // Once complete, and before it was handed out; without header.
+  size_t encoded_size() const;
   // The complete answer without header, if that was one step; views into this object.
   wire::etcdserverpb::TxnResponse response();
 

@@ -144,6 +144,7 @@ TEST_F(RangeStepsTest, TransactionOfRanges) {
     ASSERT_TRUE(direct);
     auto done = (*direct)->step({});
     ASSERT_TRUE(done && *done);
+    EXPECT_EQ((*direct)->encoded_size(), wire::encode_string(want).size());
     EXPECT_EQ(wire::encode_string((*direct)->response()), wire::encode_string(want));
 
     auto stepped = SteppedTxn::start(view, txn);

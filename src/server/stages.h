@@ -13,6 +13,7 @@
 #include "server/quota.h"
 #include "server/raft_stage.h"
 #include "server/server_metrics.h"
+#include "server/slow_requests.h"
 
 namespace quoin::server {
 
@@ -40,6 +41,7 @@ class Stages final : public RaftSink {
   Waiters waiters;
   std::unique_ptr<Quota> quota;
   std::unique_ptr<ServerMetrics> metrics;
+  std::unique_ptr<SlowRequests> slow_requests;
   std::unique_ptr<wal::Probe> wal_probe;
   std::unique_ptr<snap::Probe> snap_probe;
   std::unique_ptr<raft::Observer> lines;

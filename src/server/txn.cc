@@ -167,8 +167,8 @@ Result<std::vector<const pb::RangeRequest*>> choose_ranges(const std::shared_ptr
   return ranges;
 }
 
-Result<int64_t> run_write_txn(mvcc::Store& store, const LeaseExists& lease_exists, const pb::TxnRequest& txn,
-                              std::string* body) {
+Result<WriteTxnResult> run_write_txn(mvcc::Store& store, const LeaseExists& lease_exists,
+                                     const pb::TxnRequest& txn, std::string* body) {
   StoreSource source(store);
   ASSIGN_OR_RETURN(const std::vector<bool> taken, choose_branches(txn, source));
   Branches for_checks{taken};
@@ -181,7 +181,7 @@ Result<int64_t> run_write_txn(mvcc::Store& store, const LeaseExists& lease_exist
   Result<> done = execution.run(txn, for_execution, &response);
   CHECK(done.has_value(), "transaction failed after its checks: {}", done ? "" : done.error().text());
   if (body != nullptr) wire::append(body, response);
-  return store.end();
+  return WriteTxnResult{store.end(), response.succeeded};
 }
 
 }  // namespace quoin::server

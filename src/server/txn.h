@@ -31,8 +31,12 @@ using LeaseExists = std::function<bool(LeaseId)>;
 
 // A write transaction. Encodes its answer (without header) into `body` while what it refers to is alive; with
 // `body` null nobody waits and Ranges are checked but not read. Refused before anything is written:
-// kCompacted, kFutureRev, kKeyNotFound, kLeaseNotFound. Returns the header's revision.
-Result<int64_t> run_write_txn(mvcc::Store& store, const LeaseExists& lease_exists,
-                              const wire::etcdserverpb::TxnRequest& txn, std::string* body);
+// kCompacted, kFutureRev, kKeyNotFound, kLeaseNotFound.
+struct WriteTxnResult {
+  int64_t revision = 0;  // for the header
+  bool succeeded = false;
+};
+Result<WriteTxnResult> run_write_txn(mvcc::Store& store, const LeaseExists& lease_exists,
+                                     const wire::etcdserverpb::TxnRequest& txn, std::string* body);
 
 }  // namespace quoin::server

@@ -64,8 +64,10 @@ class TxnTest : public ::testing::Test {
     body_.clear();
     auto revision = run_write_txn(
         *store_, [](LeaseId id) { return id == LeaseId(5); }, txn, &body_);
-    if (revision) *response = *wire::decode<pb::TxnResponse>(body_);
-    return revision;
+    if (!revision) return revision.error();
+    *response = *wire::decode<pb::TxnResponse>(body_);
+    EXPECT_EQ(response->succeeded, revision->succeeded);
+    return revision->revision;
   }
 
   metrics::Registry metrics_;

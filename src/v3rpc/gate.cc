@@ -24,6 +24,16 @@ bool Gate::admit(grpc::Call& call, bool learner_may) {
   return true;
 }
 
+void Gate::ended(const grpc::Call& call, std::string_view request, size_t response_bytes) {
+  const int64_t took = loop_.clock.monotonic() - call.started();
+  // As etcd: at debug level the line of a slow call is no warning either.
+  const bool debug = loop_.log.enabled(log::Level::kDebug);
+  if (took <= slow_ns_ && !debug) [[likely]]
+    return;
+  log_request_stats(loop_.log, debug ? log::Level::kDebug : log::Level::kWarn, call, request, response_bytes,
+                    loop_.clock.wall() - took, took);
+}
+
 metrics::Counter& Gate::requests(bool stream, std::string_view version) {
   for (const Seen& s : seen_) {
     if (s.stream == stream && s.version == version) return *s.counter;
@@ -44,6 +54,7 @@ wire::etcdserverpb::ResponseHeader header(const server::Member& member, int64_t 
 
 void respond(grpc::Call& call, const server::Member& member, const server::Answer& answer) {
   if (answer.error) return call.fail(*answer.error);
+  call.context = static_cast<uint64_t>(answer.count);
   const auto h = header(member, answer.revision != 0 ? answer.revision : member.view()->revision());
   const size_t head = encoded_size(h);
   call.respond(wire::length_delimited_size(1, head) + answer.body.size(), [&](char* out) {

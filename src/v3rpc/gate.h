@@ -8,6 +8,7 @@
 
 #include "grpc/call.h"
 #include "server/member.h"
+#include "v3rpc/request_stats.h"
 #include "v3rpc/rpc_metrics.h"
 #include "wire/coding.h"
 #include "wire/message.h"
@@ -28,15 +29,23 @@ struct Loop {
 
 class Gate {
  public:
-  Gate(server::Member& member, RpcMetrics& metrics) : member_(member), metrics_(metrics) {}
+  explicit Gate(Loop& loop)
+      : loop_(loop),
+        member_(loop.member),
+        metrics_(loop.metrics),
+        slow_ns_(loop.member.config().warning_unary_request_ns) {}
   // False: the call has been ended with the error clients see.
   bool admit(grpc::Call& call, bool learner_may);
+  // A unary call is over: tells of it if it took long. The only cost otherwise is a look at the clock.
+  void ended(const grpc::Call& call, std::string_view request, size_t response_bytes);
 
  private:
   metrics::Counter& requests(bool stream, std::string_view version);
 
+  Loop& loop_;
   server::Member& member_;
   RpcMetrics& metrics_;
+  const int64_t slow_ns_;
   // The versions this loop has seen, so that a call takes no lock. As many as RpcMetrics tells apart.
   struct Seen {
     bool stream;
@@ -50,16 +59,33 @@ class Gate {
 class Unary final : public grpc::UnaryHandler {
  public:
   using Handle = std::function<void(grpc::Call&, std::string_view request)>;
-  Unary(Gate& gate, bool learner_may, Handle handle)
-      : gate_(gate), learner_may_(learner_may), handle_(std::move(handle)) {}
+  // Told of a call that was let in and ended before it was answered.
+  using Cancelled =
+      std::function<void(const grpc::Call&, std::string_view request, grpc::CancelReason reason)>;
+  Unary(Gate& gate, bool learner_may, Handle handle, Cancelled cancelled = {})
+      : gate_(gate),
+        learner_may_(learner_may),
+        handle_(std::move(handle)),
+        cancelled_(std::move(cancelled)) {}
   void call(grpc::Call& call, std::string_view request) override {
-    if (gate_.admit(call, learner_may_)) handle_(call, request);
+    call.context = kNotHandled;
+    if (!gate_.admit(call, learner_may_)) return;
+    call.context = 0;
+    handle_(call, request);
+  }
+  GrpcStatus cancelled(grpc::Call& call, std::string_view request, grpc::CancelReason reason) override {
+    if (cancelled_ && call.context != kNotHandled) cancelled_(call, request, reason);
+    return UnaryHandler::cancelled(call, request, reason);
+  }
+  void ended(grpc::Call& call, std::string_view request, size_t response_bytes) override {
+    gate_.ended(call, request, response_bytes);
   }
 
  private:
   Gate& gate_;
   const bool learner_may_;
   const Handle handle_;
+  const Cancelled cancelled_;
 };
 
 // cluster_id, member_id, raft_term of this member now; revision as given.

@@ -2,6 +2,7 @@
 
 #include "server/quota.h"
 #include "server/range_steps.h"
+#include "server/request_text.h"
 #include "server/txn.h"
 #include "v3rpc/checks.h"
 #include "v3rpc/range_stream.h"
@@ -9,6 +10,15 @@
 namespace quoin::v3rpc {
 
 namespace pb = wire::etcdserverpb;
+
+namespace {
+// A response's header as far as the read itself fills it in.
+size_t revision_header_size(int64_t revision) {
+  pb::ResponseHeader header;
+  header.revision = revision;
+  return wire::length_delimited_size(1, encoded_size(header));
+}
+}  // namespace
 
 void propose(Loop& loop, grpc::Call& call, uint64_t id, Blob request) {
   loop.port.propose(id, std::move(request), [&loop, call_id = call.id()](server::Answer answer) {
@@ -40,7 +50,13 @@ KvService::KvService(Loop& loop, Gate& gate, grpc::MethodTable& methods)
       long_reads_(loop),
       // A learner may serve serializable Ranges; which one it is, the request says.
       handlers_(new Handlers{
-          Unary(gate, true, [this](grpc::Call& c, std::string_view r) { range(c, r); }),
+          Unary(
+              gate, true, [this](grpc::Call& c, std::string_view r) { range(c, r); },
+              [this](const grpc::Call& c, std::string_view r, grpc::CancelReason reason) {
+                range_failed(r, loop_.clock.monotonic() - c.started(),
+                             Error(reason == grpc::CancelReason::kDeadline ? Code::kContextDeadlineExceeded
+                                                                           : Code::kContextCanceled));
+              }),
           Unary(gate, false, [this](grpc::Call& c, std::string_view r) { put(c, r); }),
           Unary(gate, false, [this](grpc::Call& c, std::string_view r) { delete_range(c, r); }),
           Unary(gate, false, [this](grpc::Call& c, std::string_view r) { txn(c, r); }),
@@ -68,7 +84,10 @@ void KvService::range(grpc::Call& call, std::string_view bytes) {
   loop_.port.read_index([this, id = call.id(), bytes](Result<> confirmed) {
     grpc::Call* c = loop_.calls.find(id);
     if (c == nullptr) return;
-    if (!confirmed) return c->fail(confirmed.error());
+    if (!confirmed) {
+      range_failed(bytes, loop_.clock.monotonic() - c->started(), confirmed.error());
+      return c->fail(confirmed.error());
+    }
     answer_range(*c, bytes);
   });
 }
@@ -81,19 +100,42 @@ void KvService::answer_range(grpc::Call& call, std::string_view bytes) {
   server::StepBudget budget;
   const Result<bool> done = range ? range->step(&budget) : Result<bool>(range.error());
   if (done && !*done) {
-    return long_reads_.add(
-        call, std::make_unique<server::SteppedRange>(std::move(*range)),
-        [this, start](grpc::Call&, const Result<>& result) { note_range(start, result.has_value()); });
+    auto stepped = std::make_unique<server::SteppedRange>(std::move(*range));
+    server::RangeSteps* steps = &stepped->range();
+    return long_reads_.add(call, std::move(stepped),
+                           [this, bytes, start, steps](grpc::Call& c, const Error* error) {
+                             range_read(c, bytes, start, steps, error);
+                           });
   }
-  note_range(start, done.has_value());
+  range_read(call, bytes, start, range ? &*range : nullptr, done ? nullptr : &done.error());
   if (!done) return call.fail(done.error());
   respond(call, loop_.member, range->header_revision(), range->response());
 }
 
-void KvService::note_range(io::MonotonicNs start, bool success) {
-  metrics::Histogram*& seconds = success ? range_ok_ : range_failed_;
-  if (seconds == nullptr) seconds = &loop_.metrics.range_seconds(success);
-  seconds->observe(static_cast<double>(loop_.clock.monotonic() - start) / 1e9);
+void KvService::range_read(grpc::Call& call, std::string_view bytes, io::MonotonicNs start,
+                           server::RangeSteps* range, const Error* error) {
+  const io::MonotonicNs end = loop_.clock.monotonic();
+  metrics::Histogram*& seconds = error == nullptr ? range_ok_ : range_failed_;
+  if (seconds == nullptr) seconds = &loop_.metrics.range_seconds(error == nullptr);
+  seconds->observe(static_cast<double>(end - start) / 1e9);
+  if (error != nullptr) return range_failed(bytes, end - call.started(), *error);
+  call.context = static_cast<uint64_t>(range->response().count);
+  server::SlowRequests& slow = loop_.member.slow_requests();
+  // Since it came: the wait for the round of a linearizable read counts.
+  if (!slow.slow(end - call.started())) [[likely]]
+    return;
+  const std::string response =
+      fmt::format("range_response_count:{} size:{}", range->kvs(),
+                  revision_header_size(range->header_revision()) + range->encoded_size());
+  slow.warn(end - call.started(), "read-only range ",
+            server::request_text(*wire::decode<pb::RangeRequest>(bytes)), response, nullptr);
+}
+
+void KvService::range_failed(std::string_view bytes, int64_t took_ns, const Error& error) {
+  server::SlowRequests& slow = loop_.member.slow_requests();
+  if (!slow.slow(took_ns)) return;
+  slow.warn(took_ns, "read-only range ", server::request_text(*wire::decode<pb::RangeRequest>(bytes)), "",
+            &error);
 }
 
 void KvService::put(grpc::Call& call, std::string_view bytes) {
@@ -131,12 +173,40 @@ void KvService::txn(grpc::Call& call, std::string_view bytes) {
 
 void KvService::answer_read_only_txn(grpc::Call& call, std::string_view bytes) {
   const pb::TxnRequest request = *wire::decode<pb::TxnRequest>(bytes);
+  const io::MonotonicNs start = loop_.clock.monotonic();
   auto txn = server::SteppedTxn::start(loop_.member.view(), request);
   const Result<bool> done = txn ? (*txn)->step({}) : Result<bool>(txn.error());
+  if (done && !*done) {
+    server::SteppedTxn* steps = txn->get();
+    return long_reads_.add(call, std::move(*txn),
+                           [this, bytes, start, steps](grpc::Call& c, const Error* error) {
+                             txn_read(c, bytes, start, steps, error);
+                           });
+  }
+  txn_read(call, bytes, start, txn ? txn->get() : nullptr, done ? nullptr : &done.error());
   if (!done) return call.fail(done.error());
-  if (!*done) return long_reads_.add(call, std::move(*txn), [](grpc::Call&, const Result<>&) {});
   pb::TxnResponse response = (*txn)->response();
   respond(call, loop_.member, (*txn)->header_revision(), response);
+}
+
+void KvService::txn_read(grpc::Call& call, std::string_view bytes, io::MonotonicNs start,
+                         server::SteppedTxn* txn, const Error* error) {
+  if (error == nullptr) call.context = txn->succeeded() ? 1 : 0;
+  const int64_t took = loop_.clock.monotonic() - start;
+  server::SlowRequests& slow = loop_.member.slow_requests();
+  if (!slow.slow(took)) [[likely]]
+    return;
+  std::string response;
+  if (error == nullptr) {
+    response = "responses:<";
+    for (const server::RangeSteps& r : txn->ranges()) {
+      if (&r != txn->ranges().data()) response += ' ';
+      response += fmt::format("range_response_count:{}", r.kvs());
+    }
+    response += fmt::format("> size:{}", revision_header_size(txn->header_revision()) + txn->encoded_size());
+  }
+  slow.warn(took, "read-only txn ", server::request_text(*wire::decode<pb::TxnRequest>(bytes)), response,
+            error);
 }
 
 void KvService::compact(grpc::Call& call, std::string_view bytes) {

@@ -23,7 +23,13 @@ class KvService {
   void delete_range(grpc::Call& call, std::string_view bytes);
   void txn(grpc::Call& call, std::string_view bytes);
   void answer_read_only_txn(grpc::Call& call, std::string_view bytes);
-  void note_range(io::MonotonicNs start, bool success);
+  // A Range or a read-only Txn was read, or failed: measures, and tells of slow ones, before the answer goes.
+  void range_read(grpc::Call& call, std::string_view bytes, io::MonotonicNs start, server::RangeSteps* range,
+                  const Error* error);
+  void txn_read(grpc::Call& call, std::string_view bytes, io::MonotonicNs start, server::SteppedTxn* txn,
+                const Error* error);
+  // A Range failed before it read anything; `took_ns` as far as it came.
+  void range_failed(std::string_view bytes, int64_t took_ns, const Error& error);
   void compact(grpc::Call& call, std::string_view bytes);
 
   Loop& loop_;

@@ -32,10 +32,10 @@ void LongReads::step() {
     return;
   }
   if (!done) {
-    reading.done(*call, done.error());
+    reading.done(*call, &done.error());
     return call->fail(done.error());
   }
-  reading.done(*call, {});
+  reading.done(*call, nullptr);
   const server::AnswerParts answer = read.take();
   const auto h = header(loop_.member, read.header_revision());
   const size_t size = encoded_size(h);

@@ -16,9 +16,9 @@ namespace quoin::v3rpc {
 
 class LongReads {
  public:
-  // Told once the read is complete or has failed, before the call is answered. Not told of a call that ended
-  // meanwhile.
-  using Done = absl::AnyInvocable<void(grpc::Call&, const Result<>&)>;
+  // Told once the read is complete (null) or has failed, before the call is answered. Not told of a call that
+  // ended meanwhile.
+  using Done = absl::AnyInvocable<void(grpc::Call&, const Error*)>;
 
   explicit LongReads(Loop& loop) : loop_(loop) {}
 

@@ -11,7 +11,7 @@ namespace quoin::v3rpc {
 struct Services::Impl {
   Impl(Loop l, uint64_t seed)
       : loop(l),
-        gate(loop.member, loop.metrics),
+        gate(loop),
         kv(loop, gate, methods),
         watch(loop, gate, methods, seed),
         lease(loop, gate, methods),

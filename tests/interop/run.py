@@ -15,6 +15,7 @@ DRIVERS = [
     ("differential", "interop/differential.py", [], 300, 2400),
     ("rangestream", "interop/rangestream.py", [], 200, 1200),
     ("malformed", "interop/malformed.py", [], 200, 200),
+    ("slow_lines", "interop/slow_lines.py", [], 200, 200),
     ("http", "interop/http_endpoints.py", [], 120, 120),
     ("interchange.swap", "interop/interchange.py", ["--only", "swap"], 300, 900),
     ("interchange.versions", "interop/interchange.py", ["--only", "versions"], 200, 200),

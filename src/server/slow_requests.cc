@@ -1,0 +1,44 @@
+#include "server/slow_requests.h"
+
+namespace quoin::server {
+
+std::string internal_text(const Error& error) {
+  switch (error.code()) {
+    case Code::kCompacted:
+      return "mvcc: required revision has been compacted";
+    case Code::kFutureRev:
+      return "mvcc: required revision is a future revision";
+    case Code::kNoSpace:
+      return "etcdserver: no space";
+    case Code::kLeaseNotFound:
+      return "lease not found";
+    case Code::kLeaseExist:
+      return "lease already exists";
+    case Code::kLeaseTtlTooLarge:
+      return "too large lease TTL";
+    default:
+      return std::string(error.text());
+  }
+}
+
+void SlowRequests::warn(int64_t took_ns, std::string_view prefix, std::string_view request,
+                        std::string_view response, const Error* error) {
+  slow_applies_.inc();
+  if (error == nullptr) {
+    LOG(log_, kWarn, "apply request took too long", {"took", log::Duration{took_ns}},
+        {"expected-duration", log::Duration{threshold_ns_}}, {"prefix", prefix}, {"request", request},
+        {"response", response});
+    return;
+  }
+  LOG(log_, kWarn, "apply request took too long", {"took", log::Duration{took_ns}},
+      {"expected-duration", log::Duration{threshold_ns_}}, {"prefix", prefix}, {"request", request},
+      {"response", response}, {"error", internal_text(*error)});
+}
+
+void SlowRequests::failed(int64_t took_ns, std::string_view request, std::string_view response,
+                          const Error& error) {
+  LOG(log_, kWarn, "failed to apply request", {"took", log::Duration{took_ns}}, {"request", request},
+      {"response", response}, {"error", internal_text(error)});
+}
+
+}  // namespace quoin::server
