@@ -1,6 +1,7 @@
 #include "server/bootstrap.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "backend/schema.h"
 #include "base/coding.h"
@@ -14,6 +15,16 @@
 namespace quoin::server {
 
 namespace {
+
+// "20 kB", "1.0 MB": powers of 1000, one decimal below ten, as etcd's log lines have it.
+std::string human_bytes(uint64_t bytes) {
+  static constexpr const char* kUnits[] = {"B", "kB", "MB", "GB", "TB", "PB", "EB"};
+  if (bytes < 10) return fmt::format("{} B", bytes);
+  const int e = static_cast<int>(std::floor(std::log(static_cast<double>(bytes)) / std::log(1000.0)));
+  const double v = std::floor(static_cast<double>(bytes) / std::pow(1000.0, e) * 10 + 0.5) / 10;
+  return v < 10 ? fmt::format("{:.1f} {}", v, kUnits[e]) : fmt::format("{:.0f} {}", v, kUnits[e]);
+}
+
 constexpr uint32_t kPrivateDir = 0700;
 constexpr uint32_t kPrivateFile = 0600;
 constexpr membership::Version kOwnVersion{3, 6, 14};
@@ -88,6 +99,19 @@ backend::Options backend_options(const Config& c) {
   o.compaction_batch_limit = c.compaction_batch_limit;
   o.compaction_sleep_ns = c.compaction_sleep_ns;
   return o;
+}
+
+bool wants_defragmentation(const Config& c, const backend::Backend& backend, log::Logger& log) {
+  if (c.bootstrap_defrag_mib == 0) return false;
+  const uint64_t size = backend.size(), in_use = backend.size_in_use(),
+                 threshold = c.bootstrap_defrag_mib << 20;
+  if (size - in_use >= threshold) return true;
+  LOG(log, kInfo, "Skipping defragmentation", {"current-db-size-bytes", size},
+      {"current-db-size", human_bytes(size)}, {"current-db-size-in-use-bytes", in_use},
+      {"current-db-size-in-use", human_bytes(in_use)},
+      {"experimental-bootstrap-defrag-threshold-bytes", threshold},
+      {"experimental-bootstrap-defrag-threshold", human_bytes(threshold)});
+  return false;
 }
 
 std::string metadata_bytes(MemberId self, ClusterId cluster) {
@@ -312,6 +336,8 @@ Result<Bootstrapped> bootstrap(const Config& config, Environment& env) {
                    backend::Backend::open(backend_options(config), env.file_fs, env.apply, env.file,
                                           env.timers, env.clock, env.metrics, env.log));
   LOG(env.log, kInfo, "opened backend db", {"path", snap_dir(config) + "/db"});
+  out.restarted = initialised;
+  out.defragment = wants_defragmentation(config, *out.state.backend, env.log);
   Result<> done = initialised ? restart(config, env, &out) : found(config, env, &out);
   if (!done) return done.error();
   TRY(sync_names(config, env));

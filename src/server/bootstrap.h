@@ -29,6 +29,8 @@ struct Bootstrapped {
   std::unique_ptr<snap::Snapshotter> snapshotter;
   wal::Tail tail;
   std::unique_ptr<raft::MemoryStorage> storage;
+  bool restarted = false;            // the directory had a log
+  bool defragment = false;           // enough of the file is free (Config::bootstrap_defrag_mib)
   std::vector<raft::Peer> founders;  // not empty: a new cluster
   // Entries that --force-new-cluster made up: in `storage`, to be written to the log before anything else
   // happens.

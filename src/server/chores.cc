@@ -17,7 +17,8 @@ constexpr int64_t kCheckpointScanNs = 1 * io::kSecond;
 constexpr membership::Version kOwnVersion{3, 6, 14};
 }  // namespace
 
-Chores::Chores(Stages& stages) : s_(stages) {
+Chores::Chores(Stages& stages)
+    : s_(stages), corruption_check_(std::make_unique<CorruptionCheck>(stages, [this] { raise_corrupt(); })) {
   const Config& c = s_.config;
   if (c.auto_compaction != Config::AutoCompaction::kNone && c.auto_compaction_retention > 0) {
     compactor_.emplace(c.auto_compaction, c.auto_compaction_retention, s_.env.clock.monotonic());
@@ -25,6 +26,15 @@ Chores::Chores(Stages& stages) : s_(stages) {
 }
 
 Chores::~Chores() = default;
+
+void Chores::raise_corrupt() {
+  Request request;
+  pb::AlarmRequest& alarm = request.alarm.emplace();
+  alarm.member_id = s_.self.v;
+  alarm.action = pb::AlarmRequest::AlarmAction::kActivate;
+  alarm.alarm = pb::AlarmType::kCorrupt;
+  propose(request);
+}
 
 void Chores::every(std::unique_ptr<io::Timer>* slot, int64_t interval_ns, void (Chores::*work)()) {
   *slot = s_.env.timers.schedule(interval_ns, s_.env.apply, [this, slot, interval_ns, work] {
@@ -45,6 +55,7 @@ void Chores::start(io::Executor& executor, Task ready) {
     every(&version_timer_, kVersionIntervalNs, &Chores::monitor_cluster_version);
     every(&downgrade_timer_, std::max<int64_t>(s_.config.downgrade_check_ns, io::kMillisecond),
           &Chores::monitor_downgrade);
+    corruption_check_->start();
     if (compactor_) every(&compact_timer_, compactor_->interval_ns(), &Chores::compact);
     tick();
     publish();
@@ -58,7 +69,7 @@ void Chores::post_stop(Task done) {
                     &downgrade_timer_, &compact_timer_}) {
       t->reset();
     }
-    std::move(done)();
+    corruption_check_->stop(std::move(done));
   });
 }
 

@@ -1,5 +1,6 @@
 // What a member does by itself, by the clock: ticks, expired leases, publishing itself, cluster and storage
-// version, downgrade, automatic compaction; and lease renewals, which need some of the same.
+// version, downgrade, automatic compaction, checks of the data; and lease renewals, which need some of the
+// same.
 //
 // Threads: start(), post_stop() and renew() on any thread; the rest runs on the apply executor (ticks are
 // handed on to raft). Source: spec raft-and-peers 30, 33; operations 2.1 (13), 8.1, 8.3.
@@ -14,6 +15,7 @@
 #include "io/executor.h"
 #include "io/timer.h"
 #include "server/compactor.h"
+#include "server/corruption_check.h"
 #include "wire/raft_internal.h"
 
 namespace quoin::server {
@@ -44,6 +46,7 @@ class Chores {
   void monitor_downgrade();
   void compact();
   void publish();
+  void raise_corrupt();
   // Proposes and forgets, or tells `done` (on apply).
   void propose(Request& request, Term only_in_term = Term());
   void propose(Request& request, absl::AnyInvocable<void(std::optional<Error>)> done);
@@ -57,6 +60,7 @@ class Chores {
   io::Executor* ready_executor_ = nullptr;
   Task ready_;
   std::optional<Compactor> compactor_;
+  std::unique_ptr<CorruptionCheck> corruption_check_;
   std::unique_ptr<io::Timer> tick_timer_, lease_timer_, checkpoint_timer_, storage_timer_, version_timer_,
       downgrade_timer_, compact_timer_;
 };

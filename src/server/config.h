@@ -48,6 +48,11 @@ struct Config {
   int64_t warning_unary_request_ns = 300 * io::kMillisecond;
   int64_t watch_progress_notify_ns = 600 * io::kSecond;
   int64_t downgrade_check_ns = 5 * io::kSecond;
+  bool initial_corrupt_check = false;
+  int64_t corrupt_check_ns = 0;  // 0: never
+  bool compact_hash_check = false;
+  int64_t compact_hash_check_ns = 60 * io::kSecond;
+  uint64_t bootstrap_defrag_mib = 0;  // defragment at start if at least so much is free; 0: never
   bool lease_checkpoint = false;
   bool lease_checkpoint_persist = false;
 };

@@ -1,11 +1,12 @@
 #include "server/member.h"
 
-#include "mvcc/hash_kv.h"
 #include "raft/render.h"
 #include "server/append_stage.h"
 #include "server/apply_stage.h"
 #include "server/bootstrap.h"
 #include "server/chores.h"
+#include "server/corruption_check.h"
+#include "server/hash_run.h"
 #include "server/stages.h"
 
 namespace quoin::server {
@@ -86,7 +87,9 @@ Result<std::unique_ptr<Member>> Member::start(Config config, Environment env) {
   s.append->set_raft(s.raft.get());
   if (!b.founders.empty()) TRY(s.raft->bootstrap(b.founders));
   s.forced = std::move(b.forced);
+  s.defragment_at_start = b.defragment;
   s.chores = std::make_unique<Chores>(s);
+  if (b.restarted && s.config.initial_corrupt_check) TRY(CorruptionCheck::initial_check(s));
   std::unique_ptr<Member> member(new Member());
   member->stages_ = std::move(stages);
   return member;
@@ -104,9 +107,21 @@ void Member::run(io::Executor& executor, Task ready, std::function<void(Error)> 
     if (s.apply->members()->members.size() <= 1) s.raft->advance_ticks(s.config.election_ticks() - 1);
     s.chores->start(executor, std::move(ready));
   };
-  if (s.forced.empty()) return go();
-  s.env.append.post([&s, go = std::move(go)]() mutable {
-    s.append->save_forced(std::exchange(s.forced, {}), std::move(go));
+  Task begin = std::move(go);
+  if (!s.forced.empty()) {
+    begin = [&s, go = std::move(begin)]() mutable {
+      s.env.append.post([&s, go = std::move(go)]() mutable {
+        s.append->save_forced(std::exchange(s.forced, {}), std::move(go));
+      });
+    };
+  }
+  if (!s.defragment_at_start) return std::move(begin)();
+  // Before anything is applied or served.
+  s.env.apply.post([&s, shared = std::make_shared<Task>(std::move(begin))] {
+    s.apply->backend().defragment([&s, shared](Result<> done) {
+      if (!done) return s.failed(done.error());
+      std::move (*shared)();
+    });
   });
 }
 
@@ -298,38 +313,6 @@ void on_backend(ApplyStage& apply, io::Executor& executor, absl::AnyInvocable<vo
     work(apply.backend(), std::move(reply));
   });
 }
-
-// HashKV in steps on the file strand, so that commits get their turns.
-struct HashRun {
-  static constexpr size_t kRecordsPerStep = 10'000;
-  io::Executor& file;
-  io::Executor& executor;
-  mvcc::HashKvRun run;
-  int64_t revision;
-  absl::AnyInvocable<void(Result<Member::HashKv>)> done;
-  const io::Clock& clock;
-  metrics::Histogram& seconds;
-  io::MonotonicNs start;
-
-  static void step(std::shared_ptr<HashRun> self) {
-    auto finished = self->run.step(kRecordsPerStep);
-    if (finished && !*finished) {
-      io::Executor& file = self->file;
-      return file.post([self = std::move(self)]() mutable { step(std::move(self)); });
-    }
-    self->seconds.observe(static_cast<double>(self->clock.monotonic() - self->start) / 1e9);
-    Result<Member::HashKv> result = Member::HashKv{};
-    if (finished) {
-      const mvcc::HashKvResult r = self->run.result();
-      result = Member::HashKv{r.hash, r.compact_revision, r.hash_revision, self->revision};
-    } else {
-      result = finished.error();
-    }
-    io::Executor& executor = self->executor;
-    executor.post(
-        [self = std::move(self), result = std::move(result)]() mutable { self->done(std::move(result)); });
-  }
-};
 }  // namespace
 
 void Member::hash(io::Executor& executor, absl::AnyInvocable<void(Result<uint32_t>)> done) {
@@ -339,14 +322,11 @@ void Member::hash(io::Executor& executor, absl::AnyInvocable<void(Result<uint32_
 
 void Member::hash_kv(int64_t revision, io::Executor& executor,
                      absl::AnyInvocable<void(Result<HashKv>)> done) {
-  auto view = this->view();
-  const int64_t current = view->revision();
-  auto run = mvcc::HashKvRun::start(std::move(view), revision);
-  if (!run) return done(run.error());
-  auto shared = std::make_shared<HashRun>(
-      HashRun{stages_->env.file, executor, std::move(*run), current, std::move(done), stages_->env.clock,
-              stages_->metrics->hash_rev_seconds, stages_->env.clock.monotonic()});
-  stages_->env.file.post([shared = std::move(shared)]() mutable { HashRun::step(std::move(shared)); });
+  run_hash_kv(view(), revision, stages_->env.file, executor, stages_->env.clock,
+              stages_->metrics->hash_rev_seconds, [done = std::move(done)](Result<HashRunResult> r) mutable {
+                if (!r) return done(r.error());
+                done(HashKv{r->kv.hash, r->kv.compact_revision, r->kv.hash_revision, r->revision});
+              });
 }
 
 void Member::defragment(io::Executor& executor, absl::AnyInvocable<void(Result<>)> done) {

@@ -50,6 +50,7 @@ class Stages final : public RaftSink {
   std::unique_ptr<RaftStage> raft;
   std::unique_ptr<Chores> chores;
   std::vector<raft::Entry> forced;
+  bool defragment_at_start = false;
   std::mutex failed_mutex;
   std::function<void(Error)> on_failed;  // guarded by failed_mutex once run() was called
 };

@@ -43,6 +43,11 @@ server::Config server_config(const Config& c) {
   s.warning_unary_request_ns = c.warning_unary_request_duration;
   s.watch_progress_notify_ns = c.watch_progress_notify_interval;
   s.downgrade_check_ns = c.downgrade_check_time;
+  s.initial_corrupt_check = c.gates.initial_corrupt_check;
+  s.corrupt_check_ns = c.corrupt_check_time;
+  s.compact_hash_check = c.gates.compact_hash_check;
+  s.compact_hash_check_ns = c.compact_hash_check_time;
+  s.bootstrap_defrag_mib = c.bootstrap_defrag_threshold_mib;
   s.lease_checkpoint = c.gates.lease_checkpoint;
   s.lease_checkpoint_persist = c.gates.lease_checkpoint_persist;
   return s;
