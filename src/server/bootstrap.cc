@@ -90,15 +90,27 @@ Result<> probe_writable(const std::string& dir, Environment& env) {
   return env.file_fs.remove(path);
 }
 
+std::string database_path(const Config& c) {
+  return snap_dir(c) + "/db";
+}
+
 backend::Options backend_options(const Config& c) {
   backend::Options o;
-  o.path = snap_dir(c) + "/db";
+  o.path = database_path(c);
   o.batch_interval_ns = c.backend_batch_interval_ns;
   o.batch_limit = c.backend_batch_limit;
   o.unsafe_no_fsync = c.unsafe_no_fsync;
   o.compaction_batch_limit = c.compaction_batch_limit;
   o.compaction_sleep_ns = c.compaction_sleep_ns;
   return o;
+}
+
+Result<std::unique_ptr<backend::Backend>> open_backend(const Config& config, Environment& env) {
+  ASSIGN_OR_RETURN(auto opened,
+                   backend::Backend::open(backend_options(config), env.file_fs, env.apply, env.file,
+                                          env.timers, env.clock, env.metrics, env.log));
+  LOG(env.log, kInfo, "opened backend db", {"path", database_path(config)});
+  return opened;
 }
 
 bool wants_defragmentation(const Config& c, const backend::Backend& backend, log::Logger& log) {
@@ -216,7 +228,7 @@ static Result<> load_state(const Config& config, Environment& env, membership::M
 static Result<> load_named_state(const Config& config, Environment& env, membership::Membership initial,
                                  ApplyStage::State* state) {
   Result<> loaded = load_state(config, env, std::move(initial), state);
-  if (!loaded) return loaded.error().prefixed(fmt::format("database file {}", snap_dir(config) + "/db"));
+  if (!loaded) return loaded.error().prefixed(fmt::format("database file {}", database_path(config)));
   return {};
 }
 
@@ -260,15 +272,46 @@ static Result<> found_again(const Config& config, Environment& env, wal::OpenedL
   return begin(config, env, std::move(founders), std::move(log.tail), out);
 }
 
+// A leader's snapshot is saved in three steps: the database as `<index>.snap.db`, the `.snap` file with its
+// record in the log, and the database renamed over `db`. Where a crash left out the last, the database is
+// behind the log's beginning; the step is made up for. A crash in here leaves one of the two states again.
+static Result<> take_snapshot_database(const Config& config, Environment& env, Index snapshot,
+                                       Bootstrapped* out) {
+  const Index consistent = out->state.backend->consistent_index();
+  if (snapshot <= consistent) {
+    LOG(env.log, kInfo, "Skipping snapshot backend", {"consistent-index", consistent.v},
+        {"snapshot-index", snapshot.v});
+    return {};
+  }
+  LOG(env.log, kInfo, "Recovering from snapshot backend", {"consistent-index", consistent.v},
+      {"snapshot-index", snapshot.v});
+  auto received = out->snapshotter->db_path(snapshot);
+  if (!received) {
+    return make_error(
+        received.error().code(),
+        "failed to recover v3 backend from snapshot: failed to find database snapshot file ({})",
+        received.error().text());
+  }
+  // Nothing was written to it; its lock goes with it.
+  out->state.backend.reset();
+  TRY(env.file_fs.rename(*received, database_path(config)));
+  // Before anything of the log is released that only the old file would need.
+  TRY(env.file_fs.sync_dir(snap_dir(config)));
+  out->snapshotter->db_taken(snapshot);
+  ASSIGN_OR_RETURN(out->state.backend, open_backend(config, env));
+  return {};
+}
+
 static Result<> restart(const Config& config, Environment& env, Bootstrapped* out) {
   std::string passed_over;
   ASSIGN_OR_RETURN(const raft::Snapshot snapshot,
                    newest_snapshot(config, env, *out->snapshotter, &passed_over));
+  if (!snapshot.empty()) TRY(take_snapshot_database(config, env, snapshot.metadata.index, out));
   const Index consistent = out->state.backend->consistent_index();
   if (snapshot.metadata.index > consistent) {
     return make_error(Code::kCorruption,
                       "database file ({} index {}) does not match with snapshot (index {})",
-                      snap_dir(config) + "/db", consistent, snapshot.metadata.index);
+                      database_path(config), consistent, snapshot.metadata.index);
   }
   wal::SnapshotRecord start{snapshot.metadata.index, snapshot.metadata.term, std::nullopt};
   if (!snapshot.empty()) start.conf_state = snapshot.metadata.conf_state;
@@ -332,10 +375,7 @@ Result<Bootstrapped> bootstrap(const Config& config, Environment& env) {
   TRY(out.snapshotter->open());
   out.storage = std::make_unique<raft::MemoryStorage>();
   ASSIGN_OR_RETURN(const bool initialised, wal::exists(env.append_fs, wal_dir(config)));
-  ASSIGN_OR_RETURN(out.state.backend,
-                   backend::Backend::open(backend_options(config), env.file_fs, env.apply, env.file,
-                                          env.timers, env.clock, env.metrics, env.log));
-  LOG(env.log, kInfo, "opened backend db", {"path", snap_dir(config) + "/db"});
+  ASSIGN_OR_RETURN(out.state.backend, open_backend(config, env));
   out.restarted = initialised;
   out.defragment = wants_defragmentation(config, *out.state.backend, env.log);
   Result<> done = initialised ? restart(config, env, &out) : found(config, env, &out);
