@@ -54,6 +54,10 @@ struct ListenAddress {
   bool unix_socket = false;
   std::string host;  // TCP: address or name; unix: path
   uint16_t port = 0;
+  bool reuse_port = false;  // SO_REUSEPORT: another socket that asks for it too may have the same port
+  bool wait = false;        // nobody is accepted before Listener::start()
+  // Connections open at a time; more wait in the system's queue, not accepted. 0: no bound.
+  size_t connections_max = 0;
 };
 
 class Listener {
@@ -61,13 +65,18 @@ class Listener {
   virtual ~Listener() = default;  // stops accepting
   // Port actually bound (differs from the one asked for when that was 0).
   virtual uint16_t port() const = 0;
+  // As bound: "127.0.0.1:2379", "[::]:2379", a unix socket's path.
+  virtual std::string address() const = 0;
+  // Accepts from now on, where the address said `wait`. Any thread.
+  virtual void start() = 0;
 };
 
 class Network {
  public:
   virtual ~Network() = default;
-  // Binds and listens. `accept` runs on the loop that shall own the connection (connections are handed round
-  // over `loops`; the accepting socket lives on loops[0]). kIo with the operating system's words otherwise.
+  // Binds and listens; "0.0.0.0" and "::" mean all addresses of both families. `accept` runs on the loop that
+  // shall own the connection (connections are handed round over `loops`; the accepting socket lives on
+  // loops[0]). kIo with the operating system's words otherwise.
   virtual Result<std::unique_ptr<Listener>> listen(
       const ListenAddress& address, std::vector<Loop*> loops,
       absl::AnyInvocable<void(std::unique_ptr<Stream>)> accept) = 0;

@@ -10,8 +10,10 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include <atomic>
 #include <deque>
 #include <mutex>
+#include <system_error>
 
 #include "base/check.h"
 #include "posix/loop.h"
@@ -22,6 +24,7 @@ namespace {
 constexpr size_t kReadBufferBytes = 64 * 1024;
 constexpr int kAcceptsPerWakeup = 64;
 constexpr size_t kBuffersPerWrite = 64;
+constexpr unsigned kKeepAliveSeconds = 30;  // finds half-open connections
 
 Error uv_error(std::string_view what, int code) {
   return make_error(code == UV_ENOENT ? Code::kFileNotFound : Code::kIo, "{}: {}", what, uv_strerror(code));
@@ -36,6 +39,10 @@ std::string address_text(const sockaddr_storage& a) {
   }
   if (a.ss_family == AF_INET6) {
     const auto& v6 = reinterpret_cast<const sockaddr_in6&>(a);
+    if (IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr)) {  // a client of a socket for both families
+      inet_ntop(AF_INET, &v6.sin6_addr.s6_addr[12], host, sizeof host);
+      return fmt::format("{}:{}", host, ntohs(v6.sin6_port));
+    }
     inet_ntop(AF_INET6, &v6.sin6_addr, host, sizeof host);
     return fmt::format("[{}]:{}", host, ntohs(v6.sin6_port));
   }
@@ -44,9 +51,12 @@ std::string address_text(const sockaddr_storage& a) {
 
 class UvStream final : public io::Stream {
  public:
-  // Takes over a connected, non-blocking descriptor. On the loop's thread.
-  UvStream(UvLoop& loop, int fd, bool unix_socket) : loop_(loop), core_(new Core) {
+  // Takes over a connected, non-blocking descriptor. On the loop's thread. `place` is dropped once the
+  // descriptor is closed.
+  UvStream(UvLoop& loop, int fd, bool unix_socket, std::shared_ptr<void> place = nullptr)
+      : loop_(loop), core_(new Core) {
     core_->owner = this;
+    core_->place = std::move(place);
     sockaddr_storage a = {};
     socklen_t n = sizeof a;
     if (getpeername(fd, reinterpret_cast<sockaddr*>(&a), &n) == 0) peer_ = address_text(a);
@@ -61,7 +71,7 @@ class UvStream final : public io::Stream {
       setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
       uv_tcp_init(loop.uv(), &core_->handle.tcp);
       uv_tcp_open(&core_->handle.tcp, fd);
-      uv_tcp_keepalive(&core_->handle.tcp, 1, 15);
+      uv_tcp_keepalive(&core_->handle.tcp, 1, kKeepAliveSeconds);
     }
     core_->stream()->data = core_;
   }
@@ -132,6 +142,7 @@ class UvStream final : public io::Stream {
     UvStream* owner = nullptr;  // null once the stream object is gone
     bool handle_closed = false;
     std::deque<Chunk> in_flight;  // what an unfinished uv_write points into
+    std::shared_ptr<void> place;  // among its listener's connections
     uv_stream_t* stream() { return reinterpret_cast<uv_stream_t*>(&handle); }
   };
 
@@ -254,6 +265,7 @@ class UvStream final : public io::Stream {
     uv_close(handle, [](uv_handle_t* h) {
       auto* core = static_cast<Core*>(h->data);
       core->handle_closed = true;
+      core->place.reset();
       if (core->owner == nullptr) delete core;
     });
   }
@@ -269,61 +281,120 @@ class UvStream final : public io::Stream {
   const std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };
 
+// The accepting socket lives on loops[0]: polling, pausing and closing happen there.
 class UvListener final : public io::Listener {
  public:
-  UvListener(int fd, uint16_t port, std::string unix_path, std::vector<UvLoop*> loops,
-             absl::AnyInvocable<void(std::unique_ptr<io::Stream>)> accept)
-      : port_(port), state_(std::make_shared<State>()) {
+  UvListener(int fd, uint16_t port, std::string bound, const io::ListenAddress& address,
+             std::vector<UvLoop*> loops, absl::AnyInvocable<void(std::unique_ptr<io::Stream>)> accept)
+      : port_(port), bound_(std::move(bound)), state_(std::make_shared<State>()) {
     state_->fd = fd;
-    state_->unix_path = std::move(unix_path);
+    if (address.unix_socket) state_->unix_path = address.host;
+    state_->connections_max = address.connections_max;
     state_->loops = std::move(loops);
     state_->accept = std::make_shared<Accept>(std::move(accept));
-    state_->loops[0]->post([s = state_] { start(s); });
+    if (!address.wait) start();
   }
   ~UvListener() override {
     state_->loops[0]->post([s = state_] {
-      if (s->fd >= 0) {
-        uv_close(reinterpret_cast<uv_handle_t*>(s->poll), [](uv_handle_t* h) {
-          delete static_cast<std::shared_ptr<State>*>(h->data);
-          delete reinterpret_cast<uv_poll_t*>(h);
-        });
-        ::close(s->fd);
-        if (!s->unix_path.empty()) unlink(s->unix_path.c_str());
-        s->fd = -1;
+      if (s->fd < 0) return;
+      if (s->handles != nullptr) {
+        uv_close(reinterpret_cast<uv_handle_t*>(&s->handles->poll), handle_closed);
+        uv_close(reinterpret_cast<uv_handle_t*>(&s->handles->pause), handle_closed);
+        s->handles = nullptr;
       }
+      ::close(s->fd);
+      if (!s->unix_path.empty()) unlink(s->unix_path.c_str());
+      s->fd = -1;
     });
   }
   uint16_t port() const override { return port_; }
+  std::string address() const override { return bound_; }
+  void start() override {
+    state_->loops[0]->post([s = state_] {
+      if (s->fd < 0 || s->handles != nullptr) return;
+      s->handles = new Handles{{}, {}, s, 2};
+      uv_poll_init(s->loops[0]->uv(), &s->handles->poll, s->fd);
+      uv_timer_init(s->loops[0]->uv(), &s->handles->pause);
+      s->handles->poll.data = s->handles->pause.data = s->handles;
+      poll(*s);
+    });
+  }
 
  private:
   using Accept = absl::AnyInvocable<void(std::unique_ptr<io::Stream>)>;
+  struct State;
+  struct Handles {
+    uv_poll_t poll;
+    uv_timer_t pause;
+    std::shared_ptr<State> state;
+    int open;
+  };
   struct State {
     int fd = -1;
     std::string unix_path;
-    uv_poll_t* poll = nullptr;
+    size_t connections_max = 0;
+    Handles* handles = nullptr;  // null before start() and after the end; freed when both are closed
     std::vector<UvLoop*> loops;
     size_t next = 0;
+    std::atomic<size_t> connections{0};
     std::mutex accept_mutex;  // `accept` runs on whichever loop got the connection
     std::shared_ptr<Accept> accept;
   };
+  // One connection's share of connections_max, dropped on any thread. The one that makes room resumes
+  // accepting.
+  class Place {
+   public:
+    explicit Place(std::shared_ptr<State> state) : state_(std::move(state)) { ++state_->connections; }
+    ~Place() {
+      if (state_->connections.fetch_sub(1) != state_->connections_max) return;
+      io::Loop& loop = *state_->loops[0];
+      loop.post([s = std::move(state_)] { poll(*s); });
+    }
+    Place(const Place&) = delete;
+    Place& operator=(const Place&) = delete;
 
-  static void start(const std::shared_ptr<State>& s) {
-    s->poll = new uv_poll_t;
-    s->poll->data = new std::shared_ptr<State>(s);
-    uv_poll_init(s->loops[0]->uv(), s->poll, s->fd);
-    uv_poll_start(s->poll, UV_READABLE, [](uv_poll_t* p, int status, int) {
-      if (status == 0) on_readable(*static_cast<std::shared_ptr<State>*>(p->data));
+   private:
+    std::shared_ptr<State> state_;
+  };
+
+  static void handle_closed(uv_handle_t* h) {
+    auto* handles = static_cast<Handles*>(h->data);
+    if (--handles->open == 0) delete handles;
+  }
+
+  static void poll(State& s) {
+    if (s.handles == nullptr) return;
+    uv_timer_stop(&s.handles->pause);
+    uv_poll_start(&s.handles->poll, UV_READABLE, [](uv_poll_t* p, int status, int) {
+      if (status == 0) on_readable(static_cast<Handles*>(p->data)->state);
     });
+  }
+
+  // The socket stays readable while connections wait: without a pause the loop would spin.
+  static void pause(State& s) {
+    constexpr uint64_t kPauseMs = 100;
+    uv_poll_stop(&s.handles->poll);
+    uv_timer_start(
+        &s.handles->pause, [](uv_timer_t* t) { poll(*static_cast<Handles*>(t->data)->state); }, kPauseMs, 0);
   }
 
   static void on_readable(const std::shared_ptr<State>& s) {
     for (int i = 0; i < kAcceptsPerWakeup; ++i) {
-      // EAGAIN, an aborted connection or no descriptor left: the poll comes back while connections wait.
+      if (s->connections_max > 0 && s->connections.load() >= s->connections_max) {
+        // Whoever leaves from now on sees the full count and resumes.
+        uv_poll_stop(&s->handles->poll);
+        return;
+      }
       const int fd = accept4(s->fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
-      if (fd < 0) return;
+      if (fd < 0) {
+        // EAGAIN, or a connection that was gone before it was accepted: the poll tells of the next one.
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) pause(*s);
+        return;
+      }
+      auto place = std::make_shared<Place>(s);
       UvLoop* loop = s->loops[s->next++ % s->loops.size()];
-      loop->post([s, loop, fd] {
-        auto stream = std::make_unique<UvStream>(*loop, fd, !s->unix_path.empty());
+      loop->post([s, loop, fd, place = std::move(place)]() mutable {
+        auto stream = std::make_unique<UvStream>(*loop, fd, !s->unix_path.empty(), std::move(place));
         std::lock_guard lock(s->accept_mutex);
         (*s->accept)(std::move(stream));
       });
@@ -331,6 +402,7 @@ class UvListener final : public io::Listener {
   }
 
   const uint16_t port_;
+  const std::string bound_;
   const std::shared_ptr<State> state_;
 };
 
@@ -357,10 +429,46 @@ Result<Resolved> resolve(const io::ListenAddress& a, bool passive) {
   const std::string port = std::to_string(a.port);
   const int e = getaddrinfo(a.host.empty() ? nullptr : a.host.c_str(), port.c_str(), &hints, &found);
   if (e != 0) return make_error(Code::kIo, "lookup {}: {}", a.host, gai_strerror(e));
-  std::memcpy(&r.address, found->ai_addr, found->ai_addrlen);
-  r.length = found->ai_addrlen;
+  // A name that has addresses of both families means the IPv4 one, as in Go: "localhost" is 127.0.0.1.
+  const addrinfo* chosen = found;
+  while (chosen != nullptr && chosen->ai_family != AF_INET) chosen = chosen->ai_next;
+  if (chosen == nullptr) chosen = found;
+  std::memcpy(&r.address, chosen->ai_addr, chosen->ai_addrlen);
+  r.length = chosen->ai_addrlen;
   freeaddrinfo(found);
   return r;
+}
+
+}  // namespace
+
+namespace {
+
+bool is_wildcard(const io::ListenAddress& a) {
+  return !a.unix_socket && (a.host.empty() || a.host == "0.0.0.0" || a.host == "::");
+}
+
+// A socket bound and listening. Errors: kIo with Go's text.
+Result<int> bind_and_listen(const io::ListenAddress& address, const Resolved& r) {
+  const int fd = socket(r.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return errno_error("listen", address.host, errno);
+  const int on = 1, off = 0;
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (address.reuse_port) setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+  if (r.address.ss_family == AF_INET6)
+    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, is_wildcard(address) ? &off : &on, sizeof on);
+  if (address.unix_socket) unlink(address.host.c_str());
+  if (bind(fd, reinterpret_cast<const sockaddr*>(&r.address), r.length) == 0 && ::listen(fd, SOMAXCONN) == 0)
+    return fd;
+  const int e = errno;
+  ::close(fd);
+  std::string why = std::generic_category().message(e);
+  if (!why.empty() && why[0] >= 'A' && why[0] <= 'Z') why[0] = static_cast<char>(why[0] + 32);
+  const bool v6 = address.host.find(':') != std::string::npos;
+  return make_error(Code::kIo, "listen {}: bind: {}",
+                    address.unix_socket ? "unix " + address.host
+                                        : fmt::format(fmt::runtime(v6 ? "tcp [{}]:{}" : "tcp {}:{}"),
+                                                      address.host, address.port),
+                    why);
 }
 
 }  // namespace
@@ -369,30 +477,35 @@ Result<std::unique_ptr<io::Listener>> UvNetwork::listen(
     const io::ListenAddress& address, std::vector<io::Loop*> loops,
     absl::AnyInvocable<void(std::unique_ptr<io::Stream>)> accept) {
   ASSIGN_OR_RETURN(Resolved r, resolve(address, true));
-  const int fd = socket(r.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd < 0) return errno_error("listen", address.host, errno);
-  const int on = 1;
-  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  if (address.unix_socket) unlink(address.host.c_str());
-  const std::string where =
-      address.unix_socket ? "unix " + address.host : fmt::format("tcp {}:{}", address.host, address.port);
-  if (bind(fd, reinterpret_cast<sockaddr*>(&r.address), r.length) != 0 || ::listen(fd, SOMAXCONN) != 0) {
-    const int e = errno;
-    ::close(fd);
-    return make_error(Code::kIo, "listen {}: bind: {}", where,
-                      e == EADDRINUSE ? "address already in use" : std::generic_category().message(e));
+  if (is_wildcard(address)) {
+    // One socket for both families, where the machine knows IPv6.
+    Resolved both;
+    auto& v6 = reinterpret_cast<sockaddr_in6&>(both.address);
+    v6.sin6_family = AF_INET6;
+    v6.sin6_addr = in6addr_any;
+    v6.sin6_port = htons(address.port);
+    both.length = sizeof v6;
+    const int probe = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (probe >= 0) {
+      ::close(probe);
+      r = both;
+    }
   }
+  const Result<int> fd = bind_and_listen(address, r);
+  if (!fd) return fd.error();
   uint16_t port = 0;
+  std::string bound_text = address.host;
   sockaddr_storage bound = {};
   socklen_t n = sizeof bound;
-  if (!address.unix_socket && getsockname(fd, reinterpret_cast<sockaddr*>(&bound), &n) == 0) {
+  if (!address.unix_socket && getsockname(*fd, reinterpret_cast<sockaddr*>(&bound), &n) == 0) {
     port = ntohs(bound.ss_family == AF_INET ? reinterpret_cast<sockaddr_in&>(bound).sin_port
                                             : reinterpret_cast<sockaddr_in6&>(bound).sin6_port);
+    bound_text = address_text(bound);
   }
   std::vector<UvLoop*> uv_loops;
   for (io::Loop* l : loops) uv_loops.push_back(static_cast<UvLoop*>(l));
-  return std::unique_ptr<io::Listener>(std::make_unique<UvListener>(
-      fd, port, address.unix_socket ? address.host : std::string(), std::move(uv_loops), std::move(accept)));
+  return std::unique_ptr<io::Listener>(std::make_unique<UvListener>(*fd, port, std::move(bound_text), address,
+                                                                    std::move(uv_loops), std::move(accept)));
 }
 
 void UvNetwork::connect(const io::ListenAddress& address, io::Loop& loop,

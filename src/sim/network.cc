@@ -69,6 +69,9 @@ class SimListener final : public io::Listener {
     if (it != network_.listeners_.end() && it->second == this) network_.listeners_.erase(it);
   }
   uint16_t port() const override { return port_; }
+  std::string address() const override { return key_.substr(key_.find('|') + 1); }
+  // ListenAddress::wait is not simulated: whoever is accepted is held by the program.
+  void start() override {}
   const std::string& host() const { return host_; }
 
   io::Loop& next_loop() { return *loops_[next_++ % loops_.size()]; }
