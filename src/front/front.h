@@ -3,10 +3,15 @@
 // A plain connection is told by its first bytes: the HTTP/2 preface leads to gRPC, anything else to HTTP/1.1.
 // One LoopFront a client loop owns its connections, services and way into the member.
 //
-// Threads: Front on the thread that owns it; a LoopFront on its loop.
-// Bounds: a connection that has not told its protocol after kPrefaceTimeout is closed; request and answer
-// bytes of all gRPC connections share one budget.
-// Source: design.md section 1 (Front), spec api-semantics 1.2, operations 3.
+// Order, as etcd has it: bind_peers(), bind_clients() before anything of the data directory is touched
+// (whoever connects waits in the system's queue); attach() once there is a member; serve_peers() and
+// serve_metrics() when it runs; serve_clients() when it is ready. The end: stop_clients(), the member's own,
+// stop_peers().
+//
+// Threads: Front on the thread that owns it, serve_clients() also on a loop; a LoopFront on its loop.
+// Bounds: a connection that has not told its protocol after kFirstBytesTimeoutNs is closed; request and
+// answer bytes of all gRPC connections share one budget; Options::connections_max connections a client
+// listener. Source: design.md section 1 (Front), spec api-semantics 1.2, operations 2.1, 2.6, 3.
 #pragma once
 #include <memory>
 #include <string>
@@ -14,6 +19,7 @@
 
 #include "base/log.h"
 #include "base/metrics.h"
+#include "front/http1_transport.h"
 #include "grpc/server_connection.h"
 #include "httpapi/httpapi.h"
 #include "io/clock.h"
@@ -25,37 +31,54 @@
 namespace quoin::front {
 
 struct Options {
+  std::vector<io::ListenAddress> peer;
   std::vector<io::ListenAddress> client;
   std::vector<io::ListenAddress> client_http;  // not empty: client addresses speak gRPC alone
   std::vector<io::ListenAddress> metrics;
+  size_t connections_max = 0;  // open at a time, for each client listener; more wait unaccepted. 0: no bound
   grpc::ConnectionLimits limits;
   size_t held_bytes_all = 1u << 30;  // request and answer bytes of all connections
+  // A peer's connection that is silent for so long is closed.
+  int64_t peer_silence_ns = 5 * io::kSecond;
   httpapi::Options http;
   uint64_t seed = 0;
 };
 
-class LoopFront;
-
 class Front {
  public:
-  static constexpr int64_t kPrefaceTimeoutNs = 10 * io::kSecond;
+  // Go's bound for a request's head, which nothing shorter comes before.
+  static constexpr int64_t kFirstBytesTimeoutNs = Http1Times::kRequestNs;
 
   // Everything given outlives the front.
-  Front(server::Member& member, Options options, std::vector<io::Loop*> loops, io::Network& network,
-        io::TimerService& timers, io::Clock& clock, log::Logger& log, metrics::Registry& metrics);
+  Front(Options options, std::vector<io::Loop*> loops, io::Network& network, io::TimerService& timers,
+        io::Clock& clock, log::Logger& log, metrics::Registry& metrics);
   ~Front();
 
-  // Binds all addresses; connections queue but get no bytes before serve().
-  Result<> listen();
-  // Accepts from now on.
-  void serve();
-  // Stops accepting and gives calls in progress until `deadline_ns` from now; then cuts them. `done` runs on
-  // the first loop once every connection is gone.
-  void stop(int64_t deadline_ns, Task done);
+  // kIo with Go's text ("listen tcp 127.0.0.1:2379: bind: address already in use"). The caller then
+  // calls close_listeners().
+  Result<> bind_peers();
+  Result<> bind_clients();
+  void close_listeners();
 
-  // As bound ("127.0.0.1:2379", unix paths), for the log.
-  std::vector<std::string> client_addresses() const;
-  std::vector<std::string> metrics_addresses() const;
+  // `member` outlives the front.
+  void attach(server::Member& member);
+  void serve_peers();
+  // Binds too: etcd does not try these addresses earlier.
+  Result<> serve_metrics();
+  void serve_clients();
+
+  // Stops accepting clients and scrapes and gives calls in progress until `deadline_ns` from now; then cuts
+  // them. `done` runs on the first loop once every such connection is gone.
+  void stop_clients(int64_t deadline_ns, Task done);
+  void stop_peers(int64_t deadline_ns, Task done);
+
+  // As bound ("127.0.0.1:2379", "[::]:2379", unix paths), for the log.
+  struct ClientDoor {
+    std::string address;
+    std::string_view traffic;  // "grpc+http", "grpc" or "http"
+  };
+  std::vector<ClientDoor> client_doors() const;
+  std::vector<std::string> peer_addresses() const;
 
  private:
   struct Impl;

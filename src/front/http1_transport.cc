@@ -16,11 +16,13 @@ std::string imf_fixdate(io::WallNs now) {
 }
 
 Http1Transport::Http1Transport(httpapi::Endpoints& endpoints, httpapi::Surface surface,
-                               std::unique_ptr<io::Stream> stream, io::Clock& clock,
-                               std::string_view received, Task closed)
+                               std::unique_ptr<io::Stream> stream, io::Clock& clock, io::TimerService& timers,
+                               const Http1Times& times, std::string_view received, Task closed)
     : endpoints_(endpoints),
       surface_(surface),
       clock_(clock),
+      timers_(timers),
+      times_(times),
       stream_(std::move(stream)),
       closed_(std::move(closed)),
       connection_(*this, http1::Limits{}),
@@ -36,6 +38,7 @@ Http1Transport::~Http1Transport() {
 void Http1Transport::on_data(std::string_view bytes) {
   connection_.feed(bytes);
   flush();
+  watch_time(true);
 }
 
 void Http1Transport::on_eof() {
@@ -46,10 +49,12 @@ void Http1Transport::on_eof() {
 void Http1Transport::on_drained() {
   if (connection_.closing() || (stopping_ && !connection_.request_in_progress())) return stream_->close();
   flush();
+  watch_time(false);
 }
 
 void Http1Transport::on_closed(Result<>) {
   connection_.abort();
+  timer_.reset();
   *self_ = nullptr;
   if (closed_) std::exchange(closed_, nullptr)();
 }
@@ -89,6 +94,34 @@ void Http1Transport::answer(httpapi::Response response) {
   out.body = std::move(response.body);
   connection_.respond(out, imf_fixdate(clock_.wall()));
   flush();
+  watch_time(false);
+}
+
+// Sets or drops the one timer by what is waited for now.
+void Http1Transport::watch_time(bool heard) {
+  const Wait now = stream_->queued_bytes() > 0         ? Wait::kAnswer
+                   : connection_.request_in_progress() ? Wait::kNothing
+                   : times_.silence_ns > 0             ? Wait::kSilence
+                   : connection_.receiving()           ? Wait::kRequest
+                                                       : Wait::kNothing;
+  // The time of a request, and of an answer, runs on.
+  if (now == waiting_for_ && !(now == Wait::kSilence && heard)) return;
+  waiting_for_ = now;
+  timer_.reset();
+  if (now == Wait::kNothing) return;
+  unread_bytes_ = stream_->queued_bytes();
+  const int64_t ns = now == Wait::kRequest  ? times_.request_ns
+                     : now == Wait::kAnswer ? times_.answer_ns
+                                            : times_.silence_ns;
+  timer_ = timers_.schedule(ns, stream_->loop(), [this] { late(); });
+}
+
+void Http1Transport::late() {
+  if (waiting_for_ == Wait::kAnswer && stream_->queued_bytes() < unread_bytes_) {
+    waiting_for_ = Wait::kNothing;
+    return watch_time(false);
+  }
+  stream_->close();
 }
 
 void Http1Transport::flush() {

@@ -280,6 +280,9 @@ bool ServerConnection::closing() const {
 bool ServerConnection::request_in_progress() const {
   return impl_->in_progress;
 }
+bool ServerConnection::receiving() const {
+  return !impl_->in_progress && !impl_->closing && (impl_->parser || !impl_->in.empty());
+}
 
 void ServerConnection::respond(const Response& response, std::string_view date) {
   Impl& i = *impl_;

@@ -82,6 +82,8 @@ class ServerConnection {
   // Once the output is written, close the transport.
   bool closing() const;
   bool request_in_progress() const;
+  // A request has begun to arrive and is not whole yet.
+  bool receiving() const;
 
   // ---- the answer to the request in progress ----
   // `date` (IMF-fixdate) goes into the Date field; empty leaves it out.

@@ -28,7 +28,7 @@ namespace quoin::httpapi {
 enum class Surface : uint8_t {
   kClient,   // everything
   kMetrics,  // /metrics and health, no Host check, no CORS
-  kPeer,     // /version alone (the peer protocol is served before this one)
+  kPeer,     // /version, /members, /downgrade/enabled (the peer protocol is served before this one)
 };
 
 struct Options {
@@ -57,6 +57,7 @@ class Endpoints {
 
  private:
   void route(Surface surface, const Request& request, Reply reply);
+  void peer_page(const Request& request, Reply reply);
   Response metrics_page(const Request& request);
   Response version_page(const Request& request) const;
   Response debug_vars(const Request& request) const;

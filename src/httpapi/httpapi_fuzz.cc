@@ -18,6 +18,9 @@ class Source final : public httpapi::HealthSource {
   void probe_read(bool, absl::AnyInvocable<void(Result<>)> done) override { done({}); }
   std::string cluster_version() override { return "3.6.0"; }
   std::string storage_version() override { return "3.6.0"; }
+  std::string cluster_id() override { return "a1"; }
+  std::string members_json() override { return "[]"; }
+  bool downgrade_enabled() override { return false; }
 };
 
 }  // namespace

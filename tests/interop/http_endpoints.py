@@ -25,6 +25,12 @@ CHECKS = [
     ("GET", "/"), ("GET", "/nothing"), ("GET", "/config/local/log"), ("GET", "/v2/keys/x"), ("GET", "/raft"), ("GET", "/members"),
 ]
 
+# The peer listener's, without the peer protocol.
+PEER_CHECKS = [
+    ("GET", "/version"), ("POST", "/version"), ("GET", "/members"), ("POST", "/members"), ("GET", "/members/"),
+    ("GET", "/downgrade/enabled"), ("PUT", "/downgrade/enabled"), ("GET", "/"), ("GET", "/health"), ("GET", "/metrics"), ("OPTIONS", "/version"),
+]
+
 # Headers that tell the time or are the connection's own affair.
 IGNORED_HEADERS = {"date"}
 
@@ -39,8 +45,8 @@ COUNTING = re.compile(r"grpc_server_|etcd_mvcc_(put|delete|txn)_total|etcd_debug
 OWN_VALUES = {"server_id", "server_go_version", "version", "Local", "Remote"}
 
 
-def ask(member, method, path):
-    c = http.client.HTTPConnection("127.0.0.1", member.client_port, timeout=20)
+def ask(member, method, path, port=None):
+    c = http.client.HTTPConnection("127.0.0.1", port or member.client_port, timeout=20)
     try:
         c.request(method, path)
         r = c.getresponse()
@@ -145,6 +151,10 @@ def main(tools, args, folder):
         a, b = ask(ours, method, path), ask(real, method, path)
         if a != b:
             report(f"http/{method} {path}", f"ours {a}\n  real {b}")
+    for method, path in PEER_CHECKS:
+        a, b = ask(ours, method, path, ours.peer_port), ask(real, method, path, real.peer_port)
+        if a != b:
+            report(f"http/peer {method} {path}", f"ours {a}\n  real {b}")
     # The same requests to both, then the scrape: families appear with what they count.
     for member in (ours, real):
         ctl = [tools.oracle, "etcdctl", "--endpoints", member.endpoint]

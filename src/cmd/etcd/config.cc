@@ -81,7 +81,7 @@ class Reader {
   void resolve_addresses();
   void fill_config();
   void fill_gates();
-  bool parse_retention();
+  void parse_retention();
 
   const std::vector<std::string>& args_;
   const Environment& environment_;
@@ -338,8 +338,8 @@ void Reader::fill_config() {
   fill_gates();
 }
 
-// False if the retention cannot be read: a start failure (spec operations 8.1).
-bool Reader::parse_retention() {
+// A retention that cannot be read is a start failure, not one of the flags (spec operations 8.1).
+void Reader::parse_retention() {
   Config& c = command_.config;
   const std::string& s = c.auto_compaction_retention_text;
   const bool digits =
@@ -353,16 +353,14 @@ bool Reader::parse_retention() {
     c.auto_compaction_retention = c.auto_compaction_mode == CompactionMode::kRevision
                                       ? *plain
                                       : static_cast<int64_t>(static_cast<uint64_t>(*plain) * kHourNs);
-    return true;
+    return;
   }
   const auto duration = parse_duration(s);
-  if (!duration) {
-    notice(log::Level::kFatal, false, "discovery failed",
-           {{"error", fmt::format("error parsing CompactionRetention: {}", duration.error().text())}});
-    return false;
+  if (duration) {
+    c.auto_compaction_retention = *duration;
+  } else {
+    c.auto_compaction_error = fmt::format("error parsing CompactionRetention: {}", duration.error().text());
   }
-  c.auto_compaction_retention = *duration;
-  return true;
 }
 
 Command Reader::finish(Result<> outcome) {
@@ -389,7 +387,7 @@ Command Reader::finish(Result<> outcome) {
     c.data_dir = c.name + ".etcd";
     notice(log::Level::kWarn, false, "'data-dir' was empty; using default", {{"data-dir", c.data_dir}});
   }
-  if (!parse_retention()) return exit_with(1);
+  parse_retention();
   constexpr DurationNs kProgressMin = 100'000'000;
   if (c.watch_progress_notify_interval == 0) {
     c.watch_progress_notify_interval = 600'000'000'000;

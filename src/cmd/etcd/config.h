@@ -134,6 +134,8 @@ struct Config {
   std::string auto_compaction_retention_text = "0";
   // Periodic: nanoseconds; revision: revisions. 0: off.
   int64_t auto_compaction_retention = 0;
+  // Why that cannot be had, if so: a start fails with it where etcd meets it, behind the listeners.
+  std::string auto_compaction_error;
   std::string v2_deprecation = "write-only";
 
   // Client HTTP.

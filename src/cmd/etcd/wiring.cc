@@ -53,8 +53,11 @@ server::Config server_config(const Config& c) {
   return s;
 }
 
-io::ListenAddress listen_address(const Url& url) {
+namespace {
+
+io::ListenAddress listen_address(const Url& url, const Config& c) {
   io::ListenAddress a;
+  a.reuse_port = c.socket_reuse_port;
   if (url.is_unix()) {
     a.unix_socket = true;
     a.host = url.host + url.path;
@@ -65,11 +68,22 @@ io::ListenAddress listen_address(const Url& url) {
   return a;
 }
 
+// etcd takes a file's name from the host part alone here.
+io::ListenAddress inner_address(const Url& url, const Config& c) {
+  io::ListenAddress a = listen_address(url, c);
+  if (url.is_unix()) a.host = url.host;
+  return a;
+}
+
+}  // namespace
+
 front::Options front_options(const Config& c) {
   front::Options o;
-  for (const Url& u : c.listen_client_urls) o.client.push_back(listen_address(u));
-  for (const Url& u : c.listen_client_http_urls) o.client_http.push_back(listen_address(u));
-  for (const Url& u : c.listen_metrics_urls) o.metrics.push_back(listen_address(u));
+  for (const Url& u : c.listen_peer_urls) o.peer.push_back(inner_address(u, c));
+  for (const Url& u : c.listen_client_urls) o.client.push_back(listen_address(u, c));
+  for (const Url& u : c.listen_client_http_urls) o.client_http.push_back(listen_address(u, c));
+  for (const Url& u : c.listen_metrics_urls) o.metrics.push_back(inner_address(u, c));
+  o.peer_silence_ns = c.raft_read_timeout;
   constexpr uint64_t kGrpcOverheadBytes = 512 << 10;
   o.limits.max_received_message_bytes = c.max_request_bytes + kGrpcOverheadBytes;
   o.limits.max_concurrent_streams = c.max_concurrent_streams;

@@ -11,7 +11,6 @@ namespace quoin::cmd {
 
 server::Config server_config(const Config& c);
 front::Options front_options(const Config& c);
-io::ListenAddress listen_address(const Url& url);
 httpapi::ConstantMetrics constant_metrics(const Config& c);
 
 }  // namespace quoin::cmd

@@ -1,0 +1,36 @@
+#include "cmd/etcd/descriptors.h"
+
+#include <dirent.h>
+#include <sys/resource.h>
+
+namespace quoin::cmd {
+
+DescriptorLimit descriptor_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return {};
+  return {limit.rlim_cur};
+}
+
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+uint64_t count_descriptors() {
+  DIR* dir = opendir("/proc/self/fd");
+  if (dir == nullptr) return 0;
+  uint64_t n = 0;
+  while (const dirent* entry = readdir(dir)) n += entry->d_name[0] == '.' ? 0 : 1;
+  closedir(dir);
+  return n > 0 ? n - 1 : 0;  // without the listing itself
+}
+
+void warn_of_descriptors(uint64_t used, uint64_t limit, log::Logger& log) {
+  if (used >= limit / 5 * 4) {
+    LOG(log, kWarn, "80% of file descriptors are used", {"used", used}, {"limit", limit});
+  }
+}
+
+}  // namespace quoin::cmd

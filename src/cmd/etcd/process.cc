@@ -1,0 +1,268 @@
+#include "cmd/etcd/process.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <random>
+#include <thread>
+
+#include "base/check.h"
+#include "cmd/etcd/config_start.h"
+#include "cmd/etcd/descriptors.h"
+#include "cmd/etcd/notify.h"
+#include "cmd/etcd/process_stats.h"
+#include "cmd/etcd/wiring.h"
+#include "httpapi/constant_metrics.h"
+#include "posix/file.h"
+#include "wal/wal.h"
+
+namespace quoin::cmd {
+
+Process::Process(const Config& config, std::vector<Notice> start_notices, std::vector<std::string> argv,
+                 posix::LogSink& log)
+    : config_(config),
+      start_notices_(std::move(start_notices)),
+      argv_(std::move(argv)),
+      log_(log),
+      seed_(static_cast<uint64_t>(std::random_device{}()) << 32 | std::random_device{}()),
+      timers_(clock_),
+      append_("append"),
+      file_("file") {
+  const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
+  for (unsigned i = 0; i < cores; ++i) {
+    loops_.push_back(std::make_unique<posix::UvLoop>(fmt::format("client{}", i)));
+    loops_.back()->post([] { posix::LogSink::forbid_waiting(); });
+  }
+  append_.post([] { posix::LogSink::forbid_waiting(); });
+  file_.post([] { posix::LogSink::forbid_waiting(); });
+  raft_.emplace(*loops_[0]);
+  apply_.emplace(*loops_.back());
+  append_fs_ = posix::make_file_system(append_);
+  file_fs_ = posix::make_file_system(file_);
+}
+
+Process::~Process() = default;
+
+int Process::run(Ending& ending, EndingSignals& signals) {
+  if (Result<> started = start(ending); !started) fail_start(started.error());
+  if (ending.wait_ready()) {
+    signals.handle([&ending](int number) { ending.signal(number); });
+    const char* socket = getenv("NOTIFY_SOCKET");
+    notify_init(socket == nullptr ? "" : socket, log_);
+    ending.wait();
+  }
+  if (const auto failure = ending.failure()) return fail(*failure);
+  LOG(log_, kInfo, "received signal; shutting down",
+      {"signal", ending.signal_number() == SIGINT ? "interrupt" : "terminated"});
+  close();
+  return 0;
+}
+
+Result<> Process::start(Ending& ending) {
+  emit(start_notices_, log_);
+  TRY(bind());
+  ASSIGN_OR_RETURN(const bool initialized, wal::exists(*append_fs_, config_.wal_path()));
+  if (!initialized) {
+    if (auto members = config_.initial_members(); !members) return members.error();
+  }
+  if (!config_.auto_compaction_error.empty()) {
+    return Error(Code::kInvalidArgument, config_.auto_compaction_error);
+  }
+  log_starting(config_, initialized, static_cast<int>(std::thread::hardware_concurrency()), log_);
+  Result<> opened = initialized ? Result<>() : config_.check_bootstrap();
+  if (opened) opened = open_member();
+  if (!opened) {
+    LOG(log_, kError, "bootstrap failed", {"error", opened.error().text()});
+    return opened.error();
+  }
+  log_member();
+  front_->attach(*member_);
+  file_.post([this] { watch_descriptors(); });
+  running_ = true;
+  member_->run(
+      *loops_[0],
+      [this, &ending] {
+        serve_clients();
+        ending.ready();
+      },
+      [&ending](Error e) { ending.fail(std::move(e)); });
+  front_->serve_peers();
+  for (const std::string& address : front_->peer_addresses()) {
+    LOG(log_, kInfo, "serving peer traffic", {"address", address});
+    LOG(log_, kInfo, "cmux::serve", {"address", address});
+  }
+  TRY(front_->serve_metrics());
+  for (const std::string& url : texts(config_.listen_metrics_urls)) {
+    LOG(log_, kInfo, "serving metrics", {"address", url});
+  }
+  log_serving();
+  return {};
+}
+
+// The addresses, before anything of the data directory is touched.
+Result<> Process::bind() {
+  front::Options options = front_options(config_);
+  options.seed = seed_;
+  options.http.argv = argv_;
+  options.http.process_stats = [] { return read_process_stats(); };
+  const DescriptorLimit limit = descriptor_limit();
+  options.connections_max = limit.connections_max();
+  std::vector<io::Loop*> loops;
+  for (auto& l : loops_) loops.push_back(l.get());
+  front_ = std::make_unique<front::Front>(std::move(options), std::move(loops), network_, timers_, clock_,
+                                          log_, metrics_);
+  if (config_.socket_reuse_address || config_.socket_reuse_port) {
+    LOG(log_, kInfo, "configuring socket options", {"reuse-address", config_.socket_reuse_address},
+        {"reuse-port", config_.socket_reuse_port});
+  }
+  LOG(log_, kInfo, "configuring peer listeners", {"listen-peer-urls", texts(config_.listen_peer_urls)});
+  if (Result<> bound = front_->bind_peers(); !bound) {
+    LOG(log_, kError, "creating peer listener failed", {"error", bound.error().text()});
+    return bound.error();
+  }
+  LOG(log_, kInfo, "configuring client listeners", {"listen-client-urls", texts(config_.listen_client_urls)});
+  for (const Url& http : config_.listen_client_http_urls) {
+    for (const Url& grpc : config_.listen_client_urls) {
+      if (http.host + http.path != grpc.host + grpc.path) continue;
+      return make_error(
+          Code::kInvalidArgument,
+          "cannot bind both --listen-client-urls and --listen-client-http-urls on the same url {}",
+          http.text());
+    }
+  }
+  TRY(front_->bind_clients());
+  if (limit.open_max <= DescriptorLimit::kReserved) {
+    LOG(log_, kFatal, "file descriptor limit of etcd process is too low; please set higher",
+        {"limit", limit.open_max}, {"recommended-limit", DescriptorLimit::kReserved});
+  }
+  return {};
+}
+
+Result<> Process::open_member() {
+  server::Environment env{*raft_,  *apply_, append_, file_,    *append_fs_, *file_fs_,
+                          timers_, clock_,  log_,    metrics_, seed_};
+  httpapi::register_constant_metrics(metrics_, constant_metrics(config_));
+  ASSIGN_OR_RETURN(member_, server::Member::start(server_config(config_), env));
+  return {};
+}
+
+void Process::log_member() {
+  const std::string version = member_->cluster_version();  // "3.6.0"
+  if (version.empty()) {
+    LOG(log_, kInfo, "starting etcd server", {"local-member-id", log::Hex{member_->id().v}},
+        {"local-server-version", kEtcdVersion}, {"cluster-version", "to_be_decided"});
+  } else {
+    LOG(log_, kInfo, "starting etcd server", {"local-member-id", log::Hex{member_->id().v}},
+        {"local-server-version", kEtcdVersion}, {"cluster-id", log::Hex{member_->cluster_id().v}},
+        {"cluster-version", version.substr(0, version.rfind('.'))});
+  }
+}
+
+void Process::log_serving() {
+  LOG(log_, kInfo, "now serving peer/client/metrics", {"local-member-id", log::Hex{member_->id().v}},
+      {"initial-advertise-peer-urls", texts(config_.initial_advertise_peer_urls)},
+      {"listen-peer-urls", texts(config_.listen_peer_urls)},
+      {"advertise-client-urls", texts(config_.advertise_client_urls)},
+      {"listen-client-urls", texts(config_.listen_client_urls)},
+      {"listen-metrics-urls", texts(config_.listen_metrics_urls)});
+}
+
+// On the first loop.
+void Process::serve_clients() {
+  front_->serve_clients();
+  for (const front::Front::ClientDoor& door : front_->client_doors()) {
+    LOG(log_, kInfo, "ready to serve client requests", );
+    if (door.traffic != "http") {
+      LOG(log_, kInfo, "grpc service status changed", {"service", ""}, {"status", "SERVING"});
+    }
+    LOG(log_, kInfo, "serving client traffic insecurely; this is strongly discouraged!",
+        {"traffic", door.traffic}, {"address", door.address});
+  }
+}
+
+// At start and every ten minutes, on the file thread: it reads a directory.
+void Process::watch_descriptors() {
+  constexpr int64_t kEveryNs = 600 * io::kSecond;
+  warn_of_descriptors(count_descriptors(), descriptor_limit().open_max, log_);
+  descriptor_timer_ = timers_.schedule(kEveryNs, file_, [this] { watch_descriptors(); });
+}
+
+void Process::fail_start(const Error& error) {
+  log_closing("closing etcd server");
+  close_front_and_member();
+  log_closing("closed etcd server");
+  LOG(log_, kFatal, "discovery failed", {"error", error.text()});
+  log_.flush();
+  _exit(1);
+}
+
+int Process::fail(const Error& error) {
+  if (error.code() == Code::kStopped) {  // removed from the cluster
+    LOG(log_, kWarn, "data-dir used by this member must be removed", );
+    close();
+    return 0;
+  }
+  // Nothing that depends on what failed may be said or written any more.
+  LOG(log_, kFatal, "member cannot go on", {"error", error.text()});
+  log_.flush();
+  _exit(1);
+}
+
+void Process::log_closing(std::string_view message) {
+  log_.log(log::Event{log::Level::kInfo,
+                      message,
+                      {{"name", config_.name},
+                       {"data-dir", config_.data_dir},
+                       {"advertise-peer-urls", texts(config_.initial_advertise_peer_urls)},
+                       {"advertise-client-urls", texts(config_.advertise_client_urls)}},
+                      __FILE__,
+                      __LINE__});
+}
+
+// As far as it was started: clients, member, peers.
+void Process::close_front_and_member() {
+  if (!running_) {
+    front_->close_listeners();
+    // Listeners close, and unix sockets go, on the first loop.
+    Latch closed;
+    loops_[0]->post(closed.done());
+    return closed.wait();
+  }
+  Latch timer_gone;  // the file thread sets it anew
+  file_.post([this, done = timer_gone.done()]() mutable {
+    descriptor_timer_.reset();
+    done();
+  });
+  timer_gone.wait();
+  Latch clients_gone;
+  front_->stop_clients(config_.request_timeout(), clients_gone.done());
+  clients_gone.wait();
+  LOG(log_, kInfo, "skipped leadership transfer for single voting member cluster",
+      {"local-member-id", log::Hex{member_->id().v}},
+      {"current-leader-member-id", log::Hex{member_->leader().v}});
+  Latch member_done;
+  member_->stop(*loops_[0], member_done.done());
+  member_done.wait();
+  const std::vector<std::string> peers = front_->peer_addresses();
+  for (const std::string& address : peers) {
+    LOG(log_, kInfo, "stopping serving peer traffic", {"address", address});
+  }
+  Latch peers_gone;
+  front_->stop_peers(io::kSecond, peers_gone.done());
+  peers_gone.wait();
+  for (const std::string& address : peers) {
+    LOG(log_, kInfo, "stopped serving peer traffic", {"address", address});
+  }
+}
+
+void Process::close() {
+  log_closing("closing etcd server");
+  close_front_and_member();
+  timers_.stop();
+  append_.stop();
+  file_.stop();
+  for (auto& l : loops_) l->stop();
+  log_closing("closed etcd server");
+}
+
+}  // namespace quoin::cmd

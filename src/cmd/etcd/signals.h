@@ -1,0 +1,24 @@
+// SIGINT and SIGTERM: until the member is ready they kill the process at once, as if nobody had asked for
+// them (a start may wait for a quorum for ever); from then on the first one ends it gracefully, and in the
+// end kills it after all, so that the parent sees what it sent (spec operations 1.9, 2.1 step 14, 2.6).
+//
+// Threads: the constructor before any thread is started, since threads inherit the mask; the rest on any.
+#pragma once
+#include <signal.h>
+
+#include <functional>
+
+namespace quoin::cmd {
+
+class EndingSignals {
+ public:
+  EndingSignals();  // blocks them in this thread and all it starts
+  // Starts the thread that waits for them.
+  void watch();
+  // From now on `told` is called with the number (on a thread of its own).
+  void handle(std::function<void(int)> told);
+  // Ends the process by this signal; a process with the id 1, which no signal kills, by exit code 0.
+  [[noreturn]] static void die_by(int number);
+};
+
+}  // namespace quoin::cmd
