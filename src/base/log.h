@@ -22,6 +22,9 @@ struct Duration {  // rendered as Go's time.Duration text ("1.5s"), or seconds w
 struct JsonText {  // already JSON, put in as it is
   std::string_view text;
 };
+struct Size {  // bytes as people read them, in decimal units: "20 kB", "2.1 GB"
+  uint64_t bytes;
+};
 struct Hex {  // an id in lower-case hex without leading zeros, as a string
   uint64_t v;
 };
@@ -29,7 +32,7 @@ struct Hex {  // an id in lower-case hex without leading zeros, as a string
 struct Field {
   using Strings = const std::vector<std::string>*;
   using Value =
-      std::variant<std::string_view, int64_t, uint64_t, bool, double, Duration, Hex, JsonText, Strings>;
+      std::variant<std::string_view, int64_t, uint64_t, bool, double, Duration, Hex, JsonText, Strings, Size>;
   std::string_view key;
   Value value;
 
@@ -46,6 +49,7 @@ struct Field {
   Field(std::string_view k, double v) : key(k), value(v) {}
   Field(std::string_view k, Duration v) : key(k), value(v) {}
   Field(std::string_view k, Hex v) : key(k), value(v) {}
+  Field(std::string_view k, Size v) : key(k), value(v) {}
   Field(std::string_view k, JsonText v) : key(k), value(v) {}
   Field(std::string_view k, const std::vector<std::string>& v) : key(k), value(&v) {}
 };
@@ -64,6 +68,9 @@ class Logger {
   virtual ~Logger() = default;
   virtual bool enabled(Level level) const = 0;
   virtual void log(const Event& event) = 0;
+  // A logger whose lines carry this name ("raft", "bbolt"), where the sink knows names; it lives as long as
+  // this one.
+  virtual Logger& named(std::string_view) { return *this; }
 };
 
 // Drops everything; for tests and tools.

@@ -92,6 +92,24 @@ void append_quoted(std::string& out, std::string_view s) {
   out += '"';
 }
 
+// One decimal below ten, none above, none for plain bytes.
+void append_size(std::string& out, uint64_t bytes) {
+  static constexpr std::string_view kUnits[] = {"B", "kB", "MB", "GB", "TB", "PB", "EB"};
+  if (bytes < 10) {
+    fmt::format_to(std::back_inserter(out), "{} B", bytes);
+    return;
+  }
+  size_t unit = 0;
+  double scale = 1;
+  for (uint64_t rest = bytes; rest >= 1000; rest /= 1000) {
+    ++unit;
+    scale *= 1000;
+  }
+  const double shown = std::floor(static_cast<double>(bytes) / scale * 10 + 0.5) / 10;
+  fmt::format_to(std::back_inserter(out), fmt::runtime(shown < 10 ? "{:.1f} {}" : "{:.0f} {}"), shown,
+                 kUnits[unit]);
+}
+
 void append_double(std::string& out, double v) {
   if (std::isnan(v)) {
     out += "\"NaN\"";
@@ -116,6 +134,8 @@ void put_value(std::string& out, const log::Field::Value& value) {
           put_u64(out, static_cast<uint64_t>(v.ns));
         } else if constexpr (std::is_same_v<T, log::Hex>) {
           put_u64(out, v.v);
+        } else if constexpr (std::is_same_v<T, log::Size>) {
+          put_u64(out, v.bytes);
         } else if constexpr (std::is_same_v<T, log::Field::Strings>) {
           put_u64(out, v->size());
           for (const std::string& s : *v) put_text(out, s);
@@ -131,7 +151,7 @@ void put_value(std::string& out, const log::Field::Value& value) {
 }
 
 // Order of log::Field::Value.
-enum Tag : uint8_t { kText, kInt, kUint, kBool, kDouble, kDuration, kHex, kJson, kStrings };
+enum Tag : uint8_t { kText, kInt, kUint, kBool, kDouble, kDuration, kHex, kJson, kStrings, kSize };
 
 void append_value(std::string& out, Reader& in, std::string_view item_separator) {
   switch (in.tag()) {
@@ -173,6 +193,11 @@ void append_value(std::string& out, Reader& in, std::string_view item_separator)
       out += ']';
       return;
     }
+    case kSize:
+      out += '"';
+      append_size(out, in.u64());
+      out += '"';
+      return;
     default:
       CHECK(false, "unknown field tag");
   }
@@ -270,7 +295,13 @@ void encode_event(std::string& out, const log::Event& event, std::string_view lo
   }
 }
 
-void render_json(std::string& out, std::string_view record, log::Level level, int64_t wall_ns) {
+std::string record_caller(std::string_view record) {
+  Reader in(record);
+  const Head head = read_head(in);
+  return fmt::format("{}:{}", head.file, head.line);
+}
+
+void render_json(std::string& out, std::string_view record, log::Level level, int64_t wall_ns, bool stack) {
   Reader in(record);
   const Head head = read_head(in);
   out += "{\"level\":\"";
@@ -292,7 +323,7 @@ void render_json(std::string& out, std::string_view record, log::Level level, in
     out += "\":";
     append_value(out, in, ",");
   }
-  if (with_stack(level)) {
+  if (stack && with_stack(level)) {
     out += ",\"stacktrace\":\"quoin\\n\\t";
     append_json_escaped(out, head.file);
     fmt::format_to(std::back_inserter(out), ":{}\"", head.line);
@@ -300,7 +331,8 @@ void render_json(std::string& out, std::string_view record, log::Level level, in
   out += "}\n";
 }
 
-void render_console(std::string& out, std::string_view record, log::Level level, int64_t wall_ns) {
+void render_console(std::string& out, std::string_view record, log::Level level, int64_t wall_ns,
+                    bool stack) {
   Reader in(record);
   const Head head = read_head(in);
   append_time(out, wall_ns);
@@ -319,7 +351,8 @@ void render_console(std::string& out, std::string_view record, log::Level level,
     append_value(out, in, ", ");
     if (in.done()) out += '}';
   }
-  if (with_stack(level)) fmt::format_to(std::back_inserter(out), "\nquoin\n\t{}:{}", head.file, head.line);
+  if (stack && with_stack(level))
+    fmt::format_to(std::back_inserter(out), "\nquoin\n\t{}:{}", head.file, head.line);
   out += '\n';
 }
 

@@ -123,6 +123,7 @@ struct LogSink::Impl {
 
   LogSinkOptions options;
   std::vector<Output> outputs;
+  std::optional<Journal> journal;
   bool discard = false;
   std::unique_ptr<Sampler> sampler;
 
@@ -226,11 +227,18 @@ void LogSink::Impl::write_batch(std::string_view batch, uint64_t drops_now) {
   const bool line_by_line =
       std::any_of(outputs.begin(), outputs.end(), [](const Output& o) { return o.rotating != nullptr; });
   std::string text;
+  const auto add = [&](std::string_view record, log::Level level, int64_t wall_ns) {
+    render(text, record, level, wall_ns, /*stack=*/!journal.has_value());
+    if (!journal) return;
+    // Standard error is what remains where journald is gone.
+    if (!journal->send(level, record_caller(record), text)) write_out(text);
+    text.clear();
+  };
   while (!batch.empty()) {
     Entry entry{};
     CHECK_GE(batch.size(), sizeof entry);
     std::memcpy(&entry, batch.data(), sizeof entry);
-    render(text, batch.substr(sizeof entry, entry.size), entry.level, entry.wall_ns);
+    add(batch.substr(sizeof entry, entry.size), entry.level, entry.wall_ns);
     batch.remove_prefix(sizeof entry + entry.size);
     if (text.size() >= kChunkBytes || line_by_line) {
       write_out(text);
@@ -246,7 +254,7 @@ void LogSink::Impl::write_batch(std::string_view batch, uint64_t drops_now) {
                             __FILE__,
                             __LINE__},
                  {});
-    render(text, record, log::Level::kWarn, options.wall_ns());
+    add(record, log::Level::kWarn, options.wall_ns());
   }
   if (!text.empty()) write_out(text);
 }
@@ -284,6 +292,15 @@ Result<std::unique_ptr<LogSink>> LogSink::open(LogSinkOptions options) {
   paths.erase(std::unique(paths.begin(), paths.end()), paths.end());
   impl->discard = std::find(paths.begin(), paths.end(), "/dev/null") != paths.end();
   if (impl->discard) paths.clear();
+  constexpr std::string_view kJournal = "systemd/journal";
+  if (std::find(paths.begin(), paths.end(), kJournal) != paths.end()) {
+    if (paths.size() > 1) return make_error(Code::kInvalidArgument, "journald and other outputs");
+    auto journal = Journal::open(o.journal_socket, program_invocation_short_name);
+    if (!journal) return make_error(Code::kIo, "can't find journal ({})", journal.error().text());
+    impl->journal.emplace(std::move(*journal));
+    impl->sampler.reset();
+    paths = {"stderr"};
+  }
   for (const std::string& path : paths) {
     Output out;
     if (path == "default" || path == "stderr") {

@@ -21,6 +21,7 @@
 
 #include "base/log.h"
 #include "base/result.h"
+#include "posix/journal.h"
 #include "posix/log_rotate.h"
 
 namespace quoin::posix {
@@ -31,7 +32,10 @@ struct LogSinkOptions {
   log::Level level = log::Level::kInfo;
   LogFormat format = LogFormat::kJson;
   // stderr, stdout, default (= stderr), or paths. /dev/null among them discards everything. Empty: stderr.
+  // systemd/journal, alone: each line to journald, none left out by sampling, to standard error if journald
+  // does not take it.
   std::vector<std::string> outputs;
+  std::string journal_socket = Journal::kDefaultSocket;
   // Rotates the one path among the outputs.
   std::optional<LogRotateOptions> rotation;
   // Bound of the ring; a reserve of a quarter of it is kept for warnings and above.
@@ -45,8 +49,8 @@ struct LogSinkOptions {
 
 class LogSink final : public log::Logger {
  public:
-  // Opens the outputs. Errors: kIo with zap's text (open <path>: ...); kInvalidArgument for impossible
-  // combinations.
+  // Opens the outputs. Errors: kIo with zap's text (open <path>: ...; can't find journal (...));
+  // kInvalidArgument for impossible combinations.
   static Result<std::unique_ptr<LogSink>> open(LogSinkOptions options);
   ~LogSink() override;
 
@@ -54,7 +58,7 @@ class LogSink final : public log::Logger {
   void log(const log::Event& event) override;
 
   // A logger that adds "logger":"<name>" to its lines ("raft", "bbolt").
-  log::Logger& named(std::string_view name);
+  log::Logger& named(std::string_view name) override;
 
   // Waits until all that was logged before the call is written.
   void flush();

@@ -64,7 +64,7 @@ int count_lines(const std::string& s) {
 std::string render(const Event& e, bool json = true, std::string_view name = {}, int64_t at = kSomeTime) {
   std::string record, out;
   encode_event(record, e, name);
-  (json ? render_json : render_console)(out, record, e.level, at);
+  (json ? render_json : render_console)(out, record, e.level, at, true);
   return out;
 }
 
@@ -109,6 +109,23 @@ TEST_F(LogRender, JsonAsZap) {
       render({Level::kError, "e", {{"error", "why"}}, "/a/b/c.cc", 7}),
       "{\"level\":\"error\",\"ts\":\"2026-11-21T03:02:49.396000Z\",\"caller\":\"b/c.cc:7\",\"msg\":\"e\","
       "\"error\":\"why\",\"stacktrace\":\"quoin\\n\\tb/c.cc:7\"}\n");
+}
+
+TEST_F(LogRender, SizesAsPeopleReadThem) {
+  const auto text = [](uint64_t bytes) {
+    const std::string out = render(Event{Level::kInfo, "m", {{"size", log::Size{bytes}}}, "a/b.cc", 1});
+    const size_t at = out.find("\"size\":\"") + 8;
+    return out.substr(at, out.find('"', at) - at);
+  };
+  EXPECT_EQ(text(0), "0 B");
+  EXPECT_EQ(text(9), "9 B");
+  EXPECT_EQ(text(999), "999 B");
+  EXPECT_EQ(text(1000), "1.0 kB");
+  EXPECT_EQ(text(20480), "20 kB");
+  EXPECT_EQ(text(10'485'760), "10 MB");
+  EXPECT_EQ(text(2'147'483'648), "2.1 GB");
+  EXPECT_EQ(text(9'000'000'000), "9.0 GB");
+  EXPECT_EQ(text(UINT64_MAX), "18 EB");
 }
 
 TEST_F(LogRender, ConsoleAsZap) {

@@ -35,6 +35,8 @@ std::string value_text(const log::Field::Value& value) {
         using T = std::decay_t<decltype(v)>;
         if constexpr (std::is_same_v<T, log::Duration>) {
           return fmt::format("{}ns", v.ns);
+        } else if constexpr (std::is_same_v<T, log::Size>) {
+          return fmt::format("{}B", v.bytes);
         } else if constexpr (std::is_same_v<T, log::Hex>) {
           return hex(v.v);
         } else if constexpr (std::is_same_v<T, log::JsonText>) {

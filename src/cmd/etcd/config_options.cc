@@ -286,7 +286,7 @@ constexpr Option kOptions[] = {
      "More URLs that serve /metrics and health."},
     {"logger", FlagKind::kString, "zap", Section::kLogging, "Only 'zap'."},
     {"log-outputs", FlagKind::kStringSet, "default", Section::kLogging,
-     "default, stderr, stdout or file paths, comma separated."},
+     "default, stderr, stdout, systemd/journal or file paths, comma separated."},
     {"log-level", FlagKind::kString, "info", Section::kLogging, "debug, info, warn, error, panic or fatal."},
     {"log-format", FlagKind::kString, "json", Section::kLogging, "json or console."},
     {"enable-log-rotation", FlagKind::kBool, "false", Section::kLogging, "Rotate the one log file."},
