@@ -85,6 +85,9 @@ Result<> Cluster::recover(backend::Backend& backend) {
   record_ = std::move(found);
   if (!record_.members.empty()) initial_.clear();
   publish();
+  if (record_.version) {
+    LOG(log_, kInfo, "enabled capabilities for version", {"cluster-version", record_.version->minor_text()});
+  }
   for (const auto& [id, m] : record_.members) {
     LOG(log_, kInfo, "recovered/added member from store", {"cluster-id", log::Hex{record_.cluster_id.v}},
         {"local-member-id", log::Hex{record_.local_id.v}}, {"recovered-remote-peer-id", log::Hex{id.v}},
@@ -161,6 +164,9 @@ Result<VersionSet> Cluster::set_version(Version version) {
   } else {
     LOG(log_, kInfo, "set initial cluster version", cluster, local,
         {"cluster-version", version.minor_text()});
+  }
+  if (out.before != record_.version) {
+    LOG(log_, kInfo, "enabled capabilities for version", {"cluster-version", version.minor_text()});
   }
   publish();
   return out;

@@ -446,6 +446,10 @@ void ApplyStage::follow_cluster_version() {
     // way.
     return;
   }
+  if (stored) {
+    LOG(log_, kInfo, "cluster version differs from storage version.", {"cluster-version", version->text()},
+        {"storage-version", stored->text()});
+  }
   if (Result<> r = backend::migrate_schema(*state_.backend, target); !r) {
     LOG(log_, kError, "failed to update storage version", {"cluster-version", version->text()},
         {"error", r.error().text()});

@@ -40,6 +40,15 @@ std::string snap_dir(const Config& c) {
   return c.data_dir + "/member/snap";
 }
 
+// "drwxr-xr-x".
+std::string mode_text(uint32_t mode) {
+  std::string out = "drwxrwxrwx";
+  for (int bit = 0; bit < 9; ++bit) {
+    if ((mode >> (8 - bit) & 1U) == 0) out[static_cast<size_t>(bit) + 1] = '-';
+  }
+  return out;
+}
+
 Result<> make_private_dir(const std::string& path, Environment& env) {
   ASSIGN_OR_RETURN(const bool there, env.file_fs.exists(path));
   if (!there) return env.file_fs.make_dirs(path, kPrivateDir);
@@ -47,9 +56,9 @@ Result<> make_private_dir(const std::string& path, Environment& env) {
   if (mode != kPrivateDir) {
     LOG(env.log, kWarn, "check file permission",
         {"error",
-         fmt::format("directory \"{}\" exist, but the permission is \"{:o}\". The recommended permission is "
+         fmt::format("directory \"{}\" exist, but the permission is \"{}\". The recommended permission is "
                      "\"-rwx------\" to prevent possible unprivileged access to the data",
-                     path, mode)});
+                     path, mode_text(mode))});
   }
   return {};
 }
@@ -194,7 +203,11 @@ Result<membership::Membership> founding_membership(const Config& config) {
 
 // Backend, leases, members and the store: what replay starts from.
 static Result<> load_state(const Config& config, Environment& env, membership::Membership initial,
-                           ApplyStage::State* state) {
+                           bool founding, ApplyStage::State* state) {
+  const MemberId self = initial.local_id;
+  const ClusterId cluster_id = initial.cluster_id;
+  LOG(env.log, kInfo, "bootstrapping cluster", );
+  LOG(env.log, kInfo, "bootstrapping storage", );
   TRY(backend::validate_schema(*state->backend, kOwnSchema));
   state->cluster = std::make_unique<membership::Cluster>(std::move(initial), kOwnVersion, env.log);
   bool any = false;
@@ -204,6 +217,12 @@ static Result<> load_state(const Config& config, Environment& env, membership::M
   }));
   state->backend_has_members = any;
   TRY(state->cluster->recover(*state->backend));
+  LOG(env.log, kInfo, "bootstrapping raft", );
+  if (founding) {
+    LOG(env.log, kInfo, "starting local member", {"local-member-id", log::Hex{self.v}},
+        {"cluster-id", log::Hex{cluster_id.v}});
+  }
+  LOG(env.log, kInfo, "bootstrap successfully", );
   lease::Options lease_options;
   lease_options.min_ttl_s = lease::min_ttl_seconds(config.election_ticks(), config.heartbeat_ns);
   lease_options.checkpoint = config.lease_checkpoint;
@@ -226,8 +245,8 @@ static Result<> load_state(const Config& config, Environment& env, membership::M
 
 // What is wrong with the contents is wrong with the file, and whoever reads the line must know which.
 static Result<> load_named_state(const Config& config, Environment& env, membership::Membership initial,
-                                 ApplyStage::State* state) {
-  Result<> loaded = load_state(config, env, std::move(initial), state);
+                                 bool founding, ApplyStage::State* state) {
+  Result<> loaded = load_state(config, env, std::move(initial), founding, state);
   if (!loaded) return loaded.error().prefixed(fmt::format("database file {}", database_path(config)));
   return {};
 }
@@ -237,8 +256,6 @@ static Result<> begin(const Config& config, Environment& env, membership::Member
                       Bootstrapped* out) {
   out->self = founders.local_id;
   out->cluster = founders.cluster_id;
-  LOG(env.log, kInfo, "starting local member", {"local-member-id", log::Hex{out->self.v}},
-      {"cluster-id", log::Hex{out->cluster.v}});
   out->tail = std::move(tail);
   for (const membership::Member& m : founders.list()) {
     // A founder's name is part of its first entry.
@@ -246,7 +263,7 @@ static Result<> begin(const Config& config, Environment& env, membership::Member
   }
   out->state.replay.local_id = out->self;
   out->state.replay.cluster_id = out->cluster;
-  return load_named_state(config, env, std::move(founders), &out->state);
+  return load_named_state(config, env, std::move(founders), /*founding=*/true, &out->state);
 }
 
 static Result<> found(const Config& config, Environment& env, Bootstrapped* out) {
@@ -313,6 +330,11 @@ static Result<> restart(const Config& config, Environment& env, Bootstrapped* ou
                       "database file ({} index {}) does not match with snapshot (index {})",
                       database_path(config), consistent, snapshot.metadata.index);
   }
+  const backend::Backend& db = *out->state.backend;
+  LOG(env.log, kInfo, "recovered v3 backend", {"backend-size-bytes", db.size()},
+      {"backend-size", log::Size{db.size()}}, {"backend-size-in-use-bytes", db.size_in_use()},
+      {"backend-size-in-use", log::Size{db.size_in_use()}});
+  LOG(env.log, kInfo, "Bootstrapping WAL from snapshot", );
   wal::SnapshotRecord start{snapshot.metadata.index, snapshot.metadata.term, std::nullopt};
   if (!snapshot.empty()) start.conf_state = snapshot.metadata.conf_state;
   auto opened = wal::open(env.append_fs, wal_dir(config), start,
@@ -358,7 +380,26 @@ static Result<> restart(const Config& config, Environment& env, Bootstrapped* ou
   membership::Membership initial;
   initial.local_id = out->self;
   initial.cluster_id = out->cluster;
-  return load_named_state(config, env, std::move(initial), &out->state);
+  return load_named_state(config, env, std::move(initial), /*founding=*/false, &out->state);
+}
+
+static Result<std::unique_ptr<backend::Backend>> open_backend(const Config& config, Environment& env) {
+  const std::string path = snap_dir(config) + "/db";
+  log::Logger& bbolt = env.log.named("bbolt");
+  // The options that mean something here, in bbolt's words.
+  LOG(bbolt, kInfo,
+      fmt::format(
+          "Opening db file ({}) with mode -rw------- and with options: {{NoFreelistSync: true, ReadOnly: "
+          "false, NoSync: {}}}",
+          path, config.unsafe_no_fsync), );
+  const io::MonotonicNs began = env.clock.monotonic();
+  ASSIGN_OR_RETURN(auto backend,
+                   backend::Backend::open(backend_options(config), env.file_fs, env.apply, env.file,
+                                          env.timers, env.clock, env.metrics, env.log));
+  LOG(bbolt, kInfo, fmt::format("Opening bbolt db ({}) successfully", path), );
+  LOG(env.log, kInfo, "opened backend db", {"path", path},
+      {"took", log::Duration{env.clock.monotonic() - began}});
+  return backend;
 }
 
 Result<Bootstrapped> bootstrap(const Config& config, Environment& env) {
@@ -378,10 +419,10 @@ Result<Bootstrapped> bootstrap(const Config& config, Environment& env) {
   ASSIGN_OR_RETURN(out.state.backend, open_backend(config, env));
   out.restarted = initialised;
   out.defragment = wants_defragmentation(config, *out.state.backend, env.log);
+  LOG(env.log, kInfo, "restore consistentIndex", {"index", out.state.backend->consistent_index().v});
   Result<> done = initialised ? restart(config, env, &out) : found(config, env, &out);
   if (!done) return done.error();
   TRY(sync_names(config, env));
-  LOG(env.log, kInfo, "bootstrap successfully", );
   return out;
 }
 

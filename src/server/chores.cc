@@ -95,6 +95,12 @@ void Chores::propose(Request& request, absl::AnyInvocable<void(std::optional<Err
 
 // ---- this member's name and URLs ----
 
+// As Go prints its struct.
+std::string Chores::attributes_text() const {
+  return fmt::format("{{Name:{} ClientURLs:[{}]}}", s_.config.name,
+                     fmt::join(s_.config.advertise_client_urls, " "));
+}
+
 void Chores::publish() {
   if (stopped_) return;
   Request request;
@@ -108,12 +114,13 @@ void Chores::publish() {
     if (stopped_) return;
     if (error) {
       LOG(s_.env.log, kWarn, "failed to publish local member to cluster through raft",
-          {"local-member-id", log::Hex{s_.self.v}},
+          {"local-member-id", log::Hex{s_.self.v}}, {"local-member-attributes", attributes_text()},
           {"publish-timeout", log::Duration{s_.config.request_timeout_ns()}}, {"error", error->text()});
       return publish();
     }
     LOG(s_.env.log, kInfo, "published local member to cluster through raft",
-        {"local-member-id", log::Hex{s_.self.v}}, {"cluster-id", log::Hex{s_.cluster_id.v}},
+        {"local-member-id", log::Hex{s_.self.v}}, {"local-member-attributes", attributes_text()},
+        {"cluster-id", log::Hex{s_.cluster_id.v}},
         {"publish-timeout", log::Duration{s_.config.request_timeout_ns()}});
     monitor_cluster_version();
     if (ready_) ready_executor_->post(std::exchange(ready_, nullptr));
@@ -139,7 +146,9 @@ void Chores::monitor_cluster_version() {
       {"cluster-version", next->minor_text()});
   Request request;
   request.cluster_version_set.emplace().ver = text;
-  propose(request);
+  propose(request, [this, version = next->minor_text()](std::optional<Error> error) {
+    if (!error) LOG(s_.env.log, kInfo, "cluster version is updated", {"cluster-version", version});
+  });
 }
 
 void Chores::monitor_downgrade() {

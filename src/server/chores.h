@@ -45,6 +45,7 @@ class Chores {
   void monitor_cluster_version();
   void monitor_downgrade();
   void compact();
+  std::string attributes_text() const;
   void publish();
   void raise_corrupt();
   // Proposes and forgets, or tells `done` (on apply).

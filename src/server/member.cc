@@ -80,7 +80,7 @@ Result<std::unique_ptr<Member>> Member::start(Config config, Environment env) {
   s.append =
       std::make_unique<AppendStage>(s.config, env.append_fs, env.append, env.timers, env.clock, env.log,
                                     *s.wal_probe, std::move(b.tail), std::move(b.snapshotter), failed);
-  s.lines = std::make_unique<RaftLines>(env.log);
+  s.lines = std::make_unique<RaftLines>(env.log.named("raft"));
   s.raft = std::make_unique<RaftStage>(raft_options, std::move(b.storage), *s.lines, env.seed, env.raft,
                                        env.clock, s.waiters, *s.ids, s, env.log, env.metrics);
   s.apply->connect(s.raft.get(), s.append.get());

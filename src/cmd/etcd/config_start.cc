@@ -71,4 +71,51 @@ void log_starting(const Config& c, bool member_initialized, int cpus, log::Logge
       {"v2-deprecation", c.v2_deprecation});
 }
 
+void log_request_limit(const Config& c, log::Logger& logger) {
+  constexpr uint64_t kRecommendedBytes = 10 << 20;
+  if (c.max_request_bytes <= kRecommendedBytes) return;
+  LOG(logger, kWarn, "exceeded recommended request limit", {"max-request-bytes", c.max_request_bytes},
+      {"max-request-size", log::Size{c.max_request_bytes}}, {"recommended-request-bytes", kRecommendedBytes},
+      {"recommended-request-size", log::Size{kRecommendedBytes}});
+}
+
+void log_quota(const Config& c, log::Logger& logger) {
+  constexpr int64_t kMaxQuotaBytes = int64_t{8} << 30;
+  const int64_t quota = c.quota_backend_bytes;
+  const auto size = [](int64_t bytes) { return log::Size{static_cast<uint64_t>(bytes)}; };
+  const log::Field name{"quota-name", "v3-applier"};
+  if (quota < 0) {
+    LOG(logger, kInfo, "disabled backend quota", name, {"quota-size-bytes", quota});
+  } else if (quota == 0) {
+    LOG(logger, kInfo, "enabled backend quota with default value", name,
+        {"quota-size-bytes", kDefaultQuotaBytes}, {"quota-size", size(kDefaultQuotaBytes)});
+  } else {
+    if (quota > kMaxQuotaBytes) {
+      LOG(logger, kWarn, "quota exceeds the maximum value", name, {"quota-size-bytes", quota},
+          {"quota-size", size(quota)}, {"quota-maximum-size-bytes", kMaxQuotaBytes},
+          {"quota-maximum-size", size(kMaxQuotaBytes)});
+    }
+    LOG(logger, kInfo, "enabled backend quota", name, {"quota-size-bytes", quota},
+        {"quota-size", size(quota)});
+  }
+}
+
+void log_running(const Config& c, MemberId self, log::Logger& logger) {
+  const int ahead = c.election_ticks() - 1;
+  LOG(logger, kInfo, "started as single-node; fast-forwarding election ticks",
+      {"local-member-id", log::Hex{self.v}}, {"forward-ticks", ahead},
+      {"forward-duration", log::Duration{ahead * c.heartbeat_ms * kMs}},
+      {"election-ticks", c.election_ticks()},
+      {"election-timeout", log::Duration{c.election_ticks() * c.heartbeat_ms * kMs}});
+  const auto purges = [&](const std::string& dir, std::string_view suffix, uint32_t max) {
+    LOG(logger, kInfo, "started to purge file", {"dir", dir}, {"suffix", suffix}, {"max", max},
+        {"interval", log::Duration{30 * kSecond}});
+  };
+  if (c.max_snapshots > 0) {
+    purges(c.snap_path(), "snap.db", c.max_snapshots);
+    purges(c.snap_path(), "snap", c.max_snapshots);
+  }
+  if (c.max_wals > 0) purges(c.wal_path(), "wal", c.max_wals);
+}
+
 }  // namespace quoin::cmd

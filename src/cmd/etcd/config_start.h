@@ -1,5 +1,6 @@
-// The line with which etcd tells its effective configuration (spec operations 2.1, step 8).
+// The lines with which etcd tells what its configuration comes to (spec operations 2.1, 8.2).
 #pragma once
+#include "base/ids.h"
 #include "base/log.h"
 #include "cmd/etcd/config.h"
 
@@ -8,5 +9,12 @@ namespace quoin::cmd {
 // Logs "starting an etcd server". `member_initialized`: a WAL exists, so that initial-cluster and its token
 // are not looked at (and shown empty).
 void log_starting(const Config& config, bool member_initialized, int cpus, log::Logger& logger);
+
+// A warning about --max-request-bytes above what etcd recommends; before the data is opened.
+void log_request_limit(const Config& config, log::Logger& logger);
+// What --quota-backend-bytes comes to; once there is a store.
+void log_quota(const Config& config, log::Logger& logger);
+// What a running member does by itself: how it hurries its first election, which files it removes.
+void log_running(const Config& config, MemberId self, log::Logger& logger);
 
 }  // namespace quoin::cmd

@@ -3,12 +3,13 @@
 namespace quoin::cmd {
 
 namespace {
-// "open /path: not a directory", in Go's words: what stands behind the last colon is the system's.
+// "open /path: permission denied", in Go's words: what stands behind the last colon is the system's.
 std::string go_text(const std::string& path, const Error& error) {
   const std::string text(error.text());
   std::string why = text.substr(text.rfind(": ") == std::string::npos ? 0 : text.rfind(": ") + 2);
   if (!why.empty() && why[0] >= 'A' && why[0] <= 'Z') why[0] = static_cast<char>(why[0] + 32);
-  return fmt::format("open {}: {}", path, why);
+  // Go opens a file as gladly as a directory and fails when it reads it.
+  return fmt::format("{} {}: {}", why == "not a directory" ? "readdirent" : "open", path, why);
 }
 }  // namespace
 

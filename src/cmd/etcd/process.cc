@@ -69,12 +69,14 @@ Result<> Process::start(Ending& ending) {
     return Error(Code::kInvalidArgument, config_.auto_compaction_error);
   }
   log_starting(config_, initialized, static_cast<int>(std::thread::hardware_concurrency()), log_);
+  log_request_limit(config_, log_);
   Result<> opened = initialized ? Result<>() : config_.check_bootstrap();
   if (opened) opened = open_member();
   if (!opened) {
     LOG(log_, kError, "bootstrap failed", {"error", opened.error().text()});
     return opened.error();
   }
+  log_quota(config_, log_);
   log_member();
   front_->attach(*member_);
   file_.post([this] { watch_descriptors(); });
@@ -86,6 +88,7 @@ Result<> Process::start(Ending& ending) {
         ending.ready();
       },
       [&ending](Error e) { ending.fail(std::move(e)); });
+  log_running(config_, member_->id(), log_);
   front_->serve_peers();
   for (const std::string& address : front_->peer_addresses()) {
     LOG(log_, kInfo, "serving peer traffic", {"address", address});
@@ -237,7 +240,10 @@ void Process::close_front_and_member() {
   Latch clients_gone;
   front_->stop_clients(config_.request_timeout(), clients_gone.done());
   clients_gone.wait();
-  LOG(log_, kInfo, "skipped leadership transfer for single voting member cluster",
+  const bool leads = member_->leader() == member_->id();
+  LOG(log_, kInfo,
+      leads ? "skipped leadership transfer for single voting member cluster"
+            : "skipped leadership transfer; local server is not leader",
       {"local-member-id", log::Hex{member_->id().v}},
       {"current-leader-member-id", log::Hex{member_->leader().v}});
   Latch member_done;

@@ -82,7 +82,7 @@ TEST(DataDir, SaysWhatIsThere) {
                  "panic: v2 http proxy has already been deprecated in 3.6 dir-type=proxy"}));
   std::ofstream(dir / "file") << "x";
   EXPECT_EQ(identify(d + "/file", DataDir::kUnreadable),
-            (Log{"fatal: failed to list data directory dir=" + d + "/file error=open " + d +
+            (Log{"fatal: failed to list data directory dir=" + d + "/file error=readdirent " + d +
                  "/file: not a directory"}));
 }
 
