@@ -17,6 +17,7 @@ DRIVERS = [
     ("malformed", "interop/malformed.py", [], 200, 200),
     ("slow_lines", "interop/slow_lines.py", [], 200, 200),
     ("own_checks", "interop/own_checks.py", [], 200, 200),
+    ("logs", "interop/logs.py", [], 240, 240),
     ("http", "interop/http_endpoints.py", [], 120, 120),
     ("interchange.swap", "interop/interchange.py", ["--only", "swap"], 300, 900),
     ("interchange.versions", "interop/interchange.py", ["--only", "versions"], 200, 200),
