@@ -110,7 +110,9 @@ void Front::attach(server::Member& member) {
                                                    *i.rpc_metrics, *i.probe, i.memory, ++seed));
   }
   i.health = std::make_unique<MemberHealth>(member, i.fronts[0]->port());
-  i.endpoints = std::make_unique<httpapi::Endpoints>(*i.health, i.metrics, i.log, i.options.http);
+  httpapi::Options http = i.options.http;
+  http.raft_status = [health = i.health.get()] { return health->raft_status(); };
+  i.endpoints = std::make_unique<httpapi::Endpoints>(*i.health, i.metrics, i.log, std::move(http));
   i.probe->register_methods(i.fronts[0]->methods());
   for (auto& f : i.fronts) f->set_endpoints(i.endpoints.get());
 }

@@ -40,6 +40,8 @@ struct Options {
   size_t held_bytes_all = 1u << 30;  // request and answer bytes of all connections
   // A peer's connection that is silent for so long is closed.
   int64_t peer_silence_ns = 5 * io::kSecond;
+  // As is that of one who takes nothing of an answer for so long.
+  int64_t peer_answer_ns = 5 * io::kSecond;
   httpapi::Options http;
   uint64_t seed = 0;
 };

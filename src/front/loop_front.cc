@@ -83,7 +83,10 @@ class LoopFront::Connection final : public io::StreamHandler {
                          : door_ == Door::kPeer  ? httpapi::Surface::kPeer
                                                  : httpapi::Surface::kClient;
     Http1Times times;
-    if (door_ == Door::kPeer) times.silence_ns = front_.options_.peer_silence_ns;
+    if (door_ == Door::kPeer) {
+      times.silence_ns = front_.options_.peer_silence_ns;
+      times.answer_ns = front_.options_.peer_answer_ns;
+    }
     http1_ = std::make_unique<Http1Transport>(*front_.endpoints_, surface, std::move(stream_), front_.clock_,
                                               front_.timers_, times, first, std::move(closed));
   }

@@ -39,11 +39,9 @@ void register_constant_metrics(metrics::Registry& r, const ConstantMetrics& fact
             {{"name", g.name}, {"stage", g.stage}})
         .set(g.enabled ? 1 : 0);
   }
-  if (facts.process_stats) {
-    r.callback("os_fd_used", "Open file descriptors.", metrics::Type::kGauge,
-               [read = facts.process_stats] { return read().open_fds; });
-    r.callback("os_fd_limit", "File descriptors that may be open.", metrics::Type::kGauge,
-               [read = facts.process_stats] { return read().max_fds; });
+  if (facts.open_fds && facts.max_fds) {
+    r.callback("os_fd_used", "Open file descriptors.", metrics::Type::kGauge, facts.open_fds);
+    r.callback("os_fd_limit", "File descriptors that may be open.", metrics::Type::kGauge, facts.max_fds);
   }
   register_absent_parts(r);
 }

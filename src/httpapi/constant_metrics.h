@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "base/metrics.h"
-#include "httpapi/metrics_text.h"
 
 namespace quoin::httpapi {
 
@@ -19,7 +18,7 @@ struct ConstantMetrics {
   };
   std::vector<Gate> gates;
   // For os_fd_used and os_fd_limit, read at each scrape; may be empty.
-  std::function<ProcessStats()> process_stats;
+  std::function<double()> open_fds, max_fds;
 };
 
 // Registers, once per registry: etcd_server_version, etcd_server_go_version, etcd_server_feature_enabled,

@@ -246,11 +246,15 @@ Response Endpoints::debug_vars(const Request& request) const {
   ProcessStats s;
   if (options_.process_stats) s = options_.process_stats();
   const auto whole = [](double v) { return static_cast<uint64_t>(v); };
-  const uint64_t used = whole(s.heap_in_use_bytes), mapped = whole(s.heap_mapped_bytes);
+  const ProcessStats::Heap& h = s.heap;
   const std::string memstats = fmt::format(
-      "{{\"Alloc\":{0},\"Sys\":{1},\"HeapAlloc\":{0},\"HeapSys\":{1},\"HeapIdle\":{2},\"HeapInuse\":{0},"
-      "\"HeapReleased\":{3},\"NumGC\":0}}",
-      used, mapped, mapped > used ? mapped - used : 0, whole(s.heap_released_bytes));
+      "{{\"Alloc\":{0},\"TotalAlloc\":{1},\"Sys\":{2},\"Mallocs\":{3},\"Frees\":{4},\"HeapAlloc\":{0},"
+      "\"HeapSys\":{5},\"HeapIdle\":{6},\"HeapInuse\":{7},\"HeapReleased\":{8},\"HeapObjects\":{9},\"NumGC\":"
+      "0}}",
+      whole(h.allocated_bytes), whole(h.allocated_bytes_total), whole(h.system_bytes + h.own_bytes),
+      whole(h.allocations_total), whole(h.frees_total), whole(h.system_bytes),
+      whole(std::max(0.0, h.system_bytes - h.active_bytes)), whole(h.active_bytes), whole(h.released_bytes),
+      whole(std::max(0.0, h.allocations_total - h.frees_total)));
   const std::string raft = options_.raft_status ? options_.raft_status() : "null";
   return {200,
           {{"Content-Type", "application/json; charset=utf-8"}},

@@ -412,6 +412,14 @@ TEST(MetricsText, ProcessFamilies) {
   stats.cpu_seconds = 0.03;
   stats.virtual_max_bytes = 18446744073709551615.0;
   stats.go_version = "go1.24";
+  stats.heap = {.allocated_bytes = 100,
+                .active_bytes = 150,
+                .system_bytes = 400,
+                .released_bytes = 50,
+                .own_bytes = 7,
+                .allocated_bytes_total = 5000,
+                .allocations_total = 90,
+                .frees_total = 80};
   const std::string page = render_metrics(registry, &stats);
   EXPECT_EQ(page.find("# HELP go_a Between."), 0U);
   EXPECT_NE(page.find("# TYPE go_gc_duration_seconds summary\ngo_gc_duration_seconds{quantile=\"0\"} 0\n"),
@@ -419,6 +427,14 @@ TEST(MetricsText, ProcessFamilies) {
   EXPECT_NE(page.find("go_info{version=\"go1.24\"} 1\n"), std::string::npos);
   EXPECT_NE(page.find("go_gc_gomemlimit_bytes 9.223372036854776e+18\n"), std::string::npos);
   EXPECT_NE(page.find("process_virtual_memory_max_bytes 1.8446744073709552e+19\n"), std::string::npos);
+  for (const std::string_view line :
+       {"go_memstats_alloc_bytes 100", "go_memstats_alloc_bytes_total 5000",
+        "go_memstats_heap_inuse_bytes 150", "go_memstats_heap_idle_bytes 250",
+        "go_memstats_heap_sys_bytes 400", "go_memstats_sys_bytes 407", "go_memstats_heap_released_bytes 50",
+        "go_memstats_heap_objects 10", "go_memstats_mallocs_total 90", "go_memstats_frees_total 80",
+        "go_memstats_other_sys_bytes 7"}) {
+    EXPECT_NE(page.find("\n" + std::string(line) + "\n"), std::string::npos) << line;
+  }
   // All of spec operations 5.6, in order.
   std::vector<std::string> names;
   for (size_t at = page.find("# TYPE "); at != std::string::npos; at = page.find("# TYPE ", at + 1)) {
@@ -435,12 +451,8 @@ TEST(ConstantMetrics, Families) {
                                        .go_version = "go1.24",
                                        .quoin_version = "0.1.0",
                                        .gates = {{"AllBeta", "BETA", false}, {"AllAlpha", "ALPHA", true}},
-                                       .process_stats = [] {
-                                         ProcessStats s;
-                                         s.open_fds = 19;
-                                         s.max_fds = 20000;
-                                         return s;
-                                       }});
+                                       .open_fds = [] { return 19.0; },
+                                       .max_fds = [] { return 20000.0; }});
   const std::string page = render_metrics(registry, nullptr);
   for (const std::string_view line :
        {"etcd_server_version{server_version=\"3.6.14\"} 1\n", "quoin_build_info{version=\"0.1.0\"} 1\n",

@@ -26,9 +26,15 @@ struct ProcessStats {
   double cpus = 0;
   std::string go_version;  // label of go_info
   // Of the allocator.
-  double heap_in_use_bytes = 0;  // handed out
-  double heap_mapped_bytes = 0;  // obtained from the system
-  double heap_released_bytes = 0;
+  struct Heap {
+    double allocated_bytes = 0;  // handed out and not given back
+    double active_bytes = 0;     // of pages of which some are handed out
+    double system_bytes = 0;     // obtained from the system, given back or not
+    double released_bytes = 0;   // of these, given back
+    double own_bytes = 0;        // the allocator's own
+    // Since the start; they only grow.
+    double allocated_bytes_total = 0, allocations_total = 0, frees_total = 0;
+  } heap;
 };
 
 // Go's strconv 'g' with the shortest digits, and +Inf, -Inf, NaN.

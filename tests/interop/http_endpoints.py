@@ -65,6 +65,20 @@ def ask(member, method, path, port=None):
     return f"{r.status} {headers} {body!r}"
 
 
+def vars_of(member):
+    """/debug/vars without what is of this process: names, and raft's state but for its indexes."""
+    c = http.client.HTTPConnection("127.0.0.1", member.client_port, timeout=20)
+    c.request("GET", "/debug/vars")
+    r = c.getresponse()
+    shown = json.loads(r.read())
+    content_type = r.getheader("content-type")
+    c.close()
+    raft = {k: "*" if k in ("commit", "applied", "term") else v for k, v in shown["raft.status"].items()}
+    for p in raft["progress"].values():
+        p.update(match="*", next="*")
+    return content_type, sorted(shown), shown["file_descriptor_limit"], raft
+
+
 def scrape(member):
     """Content type and {family: (type, {series})}; a series is its suffix, its labels, and, where it counts requests,
     its value."""
@@ -155,6 +169,9 @@ def main(tools, args, folder):
         a, b = ask(ours, method, path, ours.peer_port), ask(real, method, path, real.peer_port)
         if a != b:
             report(f"http/peer {method} {path}", f"ours {a}\n  real {b}")
+    a, b = vars_of(ours), vars_of(real)
+    if a != b:
+        report("http/GET /debug/vars", f"ours {a}\n  real {b}")
     # The same requests to both, then the scrape: families appear with what they count.
     for member in (ours, real):
         ctl = [tools.oracle, "etcdctl", "--endpoints", member.endpoint]

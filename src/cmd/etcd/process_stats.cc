@@ -1,7 +1,5 @@
 #include "cmd/etcd/process_stats.h"
 
-#include <dirent.h>
-#include <malloc.h>
 #include <sched.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -11,7 +9,9 @@
 #include <sstream>
 
 #include "cmd/etcd/config.h"
+#include "cmd/etcd/descriptors.h"
 #include "cmd/etcd/flags_text.h"
+#include "cmd/etcd/heap_stats.h"
 
 namespace quoin::cmd {
 namespace {
@@ -34,15 +34,6 @@ uint64_t boot_time() {
   const std::string stat = read_file("/proc/stat");
   const size_t at = stat.find("\nbtime ");
   return at == std::string::npos ? 0 : to_number(std::string_view(stat).substr(at + 7));
-}
-
-double count_open_files() {
-  DIR* dir = opendir("/proc/self/fd");
-  if (dir == nullptr) return 0;
-  double n = 0;
-  while (const dirent* entry = readdir(dir)) n += entry->d_name[0] == '.' ? 0 : 1;
-  closedir(dir);
-  return n - 1;  // the listing itself
 }
 
 double limit_of(__rlimit_resource which) {
@@ -94,7 +85,7 @@ httpapi::ProcessStats read_process_stats() {
     static const uint64_t boot = boot_time();
     s.start_time_seconds = static_cast<double>(boot) + static_cast<double>(stat->start_ticks) / ticks;
   }
-  s.open_fds = count_open_files();
+  s.open_fds = static_cast<double>(count_descriptors());
   s.max_fds = limit_of(RLIMIT_NOFILE);
   s.virtual_max_bytes = limit_of(RLIMIT_AS);
   std::tie(s.network_receive_bytes, s.network_transmit_bytes) =
@@ -102,9 +93,7 @@ httpapi::ProcessStats read_process_stats() {
   cpu_set_t cpus;
   if (sched_getaffinity(0, sizeof cpus, &cpus) == 0) s.cpus = CPU_COUNT(&cpus);
   s.go_version = kGoVersion;
-  const auto heap = mallinfo2();
-  s.heap_in_use_bytes = static_cast<double>(heap.uordblks + heap.hblkhd);
-  s.heap_mapped_bytes = static_cast<double>(heap.arena + heap.hblkhd);
+  s.heap = read_heap();
   return s;
 }
 

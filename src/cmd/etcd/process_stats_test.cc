@@ -36,7 +36,8 @@ TEST(ProcessStats, OfThisProcess) {
   EXPECT_GT(s.virtual_bytes, s.resident_bytes);
   EXPECT_GT(s.start_time_seconds, 1.6e9);
   EXPECT_GE(s.cpus, 1);
-  EXPECT_GE(s.heap_mapped_bytes, 0);  // allocators of sanitizers report nothing
+  EXPECT_GE(s.heap.system_bytes, 0);  // allocators of sanitizers report nothing
+  EXPECT_GE(s.heap.allocations_total, s.heap.frees_total);
 }
 
 class KeyRecorder final : public log::Logger {

@@ -1,6 +1,6 @@
 #include "cmd/etcd/wiring.h"
 
-#include "cmd/etcd/process_stats.h"
+#include "cmd/etcd/descriptors.h"
 
 namespace quoin::cmd {
 
@@ -84,12 +84,13 @@ front::Options front_options(const Config& c) {
   for (const Url& u : c.listen_client_http_urls) o.client_http.push_back(listen_address(u, c));
   for (const Url& u : c.listen_metrics_urls) o.metrics.push_back(inner_address(u, c));
   o.peer_silence_ns = c.raft_read_timeout;
+  o.peer_answer_ns = c.raft_write_timeout;
   constexpr uint64_t kGrpcOverheadBytes = 512 << 10;
   o.limits.max_received_message_bytes = c.max_request_bytes + kGrpcOverheadBytes;
   o.limits.max_concurrent_streams = c.max_concurrent_streams;
   o.limits.request_bytes = std::max<size_t>(o.limits.request_bytes, 2 * o.limits.max_received_message_bytes);
   o.limits.keepalive_min_time_ns = c.grpc_keepalive_min_time;
-  if (c.grpc_keepalive_interval > 0) {
+  if (c.grpc_keepalive_interval > 0 && c.grpc_keepalive_timeout > 0) {
     o.limits.keepalive_interval_ns = c.grpc_keepalive_interval;
     o.limits.keepalive_timeout_ns = c.grpc_keepalive_timeout;
   }
@@ -107,7 +108,8 @@ httpapi::ConstantMetrics constant_metrics(const Config& c) {
   m.quoin_version = kQuoinVersion;
   for (const FeatureGate& g : list_gates(c.gates))
     m.gates.push_back({std::string(g.name), std::string(g.stage), g.enabled});
-  m.process_stats = [] { return read_process_stats(); };
+  m.open_fds = [] { return static_cast<double>(count_descriptors()); };
+  m.max_fds = [] { return static_cast<double>(descriptor_limit().open_max); };
   return m;
 }
 
