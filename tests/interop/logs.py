@@ -6,6 +6,7 @@ names and, where a value does not depend on the moment or the process, values; t
 What is compared of a line is printed as it would stand in the log, with the folder and the ports replaced by words."""
 
 import collections
+import fcntl
 import json
 import os
 import pathlib
@@ -38,7 +39,7 @@ TEXT_NUMBERS = re.compile(r"commit: \d+|applied: \d+|lastindex: \d+|term \d+|ter
 STEPS = [
     "Running: ", "'data-dir' was empty; using default", "server has already been initialized", "Initialize and start etcd server",
     "configuring socket options", "configuring peer listeners", "configuring client listeners", "starting an etcd server", "opened backend db",
-    "No snapshot found. Recovering WAL from scratch!", "restarting local member", "starting local member",
+    "db file is flocked by another process, or taking too long", "No snapshot found. Recovering WAL from scratch!", "restarting local member", "starting local member",
     "bootstrap successfully", "kvstore restored", "enabled backend quota with default value", "starting etcd server",
     "published local member to cluster through raft", READY,
     "received signal; shutting down", "closing etcd server", "skipped leadership transfer for single voting member cluster",
@@ -320,6 +321,24 @@ def unix_socket(life):
     expect(not (life.folder / "client.sock").exists(), f"{life.name} left its socket file")
 
 
+def early_signal(life):
+    """A database that somebody else has locked: the start waits, and a signal ends it at once and without a word."""
+    life.start()
+    life.wait_ready()
+    life.end()
+    with open(life.data / "member" / "snap" / "db", "rb+") as db:
+        fcntl.flock(db, fcntl.LOCK_EX)
+        life.start()
+        time.sleep(1)
+        life.end()
+        life.start()
+        time.sleep(11.5)  # after ten seconds it says what it waits for
+        life.end(signal.SIGINT)
+    life.start()
+    life.wait_ready()
+    life.end()
+
+
 def few_descriptors(life):
     """A limit that leaves clients no descriptor."""
     command = life.program
@@ -333,7 +352,7 @@ SCENARIOS = {
     "life": first_and_restart, "watch": open_watch, "client-port": port_used("client"), "peer-port": port_used("peer"),
     "metrics-port": port_used("metrics"), "cluster": bad_cluster, "console": console, "deprecated": deprecated,
     "environment": environment, "options": metrics_and_options, "directory": strange_directory, "notify": notify,
-    "defaults": names, "unix": unix_socket, "descriptors": few_descriptors,
+    "defaults": names, "unix": unix_socket, "early-signal": early_signal, "descriptors": few_descriptors,
 }
 
 
@@ -343,6 +362,7 @@ STEPS_ONLY = {
     "metrics-port": {"failed to publish local member to cluster through raft", "stopped publish because server is stopping",
                      "published local member to cluster through raft"},
     "cluster": {"opened backend db"},
+    "early-signal": set(),
 }
 
 

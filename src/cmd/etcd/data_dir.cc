@@ -1,5 +1,8 @@
 #include "cmd/etcd/data_dir.h"
 
+#include <chrono>
+#include <thread>
+
 namespace quoin::cmd {
 
 namespace {
@@ -45,6 +48,27 @@ DataDir identify_data_dir(const std::string& path, io::FileSystem& fs, log::Logg
   if (member) return DataDir::kMember;
   LOG(log, kPanic, "v2 http proxy has already been deprecated in 3.6", {"dir-type", "proxy"});
   return DataDir::kProxy;
+}
+
+void wait_for_database(const std::string& path, io::FileSystem& fs, const io::Clock& clock,
+                       log::Logger& log) {
+  constexpr auto kRetry = std::chrono::milliseconds(50);
+  constexpr int64_t kTellAfterNs = 10 * io::kSecond;
+  const io::MonotonicNs began = clock.monotonic();
+  bool told = false;
+  for (;;) {
+    auto file = fs.open(path, {});
+    if (!file) return;
+    const Result<> locked = (*file)->lock(io::LockMode::kExclusive);  // dropped with the file
+    if (locked || locked.error().code() != Code::kLocked) return;
+    const int64_t took = clock.monotonic() - began;
+    if (!told && took >= kTellAfterNs) {
+      LOG(log, kInfo, "db file is flocked by another process, or taking too long", {"path", path},
+          {"took", log::Duration{took}});
+      told = true;
+    }
+    std::this_thread::sleep_for(kRetry);
+  }
 }
 
 }  // namespace quoin::cmd

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "base/log.h"
+#include "io/clock.h"
 #include "io/file.h"
 
 namespace quoin::cmd {
@@ -18,5 +19,10 @@ enum class DataDir : uint8_t {
 
 // Lists it, warns of every name that is not etcd's, and says what it is.
 DataDir identify_data_dir(const std::string& path, io::FileSystem& fs, log::Logger& log);
+
+// Waits while another process has the database locked (the one before this one, which has not ended yet): for
+// ever, as bbolt does, with etcd's line after ten seconds. A database that is not there, or can't be opened,
+// is not waited for.
+void wait_for_database(const std::string& path, io::FileSystem& fs, const io::Clock& clock, log::Logger& log);
 
 }  // namespace quoin::cmd

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "cmd/etcd/config_start.h"
+#include "cmd/etcd/data_dir.h"
 #include "cmd/etcd/descriptors.h"
 #include "cmd/etcd/notify.h"
 #include "cmd/etcd/process_stats.h"
@@ -145,6 +146,7 @@ Result<> Process::open_member() {
   server::Environment env{*raft_,  *apply_, append_, file_,    *append_fs_, *file_fs_,
                           timers_, clock_,  log_,    metrics_, seed_};
   httpapi::register_constant_metrics(metrics_, constant_metrics(config_));
+  wait_for_database(config_.snap_path() + "/db", *file_fs_, clock_, log_);
   ASSIGN_OR_RETURN(member_, server::Member::start(server_config(config_), env));
   return {};
 }

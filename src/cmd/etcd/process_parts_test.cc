@@ -7,8 +7,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "cmd/etcd/data_dir.h"
 #include "cmd/etcd/descriptors.h"
@@ -84,6 +87,42 @@ TEST(DataDir, SaysWhatIsThere) {
   EXPECT_EQ(identify(d + "/file", DataDir::kUnreadable),
             (Log{"fatal: failed to list data directory dir=" + d + "/file error=readdirent " + d +
                  "/file: not a directory"}));
+}
+
+// A clock that is told the time.
+class FakeClock final : public io::Clock {
+ public:
+  io::MonotonicNs monotonic() const override { return now; }
+  io::WallNs wall() const override { return 0; }
+  std::atomic<int64_t> now{0};
+};
+
+TEST(DataDir, ADatabaseSomebodyElseHasLockedIsWaitedFor) {
+  TempDir dir;
+  posix::DiskThread thread("t");
+  const auto fs = posix::make_file_system(thread);
+  FakeClock clock;
+  Lines log;
+  wait_for_database(dir / "db", *fs, clock, log);  // not there
+  std::ofstream(dir / "db") << "x";
+  wait_for_database(dir / "db", *fs, clock, log);  // nobody's
+  auto other = *fs->open(dir / "db", {});
+  ASSERT_TRUE(other->lock(io::LockMode::kExclusive));
+  std::atomic<bool> done{false};
+  std::thread waiter([&] {
+    wait_for_database(dir / "db", *fs, clock, log);
+    done = true;
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(120));
+  EXPECT_FALSE(done);
+  clock.now = 11 * io::kSecond;
+  std::this_thread::sleep_for(std::chrono::milliseconds(120));
+  EXPECT_FALSE(done);
+  other.reset();
+  waiter.join();
+  ASSERT_EQ(log.lines.size(), 1U);
+  EXPECT_EQ(log.lines[0].rfind("info: db file is flocked by another process, or taking too long path=", 0),
+            0U);
 }
 
 TEST(Notify, ReadyGoesToTheSocketByNameOrAbstractName) {
