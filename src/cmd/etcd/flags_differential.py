@@ -52,7 +52,7 @@ ARGS = """
 --enable-log-rotation --log-outputs=/tmp/x.log --log-rotation-config-json={"maxsize":"a"}
 --enable-log-rotation --log-outputs=/tmp/x.log --log-rotation-config-json={"compress":1}
 --enable-log-rotation --log-outputs=/tmp/x.log --log-rotation-config-json=3
---enable-log-rotation --log-outputs=/tmp/x.log,/tmp/y.log|--log-outputs=systemd/journal,stderr
+--enable-log-rotation --log-outputs=/tmp/x.log,/tmp/y.log|--log-outputs=systemd/journal,stderr|--log-outputs=systemd/journal
 --experimental-enable-v2v3=x|--proxy=on|--enable-v2|--heartbeat-interval=1 --election-timeout=1
 --log-level=warning --heartbeat-interval=0|--log-level=ERROR --heartbeat-interval=0|--log-format=console --heartbeat-interval=0
 """

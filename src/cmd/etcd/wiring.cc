@@ -87,7 +87,7 @@ front::Options front_options(const Config& c) {
   o.peer_answer_ns = c.raft_write_timeout;
   constexpr uint64_t kGrpcOverheadBytes = 512 << 10;
   o.limits.max_received_message_bytes = c.max_request_bytes + kGrpcOverheadBytes;
-  o.limits.max_concurrent_streams = c.max_concurrent_streams;
+  if (c.max_concurrent_streams > 0) o.limits.max_concurrent_streams = c.max_concurrent_streams;
   o.limits.request_bytes = std::max<size_t>(o.limits.request_bytes, 2 * o.limits.max_received_message_bytes);
   o.limits.keepalive_min_time_ns = c.grpc_keepalive_min_time;
   if (c.grpc_keepalive_interval > 0 && c.grpc_keepalive_timeout > 0) {
