@@ -48,32 +48,37 @@ void run_on(UvLoop& loop, Task task) {
   done.get_future().wait();
 }
 
-class Listeners : public testing::Test, protected io::StreamHandler {
+// An object of its own: the loop calls it while the test's destructor is under way.
+struct Streams final : io::StreamHandler {
+  void on_data(std::string_view) override {}
+  void on_eof() override { open.pop_back(); }
+  void on_drained() override {}
+  void on_closed(Result<>) override {}
+  std::vector<std::unique_ptr<io::Stream>> open;  // on the loop
+};
+
+class Listeners : public testing::Test {
  protected:
   ~Listeners() override {
-    run_on(loop_, [this] { streams_.clear(); });
+    run_on(loop_, [this] { streams_.open.clear(); });
     listener_.reset();
     loop_.stop();
   }
   void listen(io::ListenAddress address) {
     auto l = network_.listen(address, {&loop_}, [this](std::unique_ptr<io::Stream> s) {
       peer_ = s->peer_address();
-      s->set_handler(this);
-      streams_.push_back(std::move(s));
+      s->set_handler(&streams_);
+      streams_.open.push_back(std::move(s));
       ++accepted_;
     });
     ASSERT_TRUE(l) << l.error().text();
     listener_ = std::move(*l);
   }
-  void on_data(std::string_view) override {}
-  void on_eof() override { streams_.pop_back(); }
-  void on_drained() override {}
-  void on_closed(Result<>) override {}
 
+  Streams streams_;
   UvLoop loop_{"loop"};
   UvNetwork network_;
   std::unique_ptr<io::Listener> listener_;
-  std::vector<std::unique_ptr<io::Stream>> streams_;  // on the loop
   std::string peer_;
   std::atomic<int> accepted_{0};
 };
