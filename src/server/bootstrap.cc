@@ -232,6 +232,10 @@ static Result<> load_state(const Config& config, Environment& env, membership::M
   ASSIGN_OR_RETURN(state->store, mvcc::Store::restore(*state->backend, *state->glue, env.metrics));
   state->glue->set_store(state->store.get());
   state->lessor->set_deleter(state->glue.get());
+  if (const int64_t compacted = state->store->compact_revision(); compacted > 0) {
+    LOG(env.log, kInfo, "restored last compact revision", {"meta-bucket-name-key", "finishedCompactRev"},
+        {"restored-compact-revision", compacted});
+  }
   LOG(env.log, kInfo, "kvstore restored", {"current-rev", state->store->revision()});
   // The revision of the auth store: part of every file from its first start on, also while there are no
   // users.
@@ -329,6 +333,12 @@ static Result<> restart(const Config& config, Environment& env, Bootstrapped* ou
     return make_error(Code::kCorruption,
                       "database file ({} index {}) does not match with snapshot (index {})",
                       database_path(config), consistent, snapshot.metadata.index);
+  }
+  if (!snapshot.empty()) {
+    LOG(env.log, kInfo, "recovered v2 store from snapshot", {"snapshot-index", snapshot.metadata.index.v},
+        {"snapshot-size", log::Size{snapshot.data.size()}});
+    LOG(env.log, kInfo, "Skipping snapshot backend", {"consistent-index", consistent.v},
+        {"snapshot-index", snapshot.metadata.index.v});
   }
   const backend::Backend& db = *out->state.backend;
   LOG(env.log, kInfo, "recovered v3 backend", {"backend-size-bytes", db.size()},

@@ -100,7 +100,14 @@ void MaintenanceService::alarm(grpc::Call& call, std::string_view bytes) {
 
 void MaintenanceService::defragment(grpc::Call& call, std::string_view bytes) {
   if (!decode_or_fail<pb::DefragmentRequest>(call, bytes)) return;
+  LOG(loop_.log, kInfo, "starting defragment", );
   loop_.member.defragment(loop_.port.loop(), [this, id = call.id()](Result<> done) {
+    if (done) {
+      LOG(loop_.log, kInfo, "finished defragment", );
+    } else {
+      LOG(loop_.log, kWarn, "failed to defragment", {"error", done.error().text()});
+    }
+    LOG(loop_.log, kInfo, "grpc service status changed", {"service", ""}, {"status", "SERVING"});
     grpc::Call* c = loop_.calls.find(id);
     if (c == nullptr) return;
     if (!done) return c->fail(done.error());

@@ -35,15 +35,17 @@ class SnapshotStreamHandler::Listener final : public grpc::StreamListener {
     if (auto r = wire::decode<pb::SnapshotRequest>(bytes); !r) return call_.fail_decode(r.error().text());
     if (!gate_.admit(call_, true)) return;
     version_ = loop_.member.status().storage_version;
-    LOG(loop_.log, kInfo, "sending database snapshot to client", );
-    loop_.member.snapshot(loop_.port.loop(),
-                          [this, id = call_.id()](Result<std::shared_ptr<backend::SnapshotSource>> source) {
-                            if (loop_.calls.find(id) == nullptr) return;
-                            if (!source) return call_.fail(source.error());
-                            source_ = std::move(*source);
-                            total_ = source_->size();
-                            read_more();
-                          });
+    began_ = loop_.clock.monotonic();
+    loop_.member.snapshot(
+        loop_.port.loop(), [this, id = call_.id()](Result<std::shared_ptr<backend::SnapshotSource>> source) {
+          if (loop_.calls.find(id) == nullptr) return;
+          if (!source) return call_.fail(source.error());
+          source_ = std::move(*source);
+          total_ = source_->size();
+          LOG(loop_.log, kInfo, "sending database snapshot to client", {"total-bytes", total_},
+              {"size", log::Size{total_}}, {"storage-version", version_});
+          read_more();
+        });
   }
   void on_writable() override {
     if (source_ && !reading_) read_more();
@@ -89,8 +91,12 @@ class SnapshotStreamHandler::Listener final : public grpc::StreamListener {
   }
   void finish() {
     const std::string digest = digest_.finish();
+    LOG(loop_.log, kInfo, "sending database sha256 checksum to client", {"total-bytes", total_},
+        {"checksum-size", digest.size()});
     send_message(digest);
-    LOG(loop_.log, kInfo, "successfully sent database snapshot to client", {"total-bytes", total_});
+    LOG(loop_.log, kInfo, "successfully sent database snapshot to client", {"total-bytes", total_},
+        {"size", log::Size{total_}}, {"took", log::Duration{loop_.clock.monotonic() - began_}},
+        {"storage-version", version_});
     if (!call_.ended()) call_.finish(GrpcStatus::kOk, {});
   }
 
@@ -99,6 +105,7 @@ class SnapshotStreamHandler::Listener final : public grpc::StreamListener {
   grpc::Call& call_;
   std::shared_ptr<backend::SnapshotSource> source_;
   std::string version_;
+  io::MonotonicNs began_ = 0;
   uint64_t total_ = 0, offset_ = 0;
   bool reading_ = false;
   Sha256 digest_;
