@@ -42,6 +42,7 @@ struct Options {
   int64_t peer_silence_ns = 5 * io::kSecond;
   // As is that of one who takes nothing of an answer for so long.
   int64_t peer_answer_ns = 5 * io::kSecond;
+  bool call_seconds = false;  // --metrics=extensive: how long calls take
   httpapi::Options http;
   uint64_t seed = 0;
 };

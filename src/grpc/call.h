@@ -55,7 +55,7 @@ class Call {
   // kNoDeadline if the client set none.
   io::MonotonicNs deadline() const { return deadline_; }
   bool ended() const { return ended_; }
-  // When the bytes came that completed a unary call's request.
+  // When the bytes came that completed a unary call's request, or opened a stream.
   io::MonotonicNs started() const { return started_; }
 
   // First value of a request header in lower case ("token", "hasleader"); the view lives as long as the call.
@@ -208,7 +208,7 @@ class Probe {
  public:
   virtual ~Probe() = default;
   virtual void started(const Method&) {}
-  virtual void handled(const Method&, GrpcStatus) {}
+  virtual void handled(const Call&, GrpcStatus) {}
   // Message lengths without framing, uncompressed.
   virtual void received(const Method&, size_t /*bytes*/) {}
   virtual void sent(const Method&, size_t /*bytes*/) {}

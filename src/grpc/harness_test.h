@@ -26,7 +26,8 @@ inline std::string framed(std::string_view message, int flag = 0) {
 struct CountingProbe final : Probe {
   std::vector<std::string> lines;
   void started(const Method& m) override { lines.push_back("started " + m.name); }
-  void handled(const Method& m, GrpcStatus s) override {
+  void handled(const Call& call, GrpcStatus s) override {
+    const Method& m = call.method();
     lines.push_back(fmt::format("handled {} {}", m.name, static_cast<int>(s)));
   }
   void received(const Method& m, size_t n) override {

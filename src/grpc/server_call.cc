@@ -32,6 +32,7 @@ void ServerCall::open(http2::StreamId stream, const Method& method, http2::Heade
 }
 
 void ServerCall::start_stream() {
+  started_ = owner_.now();
   count_started();
   auto listener = method_->stream->open(*this);
   CHECK(listener != nullptr || ended_, "{}/{}: neither ended nor listened to", method_->service,
@@ -102,7 +103,7 @@ void ServerCall::cancel(CancelReason reason) {
   } else if (listener_) {
     status = listener_->on_cancelled(reason);
   }
-  if (started_counted_) owner_.context().probe.handled(*method_, status);
+  if (started_counted_) owner_.context().probe.handled(*this, status);
 }
 
 // ---------------------------------------------------------------- receiving
@@ -397,7 +398,7 @@ void ServerCall::finish(GrpcStatus status, std::string_view text) {
       method_->unary->ended(*this, request_, status == GrpcStatus::kOk ? message_bytes_ : 0);
     }
   }
-  if (started_counted_) owner_.context().probe.handled(*method_, status);
+  if (started_counted_) owner_.context().probe.handled(*this, status);
   leave_service();
   if (response_started_) {
     if (asleep_) {

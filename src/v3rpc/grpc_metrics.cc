@@ -16,8 +16,9 @@ metrics::Labels labels(const grpc::Method& m) {
 }
 }  // namespace
 
-GrpcMetrics::GrpcMetrics(metrics::Registry& registry)
+GrpcMetrics::GrpcMetrics(metrics::Registry& registry, const io::Clock* clock)
     : registry_(registry),
+      clock_(clock),
       received_bytes_(registry.counter("etcd_network_client_grpc_received_bytes_total",
                                        "The total number of bytes received from grpc clients.")),
       sent_bytes_(registry.counter("etcd_network_client_grpc_sent_bytes_total",
@@ -40,6 +41,13 @@ void GrpcMetrics::register_methods(const grpc::MethodTable& methods) {
           "grpc_server_handled_total",
           "Total number of RPCs completed on the server, regardless of success or failure.", std::move(l));
     }
+    if (clock_ != nullptr) {
+      cells->seconds =
+          &registry_.histogram("grpc_server_handling_seconds",
+                               "Histogram of response latency (seconds) of gRPC that had been "
+                               "application-level handled by the server.",
+                               {0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10}, labels(m));
+    }
     CHECK_EQ(cells_.size(), m.index);
     cells_.push_back(std::move(cells));
   }
@@ -49,8 +57,12 @@ void GrpcMetrics::started(const grpc::Method& m) {
   cells_[m.index]->started->inc();
 }
 
-void GrpcMetrics::handled(const grpc::Method& m, GrpcStatus status) {
-  cells_[m.index]->handled[static_cast<size_t>(status)]->inc();
+void GrpcMetrics::handled(const grpc::Call& call, GrpcStatus status) {
+  const Cells& cells = *cells_[call.method().index];
+  cells.handled[static_cast<size_t>(status)]->inc();
+  if (cells.seconds != nullptr) {
+    cells.seconds->observe(static_cast<double>(clock_->monotonic() - call.started()) / 1e9);
+  }
 }
 
 void GrpcMetrics::received(const grpc::Method& m, size_t bytes) {

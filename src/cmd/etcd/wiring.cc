@@ -94,6 +94,7 @@ front::Options front_options(const Config& c) {
     o.limits.keepalive_interval_ns = c.grpc_keepalive_interval;
     o.limits.keepalive_timeout_ns = c.grpc_keepalive_timeout;
   }
+  o.call_seconds = c.metrics_extensive;
   o.http.cors = c.cors;
   o.http.host_whitelist = c.host_whitelist;
   o.http.etcd_version = kEtcdVersion;
