@@ -127,6 +127,8 @@ void Meta::write(char* p, uint64_t slot) const {
 
 namespace {
 
+constexpr size_t kPrefixBytes = 8;
+
 // Compares keys with one that is searched for. Most differ within 8 bytes, which as a big-endian number
 // compare as they do as bytes: the revision keys of etcd start with such a number.
 class Sought {
@@ -145,7 +147,6 @@ class Sought {
   }
 
  private:
-  static constexpr size_t kPrefixBytes = 8;
   const std::string_view key_;
   const uint64_t prefix_;
 };
@@ -153,8 +154,12 @@ class Sought {
 }  // namespace
 
 size_t PageView::lower_bound(std::string_view key) const {
+  return lower_bound(key, 0, count());
+}
+
+size_t PageView::lower_bound(std::string_view key, size_t lo, size_t end) const {
   const Sought sought(key);
-  size_t lo = 0, n = count();
+  size_t n = end - lo;
   while (n > 0) {
     const size_t half = n / 2;
     if (sought.compare(leaf_key(lo + half)) < 0) {
@@ -165,6 +170,18 @@ size_t PageView::lower_bound(std::string_view key) const {
     }
   }
   return lo;
+}
+
+size_t PageView::lower_bound_between(std::string_view key, std::string_view from, std::string_view to) const {
+  const size_t n = count();
+  if (n == 0 || std::min({key.size(), from.size(), to.size()}) < kPrefixBytes) return lower_bound(key);
+  const uint64_t low = load_be64(from.data()), high = load_be64(to.data()), sought = load_be64(key.data());
+  if (sought < low || sought >= high) return lower_bound(key);
+  const double share = static_cast<double>(sought - low) / static_cast<double>(high - low);
+  const size_t guess = std::min(n - 1, static_cast<size_t>(share * static_cast<double>(n) + 1e-6));
+  const int order = Sought(key).compare(leaf_key(guess));  // its sign: where the key at `guess` stands
+  if (order == 0) return guess;
+  return order < 0 ? lower_bound(key, guess + 1, n) : lower_bound(key, 0, guess);
 }
 
 size_t PageView::child_index(std::string_view key) const {

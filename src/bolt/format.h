@@ -102,10 +102,16 @@ class PageView {
 
   // Leaf: the first item with a key >= `key`; count() if there is none.
   size_t lower_bound(std::string_view key) const;
+  // The same, where the caller knows that the page's keys are in [from, to): looks first where `key` would
+  // stand if they were evenly spaced, as revisions without gaps are. On a page that is not in the processor's
+  // cache each key looked at costs more than the whole search does else.
+  size_t lower_bound_between(std::string_view key, std::string_view from, std::string_view to) const;
   // Branch: the child whose subtree holds `key`: the last with a separator <= `key`, or the first child.
   size_t child_index(std::string_view key) const;
 
  private:
+  // Among items [lo, end).
+  size_t lower_bound(std::string_view key, size_t lo, size_t end) const;
   const char* element(size_t i) const { return p_ + kPageHeaderBytes + i * kElementBytes; }
   const char* p_ = nullptr;
 };

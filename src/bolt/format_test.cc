@@ -120,11 +120,41 @@ TEST(PageView, SearchAgreesWithASortedList) {
         if (leaf) {
           const auto at = std::lower_bound(sorted.begin(), sorted.end(), key) - sorted.begin();
           ASSERT_EQ(page.lower_bound(key), static_cast<size_t>(at));
+          // The range of the page, wide or tight.
+          const std::string from = prng.chance(1, 2) ? sorted.front() : sorted.front().substr(0, 1);
+          const std::string to = sorted.back() + (prng.chance(1, 2) ? "\xff" : std::string(1, '\0'));
+          ASSERT_EQ(page.lower_bound_between(key, from, to), static_cast<size_t>(at));
         } else {
           const auto above = std::upper_bound(sorted.begin(), sorted.end(), key) - sorted.begin();
           ASSERT_EQ(page.child_index(key), static_cast<size_t>(std::max<ptrdiff_t>(above, 1) - 1));
         }
       }
+    }
+  }
+}
+
+// Revisions without gaps are found at the first look, those with gaps all the same.
+TEST(PageView, SearchAmongRevisions) {
+  Prng prng(8);
+  const auto revision = [](uint64_t main, uint64_t sub) {
+    std::string key = be64(main);
+    key.push_back('_');
+    key.append(be64(sub));
+    return key;
+  };
+  for (const uint64_t gap_max : {1, 2, 50}) {
+    Node node(true);
+    std::vector<std::string> keys;
+    uint64_t main = 1000;
+    for (int i = 0; i < 100; ++i, main += prng.between(1, gap_max)) keys.push_back(revision(main, 0));
+    for (const std::string& k : keys) node.entries.push_back(Entry::item(k, {}, 0));
+    std::vector<char> bytes(node.bytes());
+    encode_node(node, 0, keys.size(), {PageId(2), 0, 0, 0}, bytes.data());
+    const std::string to = revision(main, 0);
+    for (uint64_t m = 900; m < main + 100; ++m) {
+      const std::string key = revision(m, prng.below(2));
+      const auto at = std::lower_bound(keys.begin(), keys.end(), key) - keys.begin();
+      ASSERT_EQ(PageView(bytes.data()).lower_bound_between(key, keys.front(), to), static_cast<size_t>(at));
     }
   }
 }

@@ -30,7 +30,8 @@ Result<Found> find(const PageSource& source, const TreeRef& tree, std::string_vi
     if (i + 1 < f.leaf.count()) range.to = f.leaf.branch_key(i + 1);
     ASSIGN_OR_RETURN(f.leaf, source.store->load(f.leaf.child(i), source.hwm, range));
   }
-  f.index = f.leaf.lower_bound(key);
+  f.index = range.from && range.to ? f.leaf.lower_bound_between(key, *range.from, *range.to)
+                                   : f.leaf.lower_bound(key);
   f.exact = f.index < f.leaf.count() && f.leaf.leaf_key(f.index) == key;
   return f;
 }
