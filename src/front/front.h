@@ -8,7 +8,7 @@
 // serve_metrics() when it runs; serve_clients() when it is ready. The end: stop_clients(), the member's own,
 // stop_peers().
 //
-// Threads: Front on the thread that owns it, serve_clients() also on a loop; a LoopFront on its loop.
+// Threads: Front on the thread that owns it; a LoopFront on its loop.
 // Bounds: a connection that has not told its protocol after kFirstBytesTimeoutNs is closed; request and
 // answer bytes of all gRPC connections share one budget; Options::connections_max connections a client
 // listener. Source: design.md section 1 (Front), spec api-semantics 1.2, operations 2.1, 2.6, 3.

@@ -47,6 +47,7 @@ Process::~Process() = default;
 int Process::run(Ending& ending, EndingSignals& signals) {
   if (Result<> started = start(ending); !started) fail_start(started.error());
   if (ending.wait_ready()) {
+    serve_clients();
     signals.handle([&ending](int number) { ending.signal(number); });
     const char* socket = getenv("NOTIFY_SOCKET");
     notify_init(socket == nullptr ? "" : socket, log_);
@@ -83,12 +84,7 @@ Result<> Process::start(Ending& ending) {
   file_.post([this] { watch_descriptors(); });
   running_ = true;
   member_->run(
-      *loops_[0],
-      [this, &ending] {
-        serve_clients();
-        ending.ready();
-      },
-      [&ending](Error e) { ending.fail(std::move(e)); });
+      *loops_[0], [&ending] { ending.ready(); }, [&ending](Error e) { ending.fail(std::move(e)); });
   log_running(config_, member_->id(), log_);
   front_->serve_peers();
   for (const std::string& address : front_->peer_addresses()) {
@@ -172,7 +168,6 @@ void Process::log_serving() {
       {"listen-metrics-urls", texts(config_.listen_metrics_urls)});
 }
 
-// On the first loop.
 void Process::serve_clients() {
   front_->serve_clients();
   for (const front::Front::ClientDoor& door : front_->client_doors()) {
