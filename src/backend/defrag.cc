@@ -4,7 +4,6 @@
 // the copy before its name is durable.
 #include <fmt/format.h>
 
-#include <cmath>
 #include <utility>
 
 #include "backend/file_jobs.h"
@@ -20,15 +19,6 @@ std::string directory_of(const std::string& path) {
   const size_t slash = path.rfind('/');
   if (slash == std::string::npos) return ".";
   return slash == 0 ? "/" : path.substr(0, slash);
-}
-
-// "20 kB", "1.3 MB": powers of 1000, one decimal below ten, as etcd's log lines have it.
-std::string human_bytes(uint64_t bytes) {
-  static constexpr const char* kUnits[] = {"B", "kB", "MB", "GB", "TB", "PB", "EB"};
-  if (bytes < 10) return fmt::format("{} B", bytes);
-  const int e = static_cast<int>(std::floor(std::log(static_cast<double>(bytes)) / std::log(1000.0)));
-  const double v = std::floor(static_cast<double>(bytes) / std::pow(1000.0, e) * 10 + 0.5) / 10;
-  return v < 10 ? fmt::format("{:.1f} {}", v, kUnits[e]) : fmt::format("{:.0f} {}", v, kUnits[e]);
 }
 }  // namespace
 
@@ -50,8 +40,8 @@ void FileSide::defragment(std::function<void(Result<>)> done) {
   defrag_->in_use_before = size_in_use();
   env_.probe->defrag_inflight.set(1);
   LOG(*env_.log, kInfo, "defragmenting", {"path", env_.options.path}, {"current-db-size-bytes", size()},
-      {"current-db-size", human_bytes(size())}, {"current-db-size-in-use-bytes", size_in_use()},
-      {"current-db-size-in-use", human_bytes(size_in_use())});
+      {"current-db-size", log::Size{size()}}, {"current-db-size-in-use-bytes", size_in_use()},
+      {"current-db-size-in-use", log::Size{size_in_use()}});
   run();
 }
 
@@ -172,10 +162,10 @@ void FileSide::end_defrag(Result<> result) {
     };
     LOG(*env_.log, kInfo, "finished defragmenting directory", {"path", env_.options.path},
         {"current-db-size-bytes-diff", diff(size(), d->size_before)}, {"current-db-size-bytes", size()},
-        {"current-db-size", human_bytes(size())},
+        {"current-db-size", log::Size{size()}},
         {"current-db-size-in-use-bytes-diff", diff(size_in_use(), d->in_use_before)},
-        {"current-db-size-in-use-bytes", size_in_use()},
-        {"current-db-size-in-use", human_bytes(size_in_use())}, {"took", log::Duration{took}});
+        {"current-db-size-in-use-bytes", size_in_use()}, {"current-db-size-in-use", log::Size{size_in_use()}},
+        {"took", log::Duration{took}});
   }
   env_.to_apply([done = std::move(d->done), result = std::move(result)] { done(result); });
 }

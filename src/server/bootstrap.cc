@@ -1,7 +1,6 @@
 #include "server/bootstrap.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "backend/schema.h"
 #include "base/coding.h"
@@ -15,15 +14,6 @@
 namespace quoin::server {
 
 namespace {
-
-// "20 kB", "1.0 MB": powers of 1000, one decimal below ten, as etcd's log lines have it.
-std::string human_bytes(uint64_t bytes) {
-  static constexpr const char* kUnits[] = {"B", "kB", "MB", "GB", "TB", "PB", "EB"};
-  if (bytes < 10) return fmt::format("{} B", bytes);
-  const int e = static_cast<int>(std::floor(std::log(static_cast<double>(bytes)) / std::log(1000.0)));
-  const double v = std::floor(static_cast<double>(bytes) / std::pow(1000.0, e) * 10 + 0.5) / 10;
-  return v < 10 ? fmt::format("{:.1f} {}", v, kUnits[e]) : fmt::format("{:.0f} {}", v, kUnits[e]);
-}
 
 constexpr uint32_t kPrivateDir = 0700;
 constexpr uint32_t kPrivateFile = 0600;
@@ -115,11 +105,22 @@ backend::Options backend_options(const Config& c) {
 }
 
 Result<std::unique_ptr<backend::Backend>> open_backend(const Config& config, Environment& env) {
-  ASSIGN_OR_RETURN(auto opened,
+  const std::string path = database_path(config);
+  log::Logger& bbolt = env.log.named("bbolt");
+  // The options that mean something here, in bbolt's words.
+  LOG(bbolt, kInfo,
+      fmt::format(
+          "Opening db file ({}) with mode -rw------- and with options: {{NoFreelistSync: true, ReadOnly: "
+          "false, NoSync: {}}}",
+          path, config.unsafe_no_fsync), );
+  const io::MonotonicNs began = env.clock.monotonic();
+  ASSIGN_OR_RETURN(auto backend,
                    backend::Backend::open(backend_options(config), env.file_fs, env.apply, env.file,
                                           env.timers, env.clock, env.metrics, env.log));
-  LOG(env.log, kInfo, "opened backend db", {"path", database_path(config)});
-  return opened;
+  LOG(bbolt, kInfo, fmt::format("Opening bbolt db ({}) successfully", path), );
+  LOG(env.log, kInfo, "opened backend db", {"path", path},
+      {"took", log::Duration{env.clock.monotonic() - began}});
+  return backend;
 }
 
 bool wants_defragmentation(const Config& c, const backend::Backend& backend, log::Logger& log) {
@@ -128,10 +129,10 @@ bool wants_defragmentation(const Config& c, const backend::Backend& backend, log
                  threshold = c.bootstrap_defrag_mib << 20;
   if (size - in_use >= threshold) return true;
   LOG(log, kInfo, "Skipping defragmentation", {"current-db-size-bytes", size},
-      {"current-db-size", human_bytes(size)}, {"current-db-size-in-use-bytes", in_use},
-      {"current-db-size-in-use", human_bytes(in_use)},
+      {"current-db-size", log::Size{size}}, {"current-db-size-in-use-bytes", in_use},
+      {"current-db-size-in-use", log::Size{in_use}},
       {"experimental-bootstrap-defrag-threshold-bytes", threshold},
-      {"experimental-bootstrap-defrag-threshold", human_bytes(threshold)});
+      {"experimental-bootstrap-defrag-threshold", log::Size{threshold}});
   return false;
 }
 
@@ -327,18 +328,16 @@ static Result<> restart(const Config& config, Environment& env, Bootstrapped* ou
   std::string passed_over;
   ASSIGN_OR_RETURN(const raft::Snapshot snapshot,
                    newest_snapshot(config, env, *out->snapshotter, &passed_over));
-  if (!snapshot.empty()) TRY(take_snapshot_database(config, env, snapshot.metadata.index, out));
+  if (!snapshot.empty()) {
+    LOG(env.log, kInfo, "recovered v2 store from snapshot", {"snapshot-index", snapshot.metadata.index.v},
+        {"snapshot-size", log::Size{snapshot.data.size()}});
+    TRY(take_snapshot_database(config, env, snapshot.metadata.index, out));
+  }
   const Index consistent = out->state.backend->consistent_index();
   if (snapshot.metadata.index > consistent) {
     return make_error(Code::kCorruption,
                       "database file ({} index {}) does not match with snapshot (index {})",
                       database_path(config), consistent, snapshot.metadata.index);
-  }
-  if (!snapshot.empty()) {
-    LOG(env.log, kInfo, "recovered v2 store from snapshot", {"snapshot-index", snapshot.metadata.index.v},
-        {"snapshot-size", log::Size{snapshot.data.size()}});
-    LOG(env.log, kInfo, "Skipping snapshot backend", {"consistent-index", consistent.v},
-        {"snapshot-index", snapshot.metadata.index.v});
   }
   const backend::Backend& db = *out->state.backend;
   LOG(env.log, kInfo, "recovered v3 backend", {"backend-size-bytes", db.size()},
@@ -391,25 +390,6 @@ static Result<> restart(const Config& config, Environment& env, Bootstrapped* ou
   initial.local_id = out->self;
   initial.cluster_id = out->cluster;
   return load_named_state(config, env, std::move(initial), /*founding=*/false, &out->state);
-}
-
-static Result<std::unique_ptr<backend::Backend>> open_backend(const Config& config, Environment& env) {
-  const std::string path = snap_dir(config) + "/db";
-  log::Logger& bbolt = env.log.named("bbolt");
-  // The options that mean something here, in bbolt's words.
-  LOG(bbolt, kInfo,
-      fmt::format(
-          "Opening db file ({}) with mode -rw------- and with options: {{NoFreelistSync: true, ReadOnly: "
-          "false, NoSync: {}}}",
-          path, config.unsafe_no_fsync), );
-  const io::MonotonicNs began = env.clock.monotonic();
-  ASSIGN_OR_RETURN(auto backend,
-                   backend::Backend::open(backend_options(config), env.file_fs, env.apply, env.file,
-                                          env.timers, env.clock, env.metrics, env.log));
-  LOG(bbolt, kInfo, fmt::format("Opening bbolt db ({}) successfully", path), );
-  LOG(env.log, kInfo, "opened backend db", {"path", path},
-      {"took", log::Duration{env.clock.monotonic() - began}});
-  return backend;
 }
 
 Result<Bootstrapped> bootstrap(const Config& config, Environment& env) {
