@@ -8,12 +8,14 @@
 #pragma once
 #include <absl/functional/any_invocable.h>
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/result.h"
+#include "io/clock.h"
 #include "io/executor.h"
 
 namespace quoin::server {
@@ -28,30 +30,58 @@ struct Answer {
 using AnswerDone = absl::AnyInvocable<void(Answer)>;
 using ReadDone = absl::AnyInvocable<void(Result<>)>;
 
-// Collects tasks by executor and posts each executor's as one.
+// Who waits for the outcome of a proposal (waiters.h).
+struct Waiter {
+  io::Executor* executor = nullptr;
+  AnswerDone done;
+  io::MonotonicNs since = 0;
+};
+
+// Collects answers and tasks by executor and posts each executor's as one. A batch of answers is one list
+// that the loop goes through: no closure and no allocation for each.
 class Outbox {
  public:
-  void add(io::Executor& to, Task task) {
-    for (auto& [executor, tasks] : boxes_) {
-      if (executor == &to) {
-        tasks.push_back(std::move(task));
-        return;
-      }
-    }
-    boxes_.emplace_back(&to, std::vector<Task>()).second.push_back(std::move(task));
+  void answer(Waiter waiter, Answer answer) {
+    box(*waiter.executor).answers.push_back({std::move(waiter.done), std::move(answer)});
   }
+  // Runs before the answers of the same flush().
+  void add(io::Executor& to, Task task) { box(to).tasks.push_back(std::move(task)); }
   void flush() {
-    for (auto& [executor, tasks] : boxes_) {
-      if (tasks.empty()) continue;
-      executor->post([batch = std::exchange(tasks, {})]() mutable {
-        for (Task& t : batch) std::move(t)();
+    for (Box& b : boxes_) {
+      if (!b.tasks.empty()) {
+        b.executor->post([batch = std::exchange(b.tasks, {})]() mutable {
+          for (Task& t : batch) std::move(t)();
+        });
+      }
+      if (b.answers.empty()) continue;
+      // As many again are likely.
+      std::vector<Reply> next;
+      next.reserve(std::min<size_t>(b.answers.size(), kReserveMax));
+      b.executor->post([batch = std::exchange(b.answers, std::move(next))]() mutable {
+        for (Reply& r : batch) r.done(std::move(r.answer));
       });
     }
   }
 
  private:
+  static constexpr size_t kReserveMax = 128;
+  struct Reply {
+    AnswerDone done;
+    Answer answer;
+  };
+  struct Box {
+    io::Executor* executor;
+    std::vector<Task> tasks;
+    std::vector<Reply> answers;
+  };
+  Box& box(io::Executor& to) {
+    for (Box& b : boxes_) {
+      if (b.executor == &to) return b;
+    }
+    return boxes_.emplace_back(Box{&to, {}, {}});
+  }
   // A handful: one entry for each client loop.
-  std::vector<std::pair<io::Executor*, std::vector<Task>>> boxes_;
+  std::vector<Box> boxes_;
 };
 
 }  // namespace quoin::server

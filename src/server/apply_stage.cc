@@ -361,8 +361,7 @@ std::string ApplyStage::response_text(const Applier::Outcome& outcome) const {
 }
 
 void ApplyStage::answer(Waiter waiter, Answer a) {
-  outbox_.add(*waiter.executor,
-              [done = std::move(waiter.done), a = std::move(a)]() mutable { done(std::move(a)); });
+  outbox_.answer(std::move(waiter), std::move(a));
 }
 
 void ApplyStage::finish_batch(uint64_t encoded_bytes, uint64_t payload_bytes) {

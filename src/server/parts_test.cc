@@ -2,6 +2,7 @@
 // requests.
 #include <gtest/gtest.h>
 
+#include "base/prng.h"
 #include "membership/membership.h"
 #include "raft/codec.h"
 #include "server/compactor.h"
@@ -43,6 +44,35 @@ TEST(Waiters, EachEndsOnce) {
   EXPECT_EQ(waiters.take_all().size(), 24u);
   EXPECT_EQ(waiters.size(), 0u);
   EXPECT_EQ(called, 0);  // who takes calls back
+}
+
+// Whatever the order in which they end, against a list of what must still wait.
+TEST(Waiters, EndInAnyOrder) {
+  Waiters waiters;
+  Prng prng(3);
+  std::map<uint64_t, io::MonotonicNs> want;
+  io::MonotonicNs now = 0;
+  uint64_t next = 1;
+  for (int round = 0; round < 20'000; ++round) {
+    ++now;
+    if (prng.chance(1, 2)) {
+      waiters.add(next, {nullptr, [](Answer) {}, now});
+      want[next++] = now;
+    } else if (!want.empty() && !prng.chance(1, 500)) {
+      // Mostly the oldest; one that stays makes others linger behind it.
+      auto it = want.begin();
+      std::advance(it, prng.chance(1, 2) ? 0 : static_cast<long>(prng.below(want.size())));
+      EXPECT_TRUE(waiters.take(it->first).has_value());
+      EXPECT_FALSE(waiters.take(it->first).has_value());
+      want.erase(it);
+    } else {
+      const io::MonotonicNs limit = now - static_cast<io::MonotonicNs>(prng.below(400));
+      const size_t old = std::erase_if(want, [&](const auto& w) { return w.second < limit; });
+      EXPECT_EQ(waiters.expire(limit).size(), old);
+    }
+    ASSERT_EQ(waiters.size(), want.size());
+  }
+  EXPECT_EQ(waiters.take_all().size(), want.size());
 }
 
 TEST(Quota, CostsAndLimits) {

@@ -152,7 +152,7 @@ void RaftStage::post_stop(io::Executor& executor, absl::AnyInvocable<void(raft::
     for (WaitApplied& w : wait_applied_) complete(std::move(w.readers), stopped);
     wait_applied_.clear();
     for (Waiter& w : waiters_.take_all()) {
-      outbox_.add(*w.executor, [done = std::move(w.done), stopped]() mutable { done({.error = stopped}); });
+      outbox_.answer(std::move(w), {.error = stopped});
     }
     outbox_.flush();
     executor.post([done = std::move(done), hs = node_->raft().hard_state()]() mutable { done(hs); });
@@ -212,9 +212,7 @@ void RaftStage::retry_parked() {
 void RaftStage::refuse(uint64_t id, Error error) {
   if (id == 0) return;
   probe_->failed.inc();
-  if (auto w = waiters_.take(id)) {
-    outbox_.add(*w->executor, [done = std::move(w->done), error]() mutable { done({.error = error}); });
-  }
+  if (auto w = waiters_.take(id)) outbox_.answer(std::move(*w), {.error = std::move(error)});
 }
 
 void RaftStage::expire(io::MonotonicNs now) {
@@ -230,7 +228,7 @@ void RaftStage::expire(io::MonotonicNs now) {
     const int64_t lost = became_leader_ - 2 * options_.raft.election_ticks * options_.tick_ns;
     const bool leader_failed = w.since > lost && w.since < became_leader_;
     const Error error(leader_failed ? Code::kTimeoutLeaderFail : Code::kTimeout);
-    outbox_.add(*w.executor, [done = std::move(w.done), error]() mutable { done({.error = error}); });
+    outbox_.answer(std::move(w), {.error = error});
   }
   outbox_.flush();
 }

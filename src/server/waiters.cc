@@ -21,8 +21,13 @@ std::optional<Waiter> Waiters::take(uint64_t id) {
   if (it == s.waiters.end()) return std::nullopt;
   std::optional<Waiter> w(std::move(it->second));
   s.waiters.erase(it);
-  // Ids end nearly in the order they began, so the front is where taken ones gather.
-  while (!s.by_age.empty() && !s.waiters.contains(s.by_age.front().second)) s.by_age.pop_front();
+  // Ids end nearly in the order they began: most are at the front when they are taken. Others linger until
+  // they are half of what is there, and are cleared out then.
+  if (s.by_age.front().second == id) {
+    s.by_age.pop_front();
+  } else if (s.by_age.size() > 2 * s.waiters.size() + kLingerMax) {
+    std::erase_if(s.by_age, [&](const auto& age) { return !s.waiters.contains(age.second); });
+  }
   size_.fetch_sub(1, std::memory_order_relaxed);
   return w;
 }

@@ -22,12 +22,6 @@
 
 namespace quoin::server {
 
-struct Waiter {
-  io::Executor* executor = nullptr;
-  AnswerDone done;
-  io::MonotonicNs since = 0;
-};
-
 class Waiters {
  public:
   void add(uint64_t id, Waiter waiter);
@@ -42,6 +36,7 @@ class Waiters {
 
  private:
   static constexpr size_t kShards = 16;
+  static constexpr size_t kLingerMax = 64;
   struct Shard {
     mutable std::mutex mutex;
     absl::flat_hash_map<uint64_t, Waiter> waiters;            // guarded by mutex
