@@ -270,7 +270,8 @@ bool ApplyStage::apply_cluster_request(const pb::InternalRaftRequest& r) {
       snapshot_forced_ = true;
     }
     metrics_.cluster_version(version->minor_text());
-    strand_.post([this] { follow_cluster_version(); });
+    // The schema's version says nothing before a term is in the file.
+    state_.backend->commit([this] { follow_cluster_version(); });
     return true;
   }
   if (r.cluster_member_attr_set) {

@@ -57,7 +57,11 @@ void Chores::start(io::Executor& executor, Task ready) {
           &Chores::monitor_downgrade);
     corruption_check_->start();
     if (compactor_) every(&compact_timer_, compactor_->interval_ns(), &Chores::compact);
-    tick();
+    if (s_.apply->members()->members.size() <= 1) {
+      // Behind what the log holds as committed: a configuration that is not applied yet forbids it.
+      const Index committed(s_.raft->progress().committed.load(std::memory_order_acquire));
+      s_.apply->when_applied(committed, [this] { s_.raft->post_campaign(); });
+    }
     publish();
   });
 }

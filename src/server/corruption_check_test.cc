@@ -28,7 +28,7 @@ TEST(CorruptionCheck, OfAMemberAlone) {
     EXPECT_EQ(life.log.count("Skipping defragmentation current-db-size-bytes="), 1u);
     EXPECT_TRUE(
         life.log.contains("experimental-bootstrap-defrag-threshold-bytes=1048576 "
-                          "experimental-bootstrap-defrag-threshold=1.0 MB"));
+                          "experimental-bootstrap-defrag-threshold=1048576B"));
     EXPECT_EQ(life.log.count("enabled corruption checking local-member-id="), 1u);
     for (int i = 0; i < 6; ++i) life.put("k", "v");
     life.compact(3);

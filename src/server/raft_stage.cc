@@ -54,13 +54,28 @@ RaftStage::RaftStage(RaftStageOptions options, std::unique_ptr<raft::MemoryStora
       probe_(std::make_unique<Probe>(metrics)) {
   metrics.callback("etcd_server_proposals_pending", "The current number of pending proposals to commit.",
                    metrics::Type::kGauge, [this] { return static_cast<double>(waiters_.size()); });
+  publish();
 }
 
 RaftStage::~RaftStage() = default;
 
+Result<> RaftStage::bootstrap(const std::vector<raft::Peer>& peers) {
+  TRY(node_->bootstrap(peers));
+  publish();
+  return {};
+}
+
 void RaftStage::advance_ticks(int ticks) {
   strand_.post([this, ticks] {
     for (int i = 0; i < ticks; ++i) node_->tick();
+    schedule_ready();
+  });
+}
+
+void RaftStage::post_campaign() {
+  strand_.post([this] {
+    if (stopped_ || node_->raft().lead()) return;
+    (void)node_->campaign();  // refused where it may not; ticks try again
     schedule_ready();
   });
 }

@@ -73,11 +73,13 @@ class RaftStage {
   ~RaftStage();
 
   // Before the strand runs: founds a cluster.
-  Result<> bootstrap(const std::vector<raft::Peer>& peers) { return node_->bootstrap(peers); }
+  Result<> bootstrap(const std::vector<raft::Peer>& peers);
   // Ticks at once, so that a single member need not wait for its election timeout.
   void advance_ticks(int ticks);
 
   // ---- any thread ----
+  // For a member alone: nobody else could lead, so there is nothing to wait for.
+  void post_campaign();
   void post_proposals(std::vector<Proposal> proposals);
   // `done` runs on `executor` once everything committed before this call has been applied here, confirmed by
   // a round that began after this call; or with kLeaderChanged, kTimeout, kServerStopped.
