@@ -173,11 +173,28 @@ std::string History::acknowledge(Request& r, int64_t revision, int64_t deleted) 
     leases_maybe_.erase(r.lease);
     revoked_.insert(r.lease);
   }
+  if (r.found_at == 0) claim(r, revision);
   if (r.found_at != 0 && r.kind != Kind::kRevoke && r.found_at != revision) {
     return fmt::format("request {} is acknowledged with revision {}, but its effect stands at {}", r.number,
                        revision, r.found_at);
   }
   return {};
+}
+
+// A deletion does not say whose it is. One that was read before its answer came may have been taken for that
+// of a request whose outcome nobody knows.
+void History::claim(Request& r, int64_t revision) {
+  if (revision < 2 || revision > revision_) return;
+  for (Request& other : requests_) {
+    if (other.found_at != revision || other.outcome != Request::Outcome::kUnknown) continue;
+    State before;
+    for (int64_t at = 2; at < revision; ++at) apply(effects_[static_cast<size_t>(at - 2)], at, &before);
+    if (r.effect(before) != effects_[static_cast<size_t>(revision - 2)]) return;
+    std::swap(r.found_at, other.found_at);
+    open_.erase(r.number);
+    open_.insert(other.number);
+    return;
+  }
 }
 
 std::string History::refuse(Request& r) {

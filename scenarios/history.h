@@ -107,6 +107,7 @@ class History {
  private:
   Verdict check_compaction(const mvcc::ReadView& view);
   std::string learn(int64_t revision, const State& before, const State& after);
+  void claim(Request& request, int64_t revision);
   Request* who_made(int64_t revision, const State& before, const Effect& effect, std::string* problem);
   std::string check_acknowledged();
   Verdict check_hashes(const std::shared_ptr<const mvcc::ReadView>& view);

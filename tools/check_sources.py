@@ -24,7 +24,7 @@ INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"')
 # What, where it is allowed (a prefix of the path below src/), and why it is not elsewhere.
 BANNED = [
     (r"\b(system_clock|steady_clock|gettimeofday|clock_gettime)\b", ("posix/", "cmd/"), "time comes from io::Clock"),
-    (r"\b(sleep_for|sleep_until|usleep|nanosleep)\b", ("posix/",), "nothing waits by sleeping"),
+    (r"\b(sleep_for|sleep_until|usleep|nanosleep)\b", ("posix/", "cmd/"), "nothing waits by sleeping"),
     (r"\b(random_device|mt19937|rand|srand|uniform_int_distribution)\b\s*[<({]", ("cmd/",), "randomness comes from Prng"),
     (r"\bstd::(thread|jthread|async)\b", ("posix/", "cmd/"), "threads belong to posix"),
     (r"\b(strcpy|strcat|sprintf|vsprintf|gets|strtok|atoi|atol)\s*\(", (), "bounded functions"),
