@@ -24,7 +24,11 @@ KvHasher::KvHasher(const IndexView& index, int64_t compact_revision, int64_t upt
       compact_revision_(compact_revision),
       upto_(upto),
       keep_is_empty_(!any_live(index.ref(), upto)),
-      hash_(crc32c(0, backend::bucket_name(backend::Bucket::kKey))) {}
+      hash_(of_nothing()) {}
+
+uint32_t KvHasher::of_nothing() {
+  return crc32c(0, backend::bucket_name(backend::Bucket::kKey));
+}
 
 Result<> KvHasher::add(std::string_view revision_key, Revision revision, bool tombstone,
                        std::string_view value) {

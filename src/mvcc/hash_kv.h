@@ -27,6 +27,8 @@ class KvHasher {
   KvHasher(const IndexView& index, int64_t compact_revision, int64_t upto);
   Result<> add(std::string_view revision_key, Revision revision, bool tombstone, std::string_view value);
   uint32_t hash() const { return hash_; }
+  // Of no record at all. Costs nothing, where a hasher may have to walk the index.
+  static uint32_t of_nothing();
 
  private:
   const IndexView& index_;

@@ -124,7 +124,8 @@ Result<> Store::load() {
   compact_revision_ = std::max(finished, scheduled);
   restorer.finish(revision_, leases_);
   publish();
-  if (scheduled > finished) {
+  restored_marks_ = {finished, scheduled};
+  if (restored_marks_.resumed()) {
     Compaction::Job job;
     job.revision = scheduled;
     job.previous_compact_revision = finished;

@@ -38,9 +38,39 @@ class KeyIndex;
 class Store;
 struct StoreProbe;
 
+// What a compaction that ended left.
+struct CompactionEnd {
+  int64_t revision = -1;
+  int64_t previous_compact_revision = -1;
+  // Over what lies between the two; empty if a record could not be read.
+  std::optional<uint32_t> hash;
+  // False if the compaction before had not ended when this one was asked for, or if this one was interrupted
+  // by the end of a process: the hash then does not cover every record, and is not kept.
+  bool hash_counts = false;
+  uint64_t db_size = 0, db_size_in_use = 0;
+};
+
+// Hears of the work of compactions, one at a time; those that the end of the process cuts short don't finish.
+// Threads: called on the apply strand, and within restore(). Must not call the store.
+class CompactionObserver {
+ public:
+  virtual ~CompactionObserver() = default;
+  virtual void compaction_started(int64_t revision) = 0;
+  virtual void compaction_finished(const CompactionEnd& end) = 0;
+};
+
 struct StoreOptions {
   // How many compaction hashes are remembered.
   size_t compaction_hashes_max = 10;
+  // May be null; outlives the store.
+  CompactionObserver* compaction_observer = nullptr;
+};
+
+// The marks a file holds, -1 where there is none. One that was scheduled but not finished is resumed.
+struct CompactionMarks {
+  int64_t finished = -1;
+  int64_t scheduled = -1;
+  bool resumed() const { return scheduled > finished; }
 };
 
 // One change of a finished transaction, in the order it was made; what watch matching works from.
@@ -111,6 +141,8 @@ class Store {
   // ---- state ----
   int64_t revision() const { return revision_; }
   int64_t compact_revision() const { return compact_revision_; }
+  // As restore() or replace() found them.
+  const CompactionMarks& restored_marks() const { return restored_marks_; }
   // The key in its newest state, for compares and checks before a transaction (and within it).
   std::optional<KeyMeta> find_current(std::string_view key) const;
   // The record behind it; `hold` keeps the bytes alive.
@@ -175,6 +207,7 @@ class Store {
   std::unique_ptr<KeyIndex> index_;
   int64_t revision_ = 1;
   int64_t compact_revision_ = -1;
+  CompactionMarks restored_marks_;
 
   WriteTxn txn_{*this};
   bool txn_open_ = false;

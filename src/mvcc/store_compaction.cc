@@ -32,7 +32,7 @@ bool KeepRule::keep(std::string_view revision_key, Revision revision, bool tombs
 
 std::optional<uint32_t> KeepRule::hash() const {
   if (unreadable_) return std::nullopt;
-  return hasher_ ? hasher_->hash() : KvHasher(*index_, previous_compact_revision_, revision_).hash();
+  return hasher_ ? hasher_->hash() : KvHasher::of_nothing();
 }
 
 void run_all(Callbacks* callbacks) {
@@ -82,6 +82,7 @@ void Store::start_compaction() {
   Compaction& c = *compaction_;
   if (c.rule || c.jobs.empty() || !c.jobs.front().durable) return;
   const Compaction::Job& job = c.jobs.front();
+  if (options_.compaction_observer) options_.compaction_observer->compaction_started(job.revision);
   publish();  // an index version from after the compaction was scheduled
   c.rule = std::make_shared<KeepRule>(published_->parts().index, job.revision, job.previous_compact_revision);
   backend_->compact(job.revision, c.rule, [this, alive = std::weak_ptr<int>(backend_alive_)] {
@@ -93,8 +94,13 @@ void Store::compaction_finished() {
   Compaction::Job job = std::move(compaction_->jobs.front());
   compaction_->jobs.pop_front();
   const std::shared_ptr<KeepRule> rule = std::exchange(compaction_->rule, nullptr);
-  const std::optional<uint32_t> hash = job.hash_counts ? rule->hash() : std::nullopt;
-  if (hash) {
+  const std::optional<uint32_t> hash = rule->hash();
+  if (options_.compaction_observer) {
+    options_.compaction_observer->compaction_finished({job.revision, job.previous_compact_revision, hash,
+                                                       job.hash_counts, backend_->size(),
+                                                       backend_->size_in_use()});
+  }
+  if (hash && job.hash_counts) {
     auto hashes = std::make_shared<std::vector<CompactionHash>>(*hashes_);
     hashes->push_back({job.revision, job.previous_compact_revision, *hash});
     if (hashes->size() > options_.compaction_hashes_max) hashes->erase(hashes->begin());

@@ -398,9 +398,11 @@ struct Hashes : ::testing::Test {
     while (backend.run() || store->maintain(10)) {
     }
   }
-  void reopen() {
+  void reopen(CompactionObserver* observer = nullptr) {
     store.reset();
-    store = std::move(*Store::restore(backend, leases, registry));
+    StoreOptions options;
+    options.compaction_observer = observer;
+    store = std::move(*Store::restore(backend, leases, registry, options));
   }
   HashKvResult hash(int64_t revision) {
     auto run = HashKvRun::start(store->publish(), revision);
@@ -501,6 +503,60 @@ TEST_F(Hashes, ACompactionAskedForBeforeTheLastOneEndedStoresNoHash) {
   EXPECT_EQ(hash(3).compact_revision, -1);
   EXPECT_EQ(error(4), Code::kCompacted);
   EXPECT_EQ(hash(5).compact_revision, 5);  // not from the cache
+}
+
+struct Heard final : CompactionObserver {
+  std::vector<std::string> lines;
+  void compaction_started(int64_t revision) override { lines.push_back(fmt::format("start {}", revision)); }
+  void compaction_finished(const CompactionEnd& e) override {
+    lines.push_back(fmt::format("end {} after {} hash {} counts {}", e.revision, e.previous_compact_revision,
+                                e.hash ? fmt::to_string(*e.hash) : "none", e.hash_counts));
+  }
+};
+
+// The numbers are those of the vectors above: what a real member stores.
+TEST_F(Hashes, TheObserverHearsOfEachCompaction) {
+  Heard heard;
+  reopen(&heard);
+  put("a", "1");
+  put("b", "2");
+  erase("a");
+  put("b", "3");
+  ASSERT_TRUE(store->compact(
+      1, [] {}, [] {}));
+  settle();
+  ASSERT_TRUE(store->compact(
+      4, [] {}, [] {}));
+  ASSERT_TRUE(store->compact(
+      5, [] {}, [] {}));
+  settle();
+  const std::vector<std::string> want = {
+      "start 1", "end 1 after -1 hash 1084519789 counts true",
+      "start 4", "end 4 after 1 hash 1562576432 counts true",
+      "start 5", "end 5 after 4 hash 533074032 counts false",
+  };
+  EXPECT_EQ(heard.lines, want);
+}
+
+TEST_F(Hashes, AResumedCompactionIsHeardOfAndItsHashDoesNotCount) {
+  Heard heard;
+  for (int i = 0; i < 4; ++i) put("k", fmt::format("{}", i));
+  const uint32_t at_4 = hash(4).hash;
+  ASSERT_TRUE(store->compact(
+      4, [] {}, [] {}));
+  store.reset();
+  backend.crash(0);
+  reopen(&heard);
+  EXPECT_EQ(store->restored_marks().finished, -1);
+  EXPECT_EQ(store->restored_marks().scheduled, 4);
+  EXPECT_TRUE(store->restored_marks().resumed());
+  EXPECT_EQ(heard.lines, std::vector<std::string>{"start 4"});
+  settle();
+  ASSERT_EQ(heard.lines.size(), 2u);
+  EXPECT_EQ(heard.lines[1], fmt::format("end 4 after -1 hash {} counts false", at_4));
+  reopen();
+  EXPECT_EQ(store->restored_marks().finished, 4);
+  EXPECT_FALSE(store->restored_marks().resumed());
 }
 
 // More than may wait: the later ones cover each other, and all callers are told.
