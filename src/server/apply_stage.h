@@ -21,6 +21,7 @@
 #include "mvcc/watch.h"
 #include "server/append_stage.h"
 #include "server/applier.h"
+#include "server/compaction_log.h"
 #include "server/member.h"
 #include "server/raft_stage.h"
 #include "server/server_metrics.h"
@@ -39,6 +40,7 @@ class ApplyStage {
     std::unique_ptr<backend::Backend> backend;
     std::unique_ptr<lease::Lessor> lessor;
     std::unique_ptr<LeaseGlue> glue;
+    std::unique_ptr<CompactionLog> compaction_log;
     std::unique_ptr<mvcc::Store> store;
     std::unique_ptr<membership::Cluster> cluster;
     std::unique_ptr<Alarms> alarms;

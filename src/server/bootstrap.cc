@@ -230,14 +230,22 @@ static Result<> load_state(const Config& config, Environment& env, membership::M
   state->lessor = std::make_unique<lease::Lessor>(lease_options, env.clock, env.metrics);
   TRY(state->lessor->recover(*state->backend));
   state->glue = std::make_unique<LeaseGlue>(*state->lessor);
-  ASSIGN_OR_RETURN(state->store, mvcc::Store::restore(*state->backend, *state->glue, env.metrics));
+  state->compaction_log = std::make_unique<CompactionLog>(env.log, env.clock);
+  mvcc::StoreOptions store_options;
+  store_options.compaction_observer = state->compaction_log.get();
+  ASSIGN_OR_RETURN(state->store,
+                   mvcc::Store::restore(*state->backend, *state->glue, env.metrics, store_options));
   state->glue->set_store(state->store.get());
   state->lessor->set_deleter(state->glue.get());
-  if (const int64_t compacted = state->store->compact_revision(); compacted > 0) {
+  const mvcc::CompactionMarks& marks = state->store->restored_marks();
+  if (marks.finished >= 0) {
     LOG(env.log, kInfo, "restored last compact revision", {"meta-bucket-name-key", "finishedCompactRev"},
-        {"restored-compact-revision", compacted});
+        {"restored-compact-revision", marks.finished});
   }
   LOG(env.log, kInfo, "kvstore restored", {"current-rev", state->store->revision()});
+  if (marks.resumed()) {
+    LOG(env.log, kInfo, "resume scheduled compaction", {"scheduled-compact-revision", marks.scheduled});
+  }
   // The revision of the auth store: part of every file from its first start on, also while there are no
   // users.
   if (!state->backend->get(backend::Bucket::kAuth, "authRevision")) {

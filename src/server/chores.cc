@@ -173,19 +173,34 @@ void Chores::compact() {
   const io::MonotonicNs now = s_.env.clock.monotonic();
   const auto revision = compactor_->tick(now, s_.apply->store().revision());
   if (!revision) return;
-  LOG(s_.env.log, kInfo, "starting auto compaction", {"revision", *revision});
+  const bool periodic = s_.config.auto_compaction == Config::AutoCompaction::kPeriodic;
+  LOG(s_.env.log, kInfo, periodic ? "starting auto periodic compaction" : "starting auto revision compaction",
+      {"revision", *revision}, retention_field());
   Request request;
   request.compaction.emplace().revision = *revision;
-  propose(request, [this, revision = *revision](std::optional<Error> error) {
+  propose(request, [this, periodic, revision = *revision, start = now](std::optional<Error> error) {
     if (stopped_) return;
     const bool done = !error || error->code() == Code::kCompacted;
-    compactor_->done(revision, done, s_.env.clock.monotonic());
+    const io::MonotonicNs end = s_.env.clock.monotonic();
+    compactor_->done(revision, done, end);
     if (done) {
-      LOG(s_.env.log, kInfo, "completed auto compaction", {"revision", revision});
+      LOG(s_.env.log, kInfo,
+          periodic ? "completed auto periodic compaction" : "completed auto revision compaction",
+          {"revision", revision}, retention_field(), {"took", log::Duration{end - start}});
     } else {
-      LOG(s_.env.log, kWarn, "failed auto compaction", {"revision", revision}, {"error", error->text()});
+      LOG(s_.env.log, kWarn, periodic ? "failed auto periodic compaction" : "failed auto revision compaction",
+          {"revision", revision}, retention_field(),
+          {"retry-interval", log::Duration{compactor_->interval_ns()}}, {"error", internal_text(*error)});
     }
   });
+}
+
+log::Field Chores::retention_field() const {
+  const int64_t retention = s_.config.auto_compaction_retention;
+  if (s_.config.auto_compaction == Config::AutoCompaction::kPeriodic) {
+    return {"compact-period", log::Duration{retention}};
+  }
+  return {"revision-compaction-retention", retention};
 }
 
 // ---- leases ----

@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "base/ids.h"
+#include "base/log.h"
 #include "base/result.h"
 #include "io/executor.h"
 #include "io/timer.h"
@@ -45,6 +46,7 @@ class Chores {
   void monitor_cluster_version();
   void monitor_downgrade();
   void compact();
+  log::Field retention_field() const;
   std::string attributes_text() const;
   void publish();
   void raise_corrupt();

@@ -85,13 +85,15 @@ class Life {
     r.put->value = value;
     ask(std::move(r));
   }
-  void compact(int64_t revision) {
+  // `physical`: answered once the records are gone.
+  void compact(int64_t revision, bool physical = true) {
     pb::InternalRaftRequest r;
     r.compaction.emplace().revision = revision;
-    r.compaction->physical = true;
+    r.compaction->physical = physical;
     ask(std::move(r));
   }
   std::shared_ptr<const mvcc::ReadView> view() { return member_->view(); }
+  uint64_t db_size() { return member_->status().db_size; }
   sim::SimFileSystem& files() { return file_fs_; }
 
   sim::LogSink log;
