@@ -251,7 +251,8 @@ Result<OpenedLog> open_once(io::FileSystem& fs, const std::string& dir, const Sn
   TRY(last.file->truncate(end));
   if (last.bytes > end) TRY(last.file->allocate(last.bytes));
   TRY(write_again(*last.file, end));
-  // The same for its name: the process before may have ended between the rename and the sync of the directory.
+  // The same for its name: the process before may have ended between the rename and the sync of the
+  // directory.
   TRY(fs.sync_dir(dir));
 
   Tail& tail = out.tail;
