@@ -19,15 +19,22 @@ const char* accident_name(Accident accident) {
   return kNames[static_cast<size_t>(accident)];
 }
 
-CrashRun::CrashRun(uint64_t seed, bool keep_cache)
+CrashRun::CrashRun(uint64_t seed, const CrashOptions& options)
     : seed_(seed),
-      keep_cache_(keep_cache),
+      options_(options),
       prng_(seed ^ 0x5ce4a810ull),
       world_(seed),
       disk_(world_),
       config_(draw_config()),
       history_(seed),
-      workload_(world_, history_, prng_, trace_) {}
+      workload_(world_, history_, prng_, trace_),
+      watching_(world_, history_, trace_, seed) {
+  if (!options_.watch) return;
+  // Long pasts and fragments are rare with etcd's limits.
+  Prng prng(seed ^ 0x77a7c4ull);
+  if (prng.chance(1, 2)) compact_one_in_ = prng.between(2, 30);
+  if (prng.chance(1, 2)) config_.max_request_bytes = 200 << 10;
+}
 
 // Small limits, so that edges are met.
 server::Config CrashRun::draw_config() {
@@ -105,10 +112,12 @@ std::string CrashRun::one_life(Accident accident) {
     counts_.reads = workload_.reads();
     counts_.steps = world_.steps();
   }
+  watching_.end_life();
+  counts_.watches = watching_.counts();
   const bool process_alone = accident == Accident::kKill ||
                              (accident == Accident::kStop && prng_.chance(1, 2)) ||
                              (accident == Accident::kDiskFull && prng_.chance(1, 2)) ||
-                             (accident == Accident::kDiskFault && keep_cache_ && prng_.chance(1, 2));
+                             (accident == Accident::kDiskFault && options_.keep_cache && prng_.chance(1, 2));
   if (process_alone && !disk_.power_lost()) {
     disk_.clear_faults();
   } else {
@@ -173,7 +182,8 @@ std::string CrashRun::start_up(Life& life, Accident) {
 
 // Everything acknowledged is there, and the member goes on.
 std::string CrashRun::check_start(Life& life) {
-  auto broken = [&] { return over(life) || !workload_.problem().empty(); };
+  auto broken = [&] { return over(life) || !problem().empty(); };
+  if (options_.watch) watching_.start(life);
   // Some clients are quick: their answers must be as true as later ones.
   if (prng_.chance(1, 3)) workload_.put_once(life, std::make_shared<bool>(false));
   auto read = std::make_shared<bool>(false);
@@ -190,15 +200,16 @@ std::string CrashRun::check_start(Life& life) {
   });
   if (!world_.run_until([&] { return leases->has_value() || broken(); }, kPatience))
     return "leases can't be listed";
-  if (!workload_.problem().empty()) return workload_.problem();
+  if (!problem().empty()) return problem();
   if (over(life)) return {};
+  if (std::string problem = watching_.survived(); !problem.empty()) return problem;
   if (std::string problem = history_.check_leases(**leases); !problem.empty()) return problem;
   auto acknowledged = std::make_shared<bool>(false);
   workload_.put_once(life, acknowledged);
   if (!world_.run_until([&] { return *acknowledged || broken(); }, kPatience)) {
     return "writes hang after the start";
   }
-  return workload_.problem();
+  return problem();
 }
 
 std::string CrashRun::load(Life& life, Accident accident) {
@@ -206,6 +217,7 @@ std::string CrashRun::load(Life& life, Accident accident) {
   options.requests = prng_.between(20, 300);
   options.outstanding = prng_.between(1, 24);
   options.value_bytes = prng_.between(0, 600);
+  options.compact_one_in = compact_one_in_;
   if (accident == Accident::kDiskFull) {
     options.value_bytes = 200'000;
     options.long_value_bytes = 500'000;
@@ -215,7 +227,7 @@ std::string CrashRun::load(Life& life, Accident accident) {
   const uint64_t last_step =
       by_step ? world_.steps() + prng_.below(6'000) : std::numeric_limits<uint64_t>::max();
   auto done = [&] {
-    return over(life) || workload_.finished() || !workload_.problem().empty() || world_.steps() >= last_step;
+    return over(life) || workload_.finished() || !problem().empty() || world_.steps() >= last_step;
   };
   if (prng_.chance(1, 8)) {
     // The disk hangs for a while; or time goes by, with all that timers do.
@@ -225,22 +237,47 @@ std::string CrashRun::load(Life& life, Accident accident) {
     disk_.set_syncs_stuck(false);
   }
   if (!world_.run_until(done, kPatience)) return "requests hang";
-  if (!workload_.problem().empty()) return workload_.problem();
+  if (!problem().empty()) return problem();
   if (over(life)) {
     if (life.failure() && !disk_.power_lost() && !fault_set_) {
       return fmt::format("fails on a sound disk: {}", life.failure()->text());
     }
     return {};
   }
-  if (accident != Accident::kStop) return {};
+  if (accident == Accident::kStop) return stop(life, options);
+  return watching_.settle();
+}
+
+std::string CrashRun::stop(Life& life, WorkloadOptions options) {
+  if (options_.watch) {
+    if (std::string problem = let_watchers_catch_up(life); !problem.empty()) return problem;
+  }
   // Sometimes with requests on their way.
   if (prng_.chance(1, 2)) {
     options.requests = prng_.between(1, 50);
     workload_.start(life, options);
     world_.run_for(static_cast<int64_t>(prng_.below(20 * io::kMillisecond)));
   }
+  watching_.disconnect();
   if (!life.stop(kPatience)) return "does not stop";
-  return workload_.problem();
+  return problem();
+}
+
+// No request is on its way and no watcher is slow: within a moment they have been told everything.
+std::string CrashRun::let_watchers_catch_up(Life& life) {
+  auto broken = [&] { return over(life) || !problem().empty(); };
+  auto read = std::make_shared<bool>(false);
+  for (int tries = 0; !*read && !broken(); ++tries) {
+    if (tries == 20) return "reads hang";
+    workload_.read_once(life, read);
+    world_.run_until([&] { return *read || broken(); }, 8 * io::kSecond);
+  }
+  if (broken()) return problem();
+  watching_.be_quiet();
+  if (!world_.run_until([&] { return watching_.caught_up() || broken(); }, 5 * io::kSecond)) {
+    return "watchers don't catch up: " + watching_.missing();
+  }
+  return problem();
 }
 
 // What comes after the report must not be acknowledged: the program is about to end.
@@ -251,7 +288,7 @@ std::string CrashRun::after_failure(Life& life, Accident) {
   workload_.put_once(life, acknowledged);
   world_.run_for(2 * io::kSecond);
   if (*acknowledged) return fmt::format("acknowledges a write after it reported: {}", life.failure()->text());
-  return workload_.problem();
+  return problem();
 }
 
 std::string CrashRun::damage() {

@@ -1,7 +1,8 @@
 // One run: a disk, a seed, and several lives of a member on it, each ended by a drawn accident.
 //
 // After each accident the image is checked (bolt's whole-file check), a new life starts on it, and before
-// anything else everything is read and held against the History; then a write must be acknowledged.
+// anything else everything is read and held against the History; then a write must be acknowledged. Beside
+// the requests clients watch (Watching); after a load that came to its end they must be told everything.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -11,6 +12,7 @@
 #include "base/prng.h"
 #include "scenarios/history.h"
 #include "scenarios/life.h"
+#include "scenarios/watching.h"
 #include "scenarios/workload.h"
 #include "sim/disk.h"
 #include "sim/world.h"
@@ -35,14 +37,21 @@ struct Counts {
   std::array<size_t, kAccidents> accidents{};
   // Damaged images: refused at start, refused while running, served right.
   size_t damaged = 0, refused_at_start = 0, refused_later = 0, served_right = 0;
+  WatchCounts watches;
+};
+
+struct CrashOptions {
+  // A failed disk operation may end the process alone. Then the next life sees what a failed sync left in the
+  // page cache, no later sync makes that durable, and a later power loss takes it away: start-up must write
+  // it anew.
+  bool keep_cache = false;
+  // Clients watch. Without them a seed is another run.
+  bool watch = true;
 };
 
 class CrashRun {
  public:
-  // With `keep_cache` a failed disk operation may end the process alone. Then the next life sees what a
-  // failed sync left in the page cache, no later sync makes that durable, and a later power loss takes it
-  // away: start-up must write it anew. The log does not do so yet.
-  explicit CrashRun(uint64_t seed, bool keep_cache = false);
+  explicit CrashRun(uint64_t seed, const CrashOptions& options = {});
   // Prints the log of every life.
   void tell() { tell_ = true; }
   // What broke, or empty.
@@ -60,14 +69,19 @@ class CrashRun {
   std::string start_up(Life& life, Accident accident);
   std::string check_start(Life& life);
   std::string load(Life& life, Accident accident);
+  std::string stop(Life& life, WorkloadOptions options);
+  std::string let_watchers_catch_up(Life& life);
   std::string after_failure(Life& life, Accident accident);
   std::string damage();
   void tell_life(Accident accident, Life& life);
   // The life can't go on, by its own word or for want of power.
   bool over(Life& life) const { return disk_.power_lost() || life.failure().has_value(); }
+  const std::string& problem() const {
+    return workload_.problem().empty() ? watching_.problem() : workload_.problem();
+  }
 
   const uint64_t seed_;
-  const bool keep_cache_;
+  const CrashOptions options_;
   bool tell_ = false;
   Prng prng_;
   sim::World world_;
@@ -76,6 +90,8 @@ class CrashRun {
   History history_;
   Trace trace_;
   Workload workload_;
+  Watching watching_;
+  uint64_t compact_one_in_ = 1;
   Counts counts_;
   bool fault_set_ = false;     // a failure of this life has a cause
   bool clock_battery_ = true;  // else every life's wall clock starts at the same moment

@@ -36,21 +36,6 @@ Result<State> read_state(const std::shared_ptr<const mvcc::ReadView>& view, int6
   return state;
 }
 
-void apply(const Effect& effect, int64_t revision, State* state) {
-  for (const auto& [key, write] : effect) {
-    if (!write) {
-      state->erase(key);
-      continue;
-    }
-    KeyState& k = (*state)[key];
-    if (k.version == 0) k.create = revision;
-    k.value = write->value;
-    k.lease = write->lease;
-    k.mod = revision;
-    ++k.version;
-  }
-}
-
 // What made `after` of `before`, judged by what is there and by modification revisions alone.
 Effect difference(int64_t revision, const State& before, const State& after) {
   Effect effect;
@@ -101,6 +86,21 @@ std::string unequal_pair(const State& state) {
 }
 
 }  // namespace
+
+void apply_effect(const Effect& effect, int64_t revision, State* state) {
+  for (const auto& [key, write] : effect) {
+    if (!write) {
+      state->erase(key);
+      continue;
+    }
+    KeyState& k = (*state)[key];
+    if (k.version == 0) k.create = revision;
+    k.value = write->value;
+    k.lease = write->lease;
+    k.mod = revision;
+    ++k.version;
+  }
+}
 
 Effect Request::effect(const State& before) const {
   Effect e;
@@ -188,8 +188,8 @@ void History::claim(Request& r, int64_t revision) {
   for (Request& other : requests_) {
     if (other.found_at != revision || other.outcome != Request::Outcome::kUnknown) continue;
     State before;
-    for (int64_t at = 2; at < revision; ++at) apply(effects_[static_cast<size_t>(at - 2)], at, &before);
-    if (r.effect(before) != effects_[static_cast<size_t>(revision - 2)]) return;
+    for (int64_t at = 2; at < revision; ++at) apply_effect(effect_at(at), at, &before);
+    if (r.effect(before) != effect_at(revision)) return;
     std::swap(r.found_at, other.found_at);
     open_.erase(r.number);
     open_.insert(other.number);
@@ -218,7 +218,7 @@ History::Verdict History::check(const std::shared_ptr<const mvcc::ReadView>& vie
   const int64_t first_readable = std::max<int64_t>(view->compact_revision(), 1);
   for (int64_t r = 1; r <= view->revision(); ++r) {
     const bool known = r <= revision_;
-    if (known && r >= 2) apply(effects_[static_cast<size_t>(r - 2)], r, &state);
+    if (known && r >= 2) apply_effect(effect_at(r), r, &state);
     if (known && (r < first_readable || (r + 20 < revision_ && !prng_.chance(1, 10)))) continue;
     if (!known && r < first_readable) return {fmt::format("revision {} is compacted and was never read", r)};
     auto got = read_state(view, r);
@@ -228,7 +228,7 @@ History::Verdict History::check(const std::shared_ptr<const mvcc::ReadView>& vie
     }
     if (!known) {
       if (std::string problem = learn(r, state, *got); !problem.empty()) return {std::move(problem)};
-      apply(effects_.back(), r, &state);
+      apply_effect(effects_.back(), r, &state);
     }
     if (*got != state) return {fmt::format("revision {} changed: {}", r, first_difference(state, *got))};
   }

@@ -42,6 +42,8 @@ struct Write {
   friend bool operator==(const Write&, const Write&) = default;
 };
 using Effect = std::map<std::string, std::optional<Write>>;
+// Makes of the state before `revision` the state at it.
+void apply_effect(const Effect& effect, int64_t revision, State* state);
 
 struct Request {
   enum class Kind : uint8_t { kPut, kTxn, kDelete, kCompact, kGrant, kRevoke };
@@ -100,6 +102,8 @@ class History {
   int64_t revision() const { return revision_; }  // the newest seen
   int64_t compacted_seen() const { return compacted_seen_; }
   const State& state() const { return newest_; }  // at revision()
+  // What `revision`, from 2 to revision(), did.
+  const Effect& effect_at(int64_t revision) const { return effects_[static_cast<size_t>(revision - 2)]; }
   // Leases granted for sure, with no revocation sent.
   const std::set<int64_t>& leases() const { return leases_; }
   size_t acknowledged() const { return acknowledged_; }

@@ -1,9 +1,9 @@
-// scenarios_crash [--runs N] [--seed S] [--twice] [--keep-cache] [--log]
+// scenarios_crash [--runs N] [--seed S] [--twice] [--keep-cache] [--no-watch] [--log]
 //
 // N runs from the seeds S, S+1, ...; each prints its seed before it begins. A run that finds the member wrong
 // prints what broke, and the program ends with 1; that seed alone repeats it. --twice does each run twice and
 // compares what happened. --keep-cache: after a failed disk operation the operating system may live on, with
-// what its cache shows (see CrashRun).
+// what its cache shows (see CrashOptions). --no-watch: nobody watches; that is another run of the seed.
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -16,11 +16,13 @@ namespace {
 
 using quoin::scenarios::Accident;
 using quoin::scenarios::Counts;
+using quoin::scenarios::CrashOptions;
 using quoin::scenarios::CrashRun;
 
 struct Flags {
   uint64_t runs = 40, seed = 1;
-  bool twice = false, keep_cache = false, log = false;
+  bool twice = false, log = false;
+  CrashOptions options;
 };
 
 bool parse(int argc, char** argv, Flags* flags) {
@@ -29,7 +31,9 @@ bool parse(int argc, char** argv, Flags* flags) {
     if (arg == "--twice") {
       flags->twice = true;
     } else if (arg == "--keep-cache") {
-      flags->keep_cache = true;
+      flags->options.keep_cache = true;
+    } else if (arg == "--no-watch") {
+      flags->options.watch = false;
     } else if (arg == "--log") {
       flags->log = true;
     } else if ((arg == "--runs" || arg == "--seed") && i + 1 < argc) {
@@ -55,6 +59,7 @@ void add(const Counts& c, Counts* sum) {
   sum->refused_at_start += c.refused_at_start;
   sum->refused_later += c.refused_later;
   sum->served_right += c.served_right;
+  sum->watches.add(c.watches);
 }
 
 void print(const Counts& c) {
@@ -66,6 +71,14 @@ void print(const Counts& c) {
   fmt::print("{} failures reported by the member\n", c.failures_reported);
   fmt::print("{} damaged images: {} refused at start, {} refused while running, {} served right\n", c.damaged,
              c.refused_at_start, c.refused_later, c.served_right);
+  const quoin::scenarios::WatchCounts& w = c.watches;
+  fmt::print("{} watchers, {} resumptions, {} messages with {} events, {} fragments, {} of progress\n",
+             w.watchers, w.resumed, w.messages, w.events, w.fragments, w.progress);
+  fmt::print("  {} cancelled, {} compacted, {} refused; {} times everybody was told everything\n",
+             w.cancelled, w.compacted, w.refusals, w.caught_up);
+  fmt::print("  {} catch-ups in {} steps, {} steps blocked; {} messages had no room, {} times room came\n",
+             w.streams.catch_ups, w.streams.catch_up_steps, w.streams.catch_ups_blocked, w.streams.refused,
+             w.streams.announced);
 }
 
 }  // namespace
@@ -73,7 +86,9 @@ void print(const Counts& c) {
 int main(int argc, char** argv) {
   Flags flags;
   if (!parse(argc, argv, &flags)) {
-    fmt::print(stderr, "usage: scenarios_crash [--runs N] [--seed S] [--twice] [--keep-cache] [--log]\n");
+    fmt::print(
+        stderr,
+        "usage: scenarios_crash [--runs N] [--seed S] [--twice] [--keep-cache] [--no-watch] [--log]\n");
     return 2;
   }
   Counts sum;
@@ -81,12 +96,12 @@ int main(int argc, char** argv) {
   for (uint64_t seed = flags.seed; seed < flags.seed + flags.runs; ++seed) {
     fmt::print("seed {}", seed);
     std::fflush(stdout);
-    CrashRun run(seed, flags.keep_cache);
+    CrashRun run(seed, flags.options);
     if (flags.log) run.tell();
     std::string problem = run.run();
     fmt::print(" trace {:016x}", run.trace());
     if (problem.empty() && flags.twice) {
-      CrashRun again(seed, flags.keep_cache);
+      CrashRun again(seed, flags.options);
       (void)again.run();
       if (again.trace() != run.trace()) problem = "the same seed gave another run";
     }

@@ -191,7 +191,8 @@ Request Workload::draw() {
       r.key = fmt::format("key{:02}", at);
       if (prng_.chance(1, 2)) r.end = fmt::format("key{:02}", at + prng_.below(4) + 1);
     }
-  } else if (kind < 92 && history_.revision() > std::max<int64_t>(history_.compacted_seen(), 2)) {
+  } else if (kind < 92 && history_.revision() > std::max<int64_t>(history_.compacted_seen(), 2) &&
+             (options_.compact_one_in == 1 || prng_.chance(1, options_.compact_one_in))) {
     // What has been read, so that every revision is looked at before it may go.
     r.kind = Kind::kCompact;
     const int64_t from = std::max<int64_t>(history_.compacted_seen(), 1);

@@ -27,6 +27,7 @@ struct WorkloadOptions {
   size_t outstanding = 8;    // at most at a time
   size_t value_bytes = 200;  // of most values; a few are far longer
   size_t long_value_bytes = 30'000;
+  uint64_t compact_one_in = 1;  // of the compactions that would be drawn
 };
 
 class Workload {
