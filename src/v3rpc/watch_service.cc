@@ -172,6 +172,11 @@ class WatchService::Stream final : public grpc::StreamListener {
         CHECK(catch_up_ == nullptr, "two catch-ups on one watch stream");
         catch_up_ = std::move(item.work);
       } else {
+        // In its place among what apply sent: a watcher that takes the same id later is caught up with by
+        // later work. Nothing of the catch-up goes out before this message does, since it runs while the
+        // queue is empty.
+        const mvcc::WatchMessage& m = item.message;
+        if (m.canceled && !m.created && catch_up_) catch_up_->forget(m.watch_id);
         queue_.push_back(std::move(item.message));
       }
     }
@@ -213,7 +218,6 @@ class WatchService::Stream final : public grpc::StreamListener {
     while (!call_.ended() && !queue_.empty() && call_.writable()) {
       mvcc::WatchMessage& m = written_.emplace_back(std::move(queue_.front()));
       queue_.pop_front();
-      if (m.canceled && !m.created && catch_up_) catch_up_->forget(m.watch_id);
       write(m);
     }
     if (!written_.empty() && sink_->release(written_)) announce_room();
