@@ -29,7 +29,9 @@ test: configure ## packages, build, every test (short sets of the long ones)
 	@ninja -C $(BUILD) -j $(JOBS)
 	@mkdir -p bin && cp -u $(BUILD)/bin/etcd bin/
 	@tools/prepare_tests.sh $(BUILD)
-	@cd $(BUILD) && ctest -j $(JOBS) --output-on-failure --timeout 900
+	@cd $(BUILD) && ctest -j $(JOBS) --output-on-failure --timeout 900 -LE interop
+	@# Beside a real member on a busy machine: its timers decide, too. A second try, and both are shown.
+	@cd $(BUILD) && ctest -j $(JOBS) --output-on-failure --timeout 900 -L interop --repeat until-pass:2
 
 check: build ## format, include order, properties of the sources, headers that stand alone
 	@tools/check_format.sh
