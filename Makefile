@@ -6,6 +6,7 @@ JOBS ?= $(shell nproc)
 PRESET ?= release
 BUILD := build/$(PRESET)
 DATA ?= default.etcd
+TIMED := ^interop\.(logs|own_checks)$$
 
 .PHONY: help packages configure build test serve check bench sim fuzz asan tsan interop
 
@@ -29,9 +30,10 @@ test: configure ## packages, build, every test (short sets of the long ones)
 	@ninja -C $(BUILD) -j $(JOBS)
 	@mkdir -p bin && cp -u $(BUILD)/bin/etcd bin/
 	@tools/prepare_tests.sh $(BUILD)
-	@cd $(BUILD) && ctest -j $(JOBS) --output-on-failure --timeout 900 -LE interop
-	@# Beside a real member on a busy machine: its timers decide, too. A second try, and both are shown.
-	@cd $(BUILD) && ctest -j $(JOBS) --output-on-failure --timeout 900 -L interop --repeat until-pass:2
+	@cd $(BUILD) && ctest -j $(JOBS) --output-on-failure --timeout 900 -E '$(TIMED)'
+	@# Two drivers compare which lines a life leaves, and the real member's timers decide, too: a second try, both
+	@# shown. Nothing else gets one: a write that is lost now and then is lost.
+	@cd $(BUILD) && ctest -j $(JOBS) --output-on-failure --timeout 900 -R '$(TIMED)' --repeat until-pass:2
 
 check: build ## format, include order, properties of the sources, headers that stand alone
 	@tools/check_format.sh
