@@ -8,6 +8,7 @@
                functions; nothing throws outside the files that wrap a throwing library
   dead         every header is included by somebody but its own .cc
   own header   x.cc includes x.h before anything else, every header has its guard
+  binaries     git tracks no built program and no file over 1 MB; a corpus or test file of bytes stays below 64 KB
 
 With --headers, also: every header compiles by itself, without the precompiled header that builds use."""
 import concurrent.futures
@@ -15,6 +16,10 @@ import os
 import re
 import subprocess
 import sys
+
+FILE_BYTES_MAX = 1_000_000
+BINARY_BYTES_MAX = 64_000
+PROGRAM_MAGIC = (b"\x7fELF", b"MZ", b"\xcf\xfa\xed\xfe", b"!<arch>\n")
 
 LINES_MAX = 700
 TEST_LINES_MAX = 800
@@ -85,6 +90,25 @@ def check_includes(texts, findings):
             findings.append(f"{path}: no other file includes it")
 
 
+def check_tracked_files(root, findings):
+    """What git tracks, or would track with the next `git add`. Outside a checkout there is nothing to ask."""
+    command = ["git", "-C", root, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, capture_output=True, check=False).stdout
+    for name in filter(None, listed.decode("utf-8", "surrogateescape").split("\0")):
+        path = os.path.join(root, name)
+        if os.path.islink(path) or not os.path.isfile(path):
+            continue
+        size = os.path.getsize(path)
+        with open(path, "rb") as f:
+            head = f.read(8192)
+        if head.startswith(PROGRAM_MAGIC):
+            findings.append(f"{name}: a built program; the build makes it, git does not keep it")
+        elif size > FILE_BYTES_MAX:
+            findings.append(f"{name}: {size} bytes, at most {FILE_BYTES_MAX}")
+        elif b"\0" in head and size > BINARY_BYTES_MAX:
+            findings.append(f"{name}: {size} bytes that are no text, at most {BINARY_BYTES_MAX}")
+
+
 def check_headers(root, texts, findings):
     """Compiles each header by itself."""
     include = ["-I", root, "-I", os.path.join(root, "src")]
@@ -111,6 +135,7 @@ def main(arguments):
     for path, text in texts.items():
         check_file(path, text, findings)
     check_includes(texts, findings)
+    check_tracked_files(root, findings)
     if "--headers" in arguments:
         check_headers(root, texts, findings)
     for line in findings:
