@@ -16,7 +16,7 @@ import tempfile
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 from members import Failure, Member, run  # noqa: E402
 
-OPERATIONS = ["put", "range", "linearizable", "txn", "page"]
+OPERATIONS = ["put", "range", "linearizable", "txn", "page", "keepalive"]
 TICKS = os.sysconf("SC_CLK_TCK")
 
 

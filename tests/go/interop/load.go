@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -23,7 +24,8 @@ import (
 //	CALLS SECONDS ERRORS P50_US P99_US
 //
 // The kinds: fill (keys 0..N-1 once, by txns of 100), put, range (serializable), linearizable, txn (compare, put,
-// get), page (1000 keys from a random place).
+// get), page (1000 keys from a random place), keepalive (of one lease a connection; each of the calls in flight has a
+// stream of its own that stays open).
 
 type loadConn struct {
 	conn    net.Conn
@@ -31,6 +33,7 @@ type loadConn struct {
 	pending map[uint32]time.Time
 	next    uint32
 	block   []byte
+	lease   int64
 }
 
 const (
@@ -48,11 +51,12 @@ type load struct {
 	sent  atomic.Int64
 	bad   atomic.Int64
 	order atomic.Int64 // next key of fill
+	lease []int64      // of each connection, for keepalive
 	until time.Time
 }
 
 // body is the next request, framed.
-func (l *load) body(rnd *rand.Rand) ([]byte, bool) {
+func (l *load) body(rnd *rand.Rand, lease int64) ([]byte, bool) {
 	n := l.sent.Add(1)
 	if (l.limit > 0 && n > l.limit) || (l.limit == 0 && !time.Now().Before(l.until)) {
 		return nil, false
@@ -74,6 +78,8 @@ func (l *load) body(rnd *rand.Rand) ([]byte, bool) {
 			Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: key, Value: l.value}}},
 				{Request: &pb.RequestOp_RequestRange{RequestRange: &pb.RangeRequest{Key: key}}}},
 			Failure: []*pb.RequestOp{{Request: &pb.RequestOp_RequestRange{RequestRange: &pb.RangeRequest{Key: key}}}}}).Marshal()
+	case "keepalive":
+		m, _ = (&pb.LeaseKeepAliveRequest{ID: lease}).Marshal()
 	case "fill":
 		t := &pb.TxnRequest{}
 		for range 100 {
@@ -97,12 +103,15 @@ func (l *load) path() string {
 		return putPath
 	case "txn", "fill":
 		return "/etcdserverpb.KV/Txn"
+	case "keepalive":
+		return "/etcdserverpb.Lease/LeaseKeepAlive"
 	}
 	return rangePath
 }
 
+// send makes the next call on a stream of its own.
 func (c *loadConn) send(l *load, rnd *rand.Rand) (bool, error) {
-	body, more := l.body(rnd)
+	body, more := l.body(rnd, c.lease)
 	if !more {
 		return false, nil
 	}
@@ -112,24 +121,38 @@ func (c *loadConn) send(l *load, rnd *rand.Rand) (bool, error) {
 	if err := c.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: c.block, EndHeaders: true}); err != nil {
 		return false, err
 	}
+	return true, c.sendBody(stream, body, l.kind != "keepalive")
+}
+
+// sendOn sends the next message of a stream that stays open; with nothing left to send it ends the stream.
+func (c *loadConn) sendOn(l *load, rnd *rand.Rand, stream uint32) error {
+	body, more := l.body(rnd, c.lease)
+	if !more {
+		return c.framer.WriteData(stream, true, nil)
+	}
+	c.pending[stream] = time.Now()
+	return c.sendBody(stream, body, false)
+}
+
+func (c *loadConn) sendBody(stream uint32, body []byte, end bool) error {
 	for len(body) > 16384 {
 		if err := c.framer.WriteData(stream, false, body[:16384]); err != nil {
-			return false, err
+			return err
 		}
 		body = body[16384:]
 	}
-	return true, c.framer.WriteData(stream, true, body)
+	return c.framer.WriteData(stream, end, body)
 }
 
 // run drives one connection from one goroutine: each answer is followed by the next call.
-func (l *load) run(endpoint string, inflight int, seed int64) ([]time.Duration, error) {
+func (l *load) run(endpoint string, inflight int, seed int64, lease int64) ([]time.Duration, error) {
 	conn, err := net.DialTimeout("tcp", endpoint, 10*time.Second)
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close()
 	out := &buffered{conn: conn}
-	c := &loadConn{conn: conn, framer: http2.NewFramer(out, &reader{conn: conn, out: out, buf: make([]byte, 0, 1<<16)}), next: 1, pending: map[uint32]time.Time{}}
+	c := &loadConn{conn: conn, framer: http2.NewFramer(out, &reader{conn: conn, out: out, buf: make([]byte, 0, 1<<16)}), next: 1, pending: map[uint32]time.Time{}, lease: lease}
 	c.framer.SetReuseFrames()
 	c.framer.SetMaxReadFrameSize(1 << 20)
 	// Literal fields without indexing: the same bytes serve every call, and no table has to be kept.
@@ -182,6 +205,13 @@ func (l *load) run(endpoint string, inflight int, seed int64) ([]time.Duration, 
 				received = 0
 			}
 			ended = f.StreamEnded()
+			if begin, mine := c.pending[f.StreamID]; mine && !ended && l.kind == "keepalive" {
+				times = append(times, time.Since(begin))
+				delete(c.pending, f.StreamID)
+				if err := c.sendOn(l, rnd, f.StreamID); err != nil {
+					return times, err
+				}
+			}
 		case *http2.RSTStreamFrame:
 			l.bad.Add(1)
 			ended = true
@@ -270,17 +300,33 @@ func (r *reader) Read(p []byte) (int, error) {
 func runLoad(args []string) error {
 	flags := flag.NewFlagSet("load", flag.ExitOnError)
 	endpoint := flags.String("endpoint", "", "HOST:PORT")
-	kind := flags.String("kind", "put", "fill, put, range, linearizable, txn or page")
+	kind := flags.String("kind", "put", "fill, put, range, linearizable, txn, page or keepalive")
 	keys := flags.Int("keys", 1_000_000, "number of keys")
 	size := flags.Int("value", 256, "bytes of a value")
 	connections := flags.Int("connections", 50, "connections")
 	inflight := flags.Int("inflight", 10, "calls in flight on each")
 	duration := flags.Duration("duration", 5*time.Second, "how long (not for fill)")
+	calls := flags.Int64("calls", 0, "this many calls instead of a duration")
 	_ = flags.Parse(args)
 	l := &load{kind: *kind, keys: *keys, value: make([]byte, *size)}
 	for i := range l.value {
 		l.value[i] = 'a' + byte(i%26)
 	}
+	if *kind == "keepalive" {
+		s, err := dial("the member", *endpoint)
+		if err != nil {
+			return err
+		}
+		for range *connections {
+			granted, err := s.lease.LeaseGrant(context.Background(), &pb.LeaseGrantRequest{TTL: 600})
+			if err != nil {
+				return err
+			}
+			l.lease = append(l.lease, granted.ID)
+		}
+		_ = s.conn.Close()
+	}
+	l.limit = *calls
 	if *kind == "fill" {
 		l.limit = int64((*keys + 99) / 100)
 	}
@@ -291,8 +337,12 @@ func runLoad(args []string) error {
 	var times []time.Duration
 	var failure error
 	for i := range *connections {
+		var lease int64
+		if len(l.lease) > 0 {
+			lease = l.lease[i]
+		}
 		all.Go(func() {
-			t, err := l.run(*endpoint, *inflight, int64(i))
+			t, err := l.run(*endpoint, *inflight, int64(i), lease)
 			mu.Lock()
 			defer mu.Unlock()
 			times = append(times, t...)

@@ -8,6 +8,7 @@
 //	interop client       --endpoint HOST:PORT                    every operation once, by the Go client
 //	interop kubernetes   --endpoint HOST:PORT ...                the request pattern of a Kubernetes API server
 //	interop load         --endpoint HOST:PORT ...                load for tests/bench/compare.py
+//	interop stalls       --endpoint HOST:PORT --phase P      work that may hold others up, for tests/bench/stalls.py
 //
 // Exit codes: 0 passed, 1 a difference or a failed check, 2 wrong usage.
 package main
@@ -26,9 +27,10 @@ func main() {
 		"client":       runClient,
 		"kubernetes":   runKubernetes,
 		"load":         runLoad,
+		"stalls":       runStalls,
 	}
 	if len(os.Args) < 2 || programs[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: interop differential|rangestream|malformed|journal|client|kubernetes|load ARGS...")
+		fmt.Fprintln(os.Stderr, "usage: interop differential|rangestream|malformed|journal|client|kubernetes|load|stalls ARGS...")
 		os.Exit(2)
 	}
 	if err := programs[os.Args[1]](os.Args[2:]); err != nil {
