@@ -89,7 +89,7 @@ Result<> Impl::produce(http2::ByteQueue& out, size_t limit) {
 
 io::MonotonicNs Impl::next_tick() const {
   const io::MonotonicNs deadline = deadlines_.empty() ? kNoDeadline : deadlines_.top().deadline();
-  return std::min(deadline, keepalive_.next());
+  return std::min({deadline, keepalive_.next(), notice_until_});
 }
 
 Result<> Impl::tick(io::MonotonicNs now) {
@@ -100,6 +100,7 @@ Result<> Impl::tick(io::MonotonicNs now) {
     call.cancel(CancelReason::kDeadline);
     session_.reset(call.stream(), http2::ErrorCode::kCancel);
   }
+  if (now >= notice_until_) send_goaway();
   switch (keepalive_.tick(now)) {
     case Keepalive::Action::kNone:
       break;
@@ -118,23 +119,32 @@ void Impl::output_ready() {
 
 // ---------------------------------------------------------------- stopping
 
-void Impl::shutdown() {
-  if (draining_) return;
-  draining_ = true;
+void Impl::shutdown(io::MonotonicNs now) {
+  if (stop_ != Stop::kNo) return;
+  now_ = now;
+  stop_ = Stop::kNotice;
+  notice_until_ = now_ + ServerConnection::kDrainPingNs;
   // The last stream id follows once the client has seen the notice: no stream of its is lost in between.
   session_.submit_shutdown_notice();
   session_.submit_ping(kDrainPing);
   output_ready();
 }
 
+void Impl::send_goaway() {
+  if (stop_ != Stop::kNotice) return;
+  stop_ = Stop::kGoaway;
+  notice_until_ = kNoDeadline;
+  session_.submit_goaway(http2::ErrorCode::kNoError);
+}
+
 bool Impl::done() const {
-  if (closed_) return true;
-  if (session_.done()) return true;
-  return goaway_sent_ && live_.empty() && !session_.wants_write();
+  if (stop_ == Stop::kClosed || session_.done()) return true;
+  return stop_ == Stop::kGoaway && live_.empty() && !session_.wants_write();
 }
 
 void Impl::close(CancelReason reason) {
-  closed_ = true;
+  stop_ = Stop::kClosed;
+  notice_until_ = kNoDeadline;
   // A service may end other calls of this connection while one is cancelled, but opens none.
   for (size_t i = 0; i < live_.size(); ++i) live_[i]->cancel(reason);
 }
@@ -155,7 +165,7 @@ void Impl::on_headers(http2::StreamId id, void*, http2::HeaderBlock& headers, bo
          fmt::format("grpc: Decompressor is not installed for grpc-encoding {}", go_quote(head.encoding))},
         head.subtype);
   }
-  if (closed_) return session_.reset(id, http2::ErrorCode::kRefusedStream);
+  if (stop_ == Stop::kClosed) return session_.reset(id, http2::ErrorCode::kRefusedStream);
 
   const Method& method = *std::get<const Method*>(found);
   ServerCall& call = acquire();
@@ -215,10 +225,7 @@ void Impl::on_stream_closed(http2::StreamId, void* user, http2::ErrorCode) {
 
 void Impl::on_ping(bool ack, uint64_t payload) {
   if (ack) {
-    if (payload == kDrainPing && draining_ && !goaway_sent_) {
-      goaway_sent_ = true;
-      session_.submit_goaway(http2::ErrorCode::kNoError);
-    }
+    if (payload == kDrainPing) send_goaway();
     return;
   }
   if (!police_.on_ping(now_, !live_.empty()) && !too_many_pings_) {
@@ -376,14 +383,17 @@ Result<> ServerConnection::produce(http2::ByteQueue& out, size_t limit) {
 bool ServerConnection::wants_write() const {
   return impl_->wants_write();
 }
+void ServerConnection::heard(io::MonotonicNs now) {
+  impl_->heard(now);
+}
 io::MonotonicNs ServerConnection::next_tick() const {
   return impl_->next_tick();
 }
 Result<> ServerConnection::tick(io::MonotonicNs now) {
   return impl_->tick(now);
 }
-void ServerConnection::shutdown() {
-  impl_->shutdown();
+void ServerConnection::shutdown(io::MonotonicNs now) {
+  impl_->shutdown(now);
 }
 bool ServerConnection::done() const {
   return impl_->done();

@@ -82,6 +82,8 @@ class ServerConnection {
     virtual void output_ready() = 0;
   };
 
+  static constexpr int64_t kDrainPingNs = 5 * io::kSecond;
+
   ServerConnection(ServerContext& context, PeerInfo peer, Notify& notify, io::MonotonicNs now);
   ~ServerConnection();
 
@@ -90,14 +92,17 @@ class ServerConnection {
   // Appends output until `out` holds `limit` bytes or nothing is left.
   Result<> produce(http2::ByteQueue& out, size_t limit);
   bool wants_write() const;
+  // The client gave a sign of life other than bytes for feed(): it read some of the output.
+  void heard(io::MonotonicNs now);
 
   // When tick() is due next (deadlines, keepalive); kNoDeadline for never. Calling it early is harmless.
   io::MonotonicNs next_tick() const;
   // kStopped: the client did not answer a keepalive ping; close the transport.
   Result<> tick(io::MonotonicNs now);
 
-  // Graceful stop: GOAWAY, no new streams; done() once all calls are over and the output is taken.
-  void shutdown();
+  // Graceful stop: GOAWAY, no new streams; done() once all calls are over and the output is taken. The last
+  // stream id is named when the client has acknowledged a ping, at the latest after kDrainPingNs.
+  void shutdown(io::MonotonicNs now);
   bool done() const;
   // Ends all calls now; nothing is sent for them. The transport closes.
   void close(CancelReason reason);

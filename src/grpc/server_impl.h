@@ -123,9 +123,10 @@ class ServerConnection::Impl final : public http2::SessionHandler {
   Result<> feed(std::string_view bytes, io::MonotonicNs now);
   Result<> produce(http2::ByteQueue& out, size_t limit);
   bool wants_write() const { return session_.wants_write(); }
+  void heard(io::MonotonicNs now) { keepalive_.on_read(now); }
   io::MonotonicNs next_tick() const;
   Result<> tick(io::MonotonicNs now);
-  void shutdown();
+  void shutdown(io::MonotonicNs now);
   bool done() const;
   void close(CancelReason reason);
   size_t calls_in_progress() const { return in_progress_; }
@@ -158,6 +159,7 @@ class ServerConnection::Impl final : public http2::SessionHandler {
   void on_progress_sent() override { police_.on_progress_sent(); }
 
   void refuse(http2::StreamId id, const RequestHead::Refusal& refusal, std::string_view subtype);
+  void send_goaway();
   ServerCall& acquire();
   bool over_bound() const;
   bool may_grow(const ServerCall& call) const;
@@ -190,7 +192,13 @@ class ServerConnection::Impl final : public http2::SessionHandler {
   PingPolice police_;
   Keepalive keepalive_;
   bool too_many_pings_ = false;
-  bool draining_ = false, goaway_sent_ = false, closed_ = false;
+  enum class Stop : uint8_t {
+    kNo,
+    kNotice,  // shutdown(): the notice is out, the client's acknowledgement is awaited
+    kGoaway,  // the last stream id is named
+    kClosed,  // close()
+  } stop_ = Stop::kNo;
+  io::MonotonicNs notice_until_ = kNoDeadline;  // of kNotice
   int busy_ = 0;  // in feed(), produce() or tick(): the owner asks for output afterwards
 
   http2::Session session_;

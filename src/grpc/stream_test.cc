@@ -424,7 +424,7 @@ TEST(Stopping, GracefulWaitsForCallsInProgress) {
   Harness h;
   auto& s = h.call("/test.Echo/Later", framed("x"));
   h.run();
-  h.server->shutdown();
+  h.server->shutdown(h.now);
   h.run();
   EXPECT_EQ(h.client.goaways, (Lines{"0 2147483647 ", "0 1 "}));
   EXPECT_FALSE(h.server->done());
@@ -432,6 +432,24 @@ TEST(Stopping, GracefulWaitsForCallsInProgress) {
   h.run();
   EXPECT_EQ(s.body, framed("bye"));
   EXPECT_TRUE(h.server->done());
+}
+
+// A client that does not acknowledge the drain ping is told the last stream all the same.
+TEST(Stopping, TheDrainDoesNotWaitForAMutedClient) {
+  Harness h;
+  h.run();
+  h.now += io::kSecond;
+  h.server->shutdown(h.now);
+  http2::ByteQueue out;
+  ASSERT_TRUE(h.server->produce(out, SIZE_MAX));
+  EXPECT_FALSE(h.server->done());
+  EXPECT_EQ(h.server->next_tick(), h.now + ServerConnection::kDrainPingNs);
+  h.now += ServerConnection::kDrainPingNs;
+  EXPECT_TRUE(h.server->tick(h.now));
+  ASSERT_TRUE(h.server->produce(out, SIZE_MAX));
+  EXPECT_TRUE(h.server->done());
+  ASSERT_TRUE(h.client.session.feed(out.take_all(), h.now));
+  EXPECT_EQ(h.client.goaways, (Lines{"0 2147483647 ", "0 0 "}));
 }
 
 TEST(Stopping, CloseCancelsWithItsReason) {

@@ -28,66 +28,96 @@ ServerTransport::~ServerTransport() {
 }
 
 void ServerTransport::shutdown() {
-  if (closing_) return;
-  connection_.shutdown();
+  if (state_ != State::kOpen) return;
+  state_ = State::kDraining;
+  arm_limit(kDrainNs);
+  connection_.shutdown(clock_.monotonic());
   schedule_flush();
 }
 
 void ServerTransport::close() {
-  if (closing_) return;
-  closing_ = true;
-  connection_.close(CancelReason::kServerStopped);
-  stream_->close();
+  cut(CancelReason::kServerStopped);
 }
 
 size_t ServerTransport::calls_in_progress() const {
   return connection_.calls_in_progress();
 }
 
-void ServerTransport::on_data(std::string_view bytes) {
-  if (closing_) return;
-  if (!connection_.feed(bytes, clock_.monotonic())) return fail();
-  schedule_flush();
+// ---------------------------------------------------------------- the end
+
+// The way to `closed` for everybody: what is queued is dropped.
+void ServerTransport::cut(CancelReason reason) {
+  if (state_ == State::kClosed) return;
+  state_ = State::kClosed;
+  timer_.reset();
+  limit_.reset();
+  connection_.close(reason);
+  stream_->close();
 }
 
-// The GOAWAY that names the reason goes out, then the socket's end.
-void ServerTransport::fail() {
-  if (closing_) return;
-  closing_ = true;
+// What the connection still has to say (the GOAWAY that names the reason) goes out, then the socket's end.
+void ServerTransport::part() {
+  if (!serving()) return;
   (void)connection_.produce(out_, kOutputHigh);
-  while (!out_.empty()) {
-    auto piece = out_.pop();
-    if (piece.shared.empty()) {
-      stream_->write(std::move(piece.own));
-    } else {
-      stream_->write(std::move(piece.shared));
-    }
-  }
+  state_ = State::kParting;
+  timer_.reset();
+  arm_limit(kPartingNs);
+  write_out();
   connection_.close(CancelReason::kConnectionLost);
   stream_->shutdown();
-  if (stream_->queued_bytes() == 0) stream_->close();
+  regulate_input();
+}
+
+// Time is up in the state in which the limit was set.
+void ServerTransport::arm_limit(int64_t ns) {
+  limit_ = timers_.schedule(ns, stream_->loop(), [alive = alive_, state = state_] {
+    ServerTransport* self = *alive;
+    if (self && self->state_ == state) self->cut(CancelReason::kServerStopped);
+  });
 }
 
 void ServerTransport::on_eof() {
   // An HTTP/2 client that half-closes its socket is gone.
-  if (closing_) return stream_->close();
-  closing_ = true;
-  connection_.close(CancelReason::kConnectionLost);
-  stream_->close();
-}
-
-void ServerTransport::on_drained() {
-  if (closing_) return stream_->close();
-  schedule_flush();
+  cut(CancelReason::kConnectionLost);
 }
 
 void ServerTransport::on_closed(Result<>) {
-  closing_ = true;
+  state_ = State::kClosed;
   timer_.reset();
+  limit_.reset();
   connection_.close(CancelReason::kConnectionLost);
   // The owner destroys this object in there or soon after.
   Task closed = std::move(closed_);
   if (closed) closed();
+}
+
+// ---------------------------------------------------------------- bytes
+
+void ServerTransport::on_data(std::string_view bytes) {
+  if (!serving()) return;
+  fed_bytes_ += bytes.size();
+  if (!connection_.feed(bytes, clock_.monotonic())) return part();
+  schedule_flush();
+  regulate_input();
+}
+
+void ServerTransport::on_drained() {
+  if (!serving()) return;
+  // The client took bytes while it was not listened to: that is a sign of life.
+  if (input_paused_) connection_.heard(clock_.monotonic());
+  regulate_input();
+  schedule_flush();
+}
+
+void ServerTransport::regulate_input() {
+  const bool full = serving() && (stream_->queued_bytes() >= kOutputHigh || fed_bytes_ >= kInputHigh);
+  if (full == input_paused_) return;
+  input_paused_ = full;
+  if (full) {
+    stream_->pause_reading();
+  } else {
+    stream_->resume_reading();
+  }
 }
 
 void ServerTransport::output_ready() {
@@ -95,7 +125,7 @@ void ServerTransport::output_ready() {
 }
 
 void ServerTransport::schedule_flush() {
-  if (flush_scheduled_ || closing_) return;
+  if (flush_scheduled_ || !serving()) return;
   flush_scheduled_ = true;
   io::Loop& loop = stream_->loop();
   auto flush = [alive = alive_] {
@@ -108,27 +138,28 @@ void ServerTransport::schedule_flush() {
   }
 }
 
-void ServerTransport::flush() {
-  flush_scheduled_ = false;
-  if (closing_) return;
-  const size_t queued = stream_->queued_bytes();
-  if (queued < kOutputHigh) {
-    if (!connection_.produce(out_, kOutputHigh - queued)) return fail();
-    while (!out_.empty()) {
-      auto piece = out_.pop();
-      if (piece.shared.empty()) {
-        stream_->write(std::move(piece.own));
-      } else {
-        stream_->write(std::move(piece.shared));
-      }
+void ServerTransport::write_out() {
+  while (!out_.empty()) {
+    auto piece = out_.pop();
+    if (piece.shared.empty()) {
+      stream_->write(std::move(piece.own));
+    } else {
+      stream_->write(std::move(piece.shared));
     }
   }
-  if (connection_.done()) {
-    closing_ = true;
-    stream_->shutdown();
-    if (stream_->queued_bytes() == 0) stream_->close();
-    return;
+}
+
+void ServerTransport::flush() {
+  flush_scheduled_ = false;
+  if (!serving()) return;
+  fed_bytes_ = 0;
+  const size_t queued = stream_->queued_bytes();
+  if (queued < kOutputHigh) {
+    if (!connection_.produce(out_, kOutputHigh - queued)) return part();
+    write_out();
   }
+  if (connection_.done()) return part();
+  regulate_input();
   // More waits and nothing is queued (the stream wrote all of it at once): no on_drained() will come.
   if (connection_.wants_write() && stream_->queued_bytes() == 0) schedule_flush();
   arm_timer();
@@ -142,9 +173,10 @@ void ServerTransport::arm_timer() {
   armed_for_ = next;
   timer_ = timers_.schedule(next - clock_.monotonic(), stream_->loop(), [alive = alive_] {
     ServerTransport* self = *alive;
-    if (!self || self->closing_) return;
+    if (!self || !self->serving()) return;
     self->timer_.reset();
-    if (!self->connection_.tick(self->clock_.monotonic())) return self->fail();
+    // A client that does not answer a ping gets no farewell: it would not read it.
+    if (!self->connection_.tick(self->clock_.monotonic())) return self->cut(CancelReason::kConnectionLost);
     self->arm_timer();
     self->schedule_flush();
   });

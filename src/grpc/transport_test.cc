@@ -32,16 +32,17 @@ struct HandStream final : io::Stream {
   io::StreamHandler* handler = nullptr;
   std::string address = "127.0.0.1:1";
   size_t queued = 0;
+  bool reading = true, half_closed = false;
   void set_handler(io::StreamHandler* h) override { handler = h; }
-  void pause_reading() override {}
-  void resume_reading() override {}
+  void pause_reading() override { reading = false; }
+  void resume_reading() override { reading = true; }
   void write(std::string bytes) override {
     queued += bytes.size();
     writes.push_back(std::move(bytes));
   }
   void write(Blob bytes) override { write(std::string(bytes.view())); }
   size_t queued_bytes() const override { return queued; }
-  void shutdown() override {}
+  void shutdown() override { half_closed = true; }
   void close() override {
     if (std::exchange(closed, true)) return;
     hand_loop.post([this] { handler->on_closed({}); });
@@ -218,8 +219,132 @@ TEST_F(Fixture, GracefulStopClosesAfterTheLastCall) {
   EXPECT_EQ(client.streams[1]->status(), "0 ");
   stream->drain();
   loop.run();
+  EXPECT_TRUE(stream->half_closed);
+  EXPECT_FALSE(closed);
+  stream->handler->on_eof();
+  loop.run();
   EXPECT_TRUE(closed);
   EXPECT_TRUE(told);
+}
+
+// What is asked for and not read: an answer that fills the stream's queue and more.
+struct StalledReader : Fixture {
+  void SetUp() override {
+    Fixture::SetUp();
+    client.session.raise_window(0, 64 << 20);
+    client.request(RawClient::post("/test.Echo/Later"), framed("x"), true);
+    send();
+    loop.run();
+    receive();
+    client.session.raise_window(1, 64 << 20);
+    client.request(RawClient::post("/test.Echo/Later"), framed("y"), true);
+    send();
+    calls.find(later.calls.at(0))->respond(Blob::copy(std::string(3'600'000, 'z')));
+    loop.run();
+    ASSERT_GE(stream->queued, ServerTransport::kOutputHigh);
+  }
+  void ping(int n) {
+    for (int i = 0; i < n; ++i) client.session.submit_ping(static_cast<uint64_t>(i));
+    send();
+    loop.run();
+  }
+};
+
+TEST_F(StalledReader, IsClosedByAStopAfterItsBreach) {
+  ping(8);  // too many: the connection ends with a GOAWAY that is not read
+  EXPECT_FALSE(closed);
+  transport->shutdown();
+  loop.run();
+  EXPECT_FALSE(closed);
+  transport->close();
+  loop.run();
+  EXPECT_TRUE(closed);
+  EXPECT_TRUE(told);
+  EXPECT_EQ(calls.size(), 0u);
+}
+
+TEST_F(StalledReader, IsClosedSomeTimeAfterItsBreachWithoutAStop) {
+  ping(8);
+  EXPECT_EQ(calls.size(), 0u);
+  EXPECT_TRUE(stream->half_closed);
+  time.advance(ServerTransport::kPartingNs);
+  loop.run();
+  EXPECT_TRUE(told);
+}
+
+TEST_F(StalledReader, IsClosedByTheLimitOfTheDrain) {
+  transport->shutdown();
+  loop.run();
+  time.advance(ServerTransport::kDrainNs - 1);
+  loop.run();
+  EXPECT_FALSE(closed);
+  time.advance(1);
+  loop.run();
+  EXPECT_TRUE(told);
+  EXPECT_EQ(later.cancels.at(0).second, CancelReason::kServerStopped);
+}
+
+TEST_F(StalledReader, IsClosedByAStopWhileItDrains) {
+  transport->shutdown();
+  loop.run();
+  transport->close();
+  loop.run();
+  EXPECT_TRUE(told);
+}
+
+TEST_F(StalledReader, ThatAnswersNoPingIsClosedAtOnce) {
+  const ConnectionLimits limits;
+  time.advance(limits.keepalive_interval_ns);
+  loop.run();
+  EXPECT_FALSE(closed);
+  time.advance(limits.keepalive_timeout_ns);
+  loop.run();
+  EXPECT_TRUE(told);
+  EXPECT_FALSE(stream->half_closed);
+  EXPECT_EQ(later.cancels.at(0).second, CancelReason::kConnectionLost);
+}
+
+TEST_F(StalledReader, ThatReadsSlowlyIsNoDeadPeer) {
+  const ConnectionLimits limits;
+  time.advance(limits.keepalive_interval_ns);
+  loop.run();
+  stream->drain();
+  loop.run();
+  ASSERT_GE(stream->queued, ServerTransport::kOutputHigh);
+  time.advance(limits.keepalive_timeout_ns);
+  loop.run();
+  EXPECT_FALSE(closed);
+}
+
+TEST_F(StalledReader, IsNotReadFrom) {
+  EXPECT_FALSE(stream->reading);
+  stream->drain();
+  loop.run();
+  EXPECT_FALSE(stream->reading);  // the queue is full again
+  for (int i = 0; i < 20; ++i) {
+    receive();
+    stream->drain();
+    loop.run();
+  }
+  EXPECT_TRUE(stream->reading);
+  EXPECT_EQ(client.streams[1]->status(), "0 ");
+}
+
+TEST_F(Fixture, OneRoundReadsABoundedAmount) {
+  receive();
+  client.request(RawClient::post("/test.Echo/Later"), "", false);
+  send();
+  loop.run();
+  // Frames of an unknown type are skipped: bytes that make no output.
+  std::string frame(9 + 16'000, '\0');
+  frame[1] = 0x3e;
+  frame[2] = static_cast<char>(0x80);
+  frame[3] = 0x55;
+  size_t fed = 0;
+  for (; stream->reading && fed < 100; ++fed) stream->handler->on_data(frame);
+  EXPECT_EQ(fed, ServerTransport::kInputHigh / frame.size() + 1);
+  loop.run();
+  EXPECT_TRUE(stream->reading);
 }
 
 TEST_F(Fixture, DestroyedWithTasksOutstanding) {
@@ -236,6 +361,13 @@ TEST_F(Fixture, GarbageGetsAGoawayAndTheEnd) {
   stream->handler->on_data("GET / HTTP/1.1\r\n\r\n");
   loop.run();
   stream->drain();
+  loop.run();
+  EXPECT_TRUE(stream->half_closed);
+  // What comes now is read and dropped, so that the socket's close is no reset.
+  EXPECT_TRUE(stream->reading);
+  stream->handler->on_data("Host: x\r\n\r\n");
+  EXPECT_FALSE(closed);
+  time.advance(ServerTransport::kPartingNs);
   loop.run();
   EXPECT_TRUE(closed);
   EXPECT_TRUE(told);
