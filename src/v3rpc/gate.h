@@ -8,8 +8,10 @@
 
 #include "grpc/call.h"
 #include "server/member.h"
+#include "v3rpc/call_ref.h"
 #include "v3rpc/request_stats.h"
 #include "v3rpc/rpc_metrics.h"
+#include "v3rpc/turns.h"
 #include "wire/coding.h"
 #include "wire/message.h"
 #include "wire/rpc.h"
@@ -20,11 +22,11 @@ namespace quoin::v3rpc {
 struct Loop {
   server::Member& member;
   server::ClientPort& port;
-  grpc::CallTable& calls;
   io::TimerService& timers;
   io::Clock& clock;
   log::Logger& log;
   RpcMetrics& metrics;
+  Turns* turns = nullptr;  // set by Services
 };
 
 class Gate {

@@ -21,9 +21,10 @@ size_t revision_header_size(int64_t revision) {
 }  // namespace
 
 void propose(Loop& loop, grpc::Call& call, uint64_t id, Blob request) {
-  loop.port.propose(id, std::move(request), [&loop, call_id = call.id()](server::Answer answer) {
-    if (grpc::Call* c = loop.calls.find(call_id)) respond(*c, loop.member, answer);
-  });
+  loop.port.propose(id, std::move(request),
+                    CallRef(call).then([&loop](grpc::Call& c, const server::Answer& answer) {
+                      respond(c, loop.member, answer);
+                    }));
 }
 
 bool quota_admits(Loop& loop, grpc::Call& call, uint64_t cost) {
@@ -33,10 +34,9 @@ bool quota_admits(Loop& loop, grpc::Call& call, uint64_t cost) {
   alarm.action = pb::AlarmRequest::AlarmAction::kActivate;
   alarm.alarm = pb::AlarmType::kNospace;
   const uint64_t id = loop.member.next_id();
-  loop.port.propose(id, raft_request(id, raft_field::kAlarm, alarm),
-                    [&loop, call_id = call.id()](server::Answer) {
-                      if (grpc::Call* c = loop.calls.find(call_id)) c->fail(Error(Code::kNoSpace));
-                    });
+  loop.port.propose(
+      id, raft_request(id, raft_field::kAlarm, alarm),
+      CallRef(call).then([](grpc::Call& c, const server::Answer&) { c.fail(Error(Code::kNoSpace)); }));
   return false;
 }
 
@@ -81,15 +81,14 @@ void KvService::range(grpc::Call& call, std::string_view bytes) {
     return call.fail(Error(Code::kNotSupportedForLearner));
   if (Result<> ok = check_range(*request); !ok) return call.fail(ok.error());
   if (request->serializable) return answer_range(call, bytes);
-  loop_.port.read_index([this, id = call.id(), bytes](Result<> confirmed) {
-    grpc::Call* c = loop_.calls.find(id);
-    if (c == nullptr) return;
+  // The request's bytes live as long as the call.
+  loop_.port.read_index(CallRef(call).then([this, bytes](grpc::Call& c, const Result<>& confirmed) {
     if (!confirmed) {
-      range_failed(bytes, loop_.clock.monotonic() - c->started(), confirmed.error());
-      return c->fail(confirmed.error());
+      range_failed(bytes, loop_.clock.monotonic() - c.started(), confirmed.error());
+      return c.fail(confirmed.error());
     }
-    answer_range(*c, bytes);
-  });
+    answer_range(c, bytes);
+  }));
 }
 
 void KvService::answer_range(grpc::Call& call, std::string_view bytes) {
@@ -163,12 +162,10 @@ void KvService::txn(grpc::Call& call, std::string_view bytes) {
     return propose(loop_, call, id, raft_request(id, raft_field::kTxn, *request));
   }
   if (server::is_serializable(*request)) return answer_read_only_txn(call, bytes);
-  loop_.port.read_index([this, id = call.id(), bytes](Result<> confirmed) {
-    grpc::Call* c = loop_.calls.find(id);
-    if (c == nullptr) return;
-    if (!confirmed) return c->fail(confirmed.error());
-    answer_read_only_txn(*c, bytes);
-  });
+  loop_.port.read_index(CallRef(call).then([this, bytes](grpc::Call& c, const Result<>& confirmed) {
+    if (!confirmed) return c.fail(confirmed.error());
+    answer_read_only_txn(c, bytes);
+  }));
 }
 
 void KvService::answer_read_only_txn(grpc::Call& call, std::string_view bytes) {

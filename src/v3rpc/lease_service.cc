@@ -44,53 +44,54 @@ void LeaseService::time_to_live(grpc::Call& call, std::string_view bytes) {
   if (!request) return;
   const LeaseId lease(request->id);
   loop_.member.lease_times(lease, request->keys, loop_.port.loop(),
-                           [this, id = call.id(), lease](Result<server::LeaseTimes> times) {
-                             grpc::Call* c = loop_.calls.find(id);
-                             if (c == nullptr) return;
-                             if (!times) return c->fail(times.error());
+                           CallRef(call).then([this, lease](grpc::Call& c, Result<server::LeaseTimes> times) {
+                             if (!times) return c.fail(times.error());
                              pb::LeaseTimeToLiveResponse r;
                              r.id = lease.v;
                              r.ttl = times->ttl;
                              r.granted_ttl = times->granted_ttl;
                              r.keys.assign(times->keys.begin(), times->keys.end());
-                             respond(*c, loop_.member, loop_.member.view()->revision(), r);
-                           });
+                             respond(c, loop_.member, loop_.member.view()->revision(), r);
+                           }));
 }
 
 void LeaseService::leases(grpc::Call& call, std::string_view bytes) {
   if (!decode_or_fail<pb::LeaseLeasesRequest>(call, bytes)) return;
-  loop_.member.leases(loop_.port.loop(), [this, id = call.id()](std::vector<LeaseId> leases) {
-    grpc::Call* c = loop_.calls.find(id);
-    if (c == nullptr) return;
+  auto answer = [this](grpc::Call& c, const std::vector<LeaseId>& leases) {
     pb::LeaseLeasesResponse r;
     for (LeaseId lease : leases) r.leases.emplace_back().id = lease.v;
-    respond(*c, loop_.member, loop_.member.view()->revision(), r);
-  });
+    respond(c, loop_.member, loop_.member.view()->revision(), r);
+  };
+  loop_.member.leases(loop_.port.loop(), CallRef(call).then(answer));
 }
 
-class LeaseService::KeepAlive final : public grpc::StreamListener {
+class LeaseService::KeepAlive final : public StreamBase<KeepAlive> {
  public:
-  KeepAlive(Loop& loop, grpc::Call& call) : loop_(loop), call_(call) {}
+  KeepAlive(Loop& loop, grpc::Call& call) : StreamBase(call), loop_(loop) {}
 
   void on_message(std::string_view bytes) override {
     auto request = wire::decode<pb::LeaseKeepAliveRequest>(bytes);
     if (!request) return call_.fail_decode(request.error().text());
-    if (++in_flight_ >= kRenewalsInFlightMax) call_.pause_reading();
+    ++in_flight_;
+    if (full()) call_.pause_reading();
     const LeaseId lease(request->id);
     // The header tells the state before the renewal.
     const int64_t revision = loop_.member.view()->revision();
-    loop_.member.renew_lease(lease, loop_.port.loop(),
-                             [this, id = call_.id(), lease, revision](Result<int64_t> ttl) {
-                               if (loop_.calls.find(id) != nullptr) answer(lease, revision, ttl);
-                             });
+    loop_.member.renew_lease(lease, loop_.port.loop(), self().then(&KeepAlive::answer, lease, revision));
   }
   void on_half_close() override {
     half_closed_ = true;
     finish_if_idle();
   }
+  void on_writable() override { read_on(); }
 
  private:
-  void answer(LeaseId lease, int64_t revision, const Result<int64_t>& ttl) {
+  // Each request is answered, so the way in is closed while the way out is full.
+  bool full() const { return in_flight_ >= kRenewalsInFlightMax || !call_.writable(); }
+  void read_on() {
+    if (!full()) call_.resume_reading();
+  }
+  void answer(LeaseId lease, int64_t revision, Result<int64_t> ttl) {
     if (!ttl && ttl.error().code() != Code::kLeaseNotFound) return call_.fail(ttl.error());
     pb::LeaseKeepAliveResponse r;
     r.header = header(loop_.member, revision);
@@ -98,7 +99,8 @@ class LeaseService::KeepAlive final : public grpc::StreamListener {
     r.ttl = ttl ? *ttl : 0;  // an unknown lease is no error: its TTL is 0
     const size_t size = encoded_size(r);
     if (!call_.send_message(size, [&](char* out) { wire::encode(r, out, size); })) return;
-    if (in_flight_-- == kRenewalsInFlightMax) call_.resume_reading();
+    --in_flight_;
+    read_on();
     finish_if_idle();
   }
   void finish_if_idle() {
@@ -106,7 +108,6 @@ class LeaseService::KeepAlive final : public grpc::StreamListener {
   }
 
   Loop& loop_;
-  grpc::Call& call_;
   size_t in_flight_ = 0;
   bool half_closed_ = false;
 };

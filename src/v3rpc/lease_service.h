@@ -1,8 +1,8 @@
 // etcdserverpb.Lease on one loop: grant, revoke, time to live, leases, and the keepalive stream.
 //
 // Keepalives go straight to apply, past the queue of proposals. Answers of one stream come in the order of
-// its requests; at most kRenewalsInFlightMax of it are on their way. Threads: confined to its loop. Source:
-// spec api-semantics 4.
+// its requests. Bound: a stream's requests are not read while answers of it wait to be sent or while
+// kRenewalsInFlightMax of them are on their way. Threads: confined to its loop. Source: spec api-semantics 4.
 #pragma once
 #include <memory>
 

@@ -1,12 +1,11 @@
-// The reads of one loop that take more than one step, in turns: one step of one read, then the loop looks at
-// its sockets again. However many there are, another call waits for one step.
+// The reads of one loop that take more than one step: each step is a turn (turns.h), so another call waits
+// for one step however many reads there are.
 //
 // Threads: confined to its loop. Bound: a read belongs to a call in progress, of which each connection bounds
 // the number and bytes; what a read has found so far counts as an answer of its connection.
 #pragma once
 #include <absl/functional/any_invocable.h>
 
-#include <deque>
 #include <memory>
 
 #include "server/range_steps.h"
@@ -27,16 +26,14 @@ class LongReads {
 
  private:
   struct Reading {
-    grpc::CallId call;
+    CallRef call;
     std::unique_ptr<server::SteppedRead> read;
     Done done;
   };
-  void schedule();
-  void step();
+  void take_turn(Reading reading);
+  void step(grpc::Call& call, Reading reading);
 
   Loop& loop_;
-  std::deque<Reading> readings_;
-  bool scheduled_ = false;
 };
 
 }  // namespace quoin::v3rpc

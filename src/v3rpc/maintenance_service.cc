@@ -101,46 +101,44 @@ void MaintenanceService::alarm(grpc::Call& call, std::string_view bytes) {
 void MaintenanceService::defragment(grpc::Call& call, std::string_view bytes) {
   if (!decode_or_fail<pb::DefragmentRequest>(call, bytes)) return;
   LOG(loop_.log, kInfo, "starting defragment", );
-  loop_.member.defragment(loop_.port.loop(), [this, id = call.id()](Result<> done) {
+  // Its lines are written whatever became of the call.
+  auto finished = [this](grpc::Call* c, const Result<>& done) {
     if (done) {
       LOG(loop_.log, kInfo, "finished defragment", );
     } else {
       LOG(loop_.log, kWarn, "failed to defragment", {"error", done.error().text()});
     }
     LOG(loop_.log, kInfo, "grpc service status changed", {"service", ""}, {"status", "SERVING"});
-    grpc::Call* c = loop_.calls.find(id);
     if (c == nullptr) return;
     if (!done) return c->fail(done.error());
     c->respond(0, [](char*) {});
-  });
+  };
+  loop_.member.defragment(loop_.port.loop(), CallRef(call).always_then(finished));
 }
 
 void MaintenanceService::hash(grpc::Call& call, std::string_view bytes) {
   if (!decode_or_fail<pb::HashRequest>(call, bytes)) return;
-  loop_.member.hash(loop_.port.loop(), [this, id = call.id()](Result<uint32_t> hash) {
-    grpc::Call* c = loop_.calls.find(id);
-    if (c == nullptr) return;
-    if (!hash) return c->fail(hash.error());
+  auto answer = [this](grpc::Call& c, const Result<uint32_t>& hash) {
+    if (!hash) return c.fail(hash.error());
     pb::HashResponse r;
     r.hash = *hash;
-    respond(*c, loop_.member, loop_.member.view()->revision(), r);
-  });
+    respond(c, loop_.member, loop_.member.view()->revision(), r);
+  };
+  loop_.member.hash(loop_.port.loop(), CallRef(call).then(answer));
 }
 
 void MaintenanceService::hash_kv(grpc::Call& call, std::string_view bytes) {
   auto request = decode_or_fail<pb::HashKVRequest>(call, bytes);
   if (!request) return;
-  loop_.member.hash_kv(request->revision, loop_.port.loop(),
-                       [this, id = call.id()](Result<server::Member::HashKv> hash) {
-                         grpc::Call* c = loop_.calls.find(id);
-                         if (c == nullptr) return;
-                         if (!hash) return c->fail(hash.error());
-                         pb::HashKVResponse r;
-                         r.hash = hash->hash;
-                         r.compact_revision = hash->compact_revision;
-                         r.hash_revision = hash->hash_revision;
-                         respond(*c, loop_.member, hash->revision, r);
-                       });
+  auto answer = [this](grpc::Call& c, const Result<server::Member::HashKv>& hash) {
+    if (!hash) return c.fail(hash.error());
+    pb::HashKVResponse r;
+    r.hash = hash->hash;
+    r.compact_revision = hash->compact_revision;
+    r.hash_revision = hash->hash_revision;
+    respond(c, loop_.member, hash->revision, r);
+  };
+  loop_.member.hash_kv(request->revision, loop_.port.loop(), CallRef(call).then(answer));
 }
 
 // In a cluster of one the only member that can lead is this one.
@@ -165,12 +163,11 @@ void MaintenanceService::downgrade(grpc::Call& call, std::string_view bytes) {
   if (request->action == Action::kValidate && loop_.member.cluster_version().empty()) {
     return call.fail(Error(Code::kClusterVersionUnavailable));
   }
-  loop_.port.read_index([this, id = call.id(), bytes](Result<> confirmed) {
-    grpc::Call* c = loop_.calls.find(id);
-    if (c == nullptr) return;
-    if (!confirmed) return c->fail(confirmed.error());
-    downgrade_confirmed(*c, bytes);
-  });
+  // The request's bytes live as long as the call.
+  loop_.port.read_index(CallRef(call).then([this, bytes](grpc::Call& c, const Result<>& confirmed) {
+    if (!confirmed) return c.fail(confirmed.error());
+    downgrade_confirmed(c, bytes);
+  }));
 }
 
 void MaintenanceService::downgrade_confirmed(grpc::Call& call, std::string_view bytes) {
@@ -197,24 +194,20 @@ void MaintenanceService::downgrade_confirmed(grpc::Call& call, std::string_view 
   }
   const uint64_t id = loop_.member.next_id();
   loop_.port.propose(id, raft_request(id, kDowngradeInfoSetField, info),
-                     [this, call_id = call.id(), answer](server::Answer outcome) {
-                       grpc::Call* c = loop_.calls.find(call_id);
-                       if (c == nullptr) return;
-                       if (outcome.error) return c->fail(*outcome.error);
-                       answer(*c);
-                     });
+                     CallRef(call).then([answer](grpc::Call& c, const server::Answer& outcome) {
+                       if (outcome.error) return c.fail(*outcome.error);
+                       answer(c);
+                     }));
 }
 
 void MaintenanceService::member_list(grpc::Call& call, std::string_view bytes) {
   auto request = decode_or_fail<pb::MemberListRequest>(call, bytes);
   if (!request) return;
   if (!request->linearizable) return answer_member_list(call);
-  loop_.port.read_index([this, id = call.id()](Result<> confirmed) {
-    grpc::Call* c = loop_.calls.find(id);
-    if (c == nullptr) return;
-    if (!confirmed) return c->fail(confirmed.error());
-    answer_member_list(*c);
-  });
+  loop_.port.read_index(CallRef(call).then([this](grpc::Call& c, const Result<>& confirmed) {
+    if (!confirmed) return c.fail(confirmed.error());
+    answer_member_list(c);
+  }));
 }
 
 void MaintenanceService::answer_member_list(grpc::Call& call) {

@@ -28,9 +28,9 @@ Result<> check_stream_range(const pb::RangeRequest& r) {
 }
 }  // namespace
 
-class RangeStreamHandler::Listener final : public grpc::StreamListener {
+class RangeStreamHandler::Listener final : public StreamBase<Listener> {
  public:
-  Listener(Loop& loop, Gate& gate, grpc::Call& call) : loop_(loop), gate_(gate), call_(call) {}
+  Listener(Loop& loop, Gate& gate, grpc::Call& call) : StreamBase(call), loop_(loop), gate_(gate) {}
 
   void on_message(std::string_view message) override {
     bytes_ = message;
@@ -42,15 +42,15 @@ class RangeStreamHandler::Listener final : public grpc::StreamListener {
     request_.sort_order = pb::RangeRequest::SortOrder::kNone;
     request_.sort_target = pb::RangeRequest::SortTarget::kKey;
     if (request_.serializable) return begin();
-    loop_.port.read_index([this, id = call_.id()](Result<> confirmed) {
-      if (loop_.calls.find(id) == nullptr) return;
-      if (!confirmed) return call_.fail(confirmed.error());
-      begin();
-    });
+    loop_.port.read_index(self().then(&Listener::confirmed));
   }
   void on_writable() override { run(); }
 
  private:
+  void confirmed(Result<> read_index) {
+    if (!read_index) return call_.fail(read_index.error());
+    begin();
+  }
   void begin() {
     const auto view = loop_.member.view();
     header_revision_ = view->revision();
@@ -113,7 +113,6 @@ class RangeStreamHandler::Listener final : public grpc::StreamListener {
 
   Loop& loop_;
   Gate& gate_;
-  grpc::Call& call_;
   std::string bytes_;  // what request_ points into
   pb::RangeRequest request_;
   std::string next_key_;

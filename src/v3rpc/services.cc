@@ -10,13 +10,17 @@ namespace quoin::v3rpc {
 
 struct Services::Impl {
   Impl(Loop l, uint64_t seed)
-      : loop(l),
+      : turns(l.port.loop()),
+        loop(l),
         gate(loop),
         kv(loop, gate, methods),
         watch(loop, gate, methods, seed),
         lease(loop, gate, methods),
         maintenance(loop, gate, methods),
-        health(gate, methods) {}
+        health(gate, methods) {
+    loop.turns = &turns;
+  }
+  Turns turns;
   Loop loop;
   Gate gate;
   grpc::MethodTable methods;
@@ -31,6 +35,9 @@ Services::Services(Loop loop, uint64_t seed) : impl_(new Impl(loop, seed)) {}
 Services::~Services() = default;
 const grpc::MethodTable& Services::methods() const {
   return impl_->methods;
+}
+size_t Services::steps_waiting() const {
+  return impl_->turns.waiting();
 }
 
 }  // namespace quoin::v3rpc

@@ -30,8 +30,9 @@ class ServicesTest : public ::testing::Test, public grpc::ServerConnection::Noti
   static constexpr int64_t kMaxNs = 60 * io::kSecond;
   static constexpr int kKeys = 20'000;
 
-  explicit ServicesTest(const server::Config& config = test_config())
-      : process_(world_.start_process("member")),
+  explicit ServicesTest(const server::Config& config = test_config(), uint64_t seed = 1)
+      : world_(seed),
+        process_(world_.start_process("member")),
         loop_(process_.executor("loop")),
         append_fs_(disk_, process_.executor("append")),
         file_fs_(disk_, process_.executor("file")) {
@@ -48,7 +49,7 @@ class ServicesTest : public ::testing::Test, public grpc::ServerConnection::Noti
     EXPECT_TRUE(world_.run_until([&] { return ready; }, kMaxNs));
     port_ = std::make_unique<server::ClientPort>(*member_, loop_);
     services_ = std::make_unique<Services>(
-        Loop{*member_, *port_, calls_, process_.timers(), process_.clock(), log_, rpc_metrics_}, 1);
+        Loop{*member_, *port_, process_.timers(), process_.clock(), log_, rpc_metrics_}, 1);
     context_ = std::make_unique<grpc::ServerContext>(
         grpc::ServerContext{services_->methods(), calls_, probe_, memory_, {}});
     connection_ = std::make_unique<grpc::ServerConnection>(*context_, grpc::PeerInfo{"127.0.0.1:1", ""},
@@ -129,7 +130,7 @@ class ServicesTest : public ::testing::Test, public grpc::ServerConnection::Noti
     return r;
   }
 
-  sim::World world_{1};
+  sim::World world_;
   sim::SimDisk disk_{world_};
   sim::Process& process_;
   sim::SimExecutor& loop_;

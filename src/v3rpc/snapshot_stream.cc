@@ -27,48 +27,49 @@ class Sha256 {
 };
 }  // namespace
 
-class SnapshotStreamHandler::Listener final : public grpc::StreamListener {
+class SnapshotStreamHandler::Listener final : public StreamBase<Listener> {
  public:
-  Listener(Loop& loop, Gate& gate, grpc::Call& call) : loop_(loop), gate_(gate), call_(call) {}
+  Listener(Loop& loop, Gate& gate, grpc::Call& call) : StreamBase(call), loop_(loop), gate_(gate) {}
 
   void on_message(std::string_view bytes) override {
     if (auto r = wire::decode<pb::SnapshotRequest>(bytes); !r) return call_.fail_decode(r.error().text());
     if (!gate_.admit(call_, true)) return;
     version_ = loop_.member.status().storage_version;
     began_ = loop_.clock.monotonic();
-    loop_.member.snapshot(
-        loop_.port.loop(), [this, id = call_.id()](Result<std::shared_ptr<backend::SnapshotSource>> source) {
-          if (loop_.calls.find(id) == nullptr) return;
-          if (!source) return call_.fail(source.error());
-          source_ = std::move(*source);
-          total_ = source_->size();
-          LOG(loop_.log, kInfo, "sending database snapshot to client", {"total-bytes", total_},
-              {"size", log::Size{total_}}, {"storage-version", version_});
-          read_more();
-        });
+    loop_.member.snapshot(loop_.port.loop(), self().then(&Listener::begin));
   }
   void on_writable() override {
     if (source_ && !reading_) read_more();
   }
 
  private:
+  void begin(Result<std::shared_ptr<backend::SnapshotSource>> source) {
+    if (!source) return call_.fail(source.error());
+    source_ = std::move(*source);
+    total_ = source_->size();
+    LOG(loop_.log, kInfo, "sending database snapshot to client", {"total-bytes", total_},
+        {"size", log::Size{total_}}, {"storage-version", version_});
+    read_more();
+  }
   void read_more() {
     if (call_.ended()) return;
     if (offset_ == total_) return finish();
     if (!call_.writable()) return;
     reading_ = true;
     const size_t n = std::min<uint64_t>(kReadBytes, total_ - offset_);
-    loop_.member.file_executor().post(
-        [this, &loop = loop_, id = call_.id(), source = source_, offset = offset_, n] {
-          std::string bytes(n, '\0');
-          Result<> r = source->read(offset, bytes);
-          loop.port.loop().post([this, &loop, id, bytes = std::move(bytes), r = std::move(r)] {
-            if (loop.calls.find(id) == nullptr) return;
-            reading_ = false;
-            if (!r) return call_.fail(r.error());
-            send(bytes);
-          });
-        });
+    loop_.member.file_executor().post([done = self().then(&Listener::read), &to = loop_.port.loop(),
+                                       source = source_, offset = offset_, n]() mutable {
+      std::string bytes(n, '\0');
+      Result<> r = source->read(offset, bytes);
+      to.post([done = std::move(done), bytes = std::move(bytes), r = std::move(r)]() mutable {
+        done(std::move(bytes), std::move(r));
+      });
+    });
+  }
+  void read(std::string bytes, Result<> result) {
+    reading_ = false;
+    if (!result) return call_.fail(result.error());
+    send(bytes);
   }
 
   void send(std::string_view bytes) {
@@ -102,7 +103,6 @@ class SnapshotStreamHandler::Listener final : public grpc::StreamListener {
 
   Loop& loop_;
   Gate& gate_;
-  grpc::Call& call_;
   std::shared_ptr<backend::SnapshotSource> source_;
   std::string version_;
   io::MonotonicNs began_ = 0;

@@ -11,8 +11,8 @@ namespace quoin::v3rpc {
 namespace pb = wire::etcdserverpb;
 
 namespace {
-// A few milliseconds of scanning; a response of a replay ends with its step.
-constexpr size_t kCatchUpRecordsPerStep = 20'000;
+// Half a millisecond of scanning; a response of a replay ends with its step.
+constexpr size_t kCatchUpRecordsPerStep = 2'000;
 constexpr uint32_t kWatchResponseHeaderField = 1;
 
 // Response fields up to the events, which are field 11 and follow encoded.
@@ -44,8 +44,9 @@ class WatchService::Mailbox : public std::enable_shared_from_this<Mailbox> {
 
 class WatchService::Sink final : public mvcc::WatchSink, public std::enable_shared_from_this<Sink> {
  public:
-  Sink(server::Member& member, std::shared_ptr<Mailbox> mailbox, metrics::Gauge& pending)
-      : member_(member), mailbox_(std::move(mailbox)), pending_(pending) {}
+  Sink(server::Member& member, std::shared_ptr<Mailbox> mailbox, metrics::Gauge& pending,
+       StreamRef<Stream> stream)
+      : stream(stream), member_(member), mailbox_(std::move(mailbox)), pending_(pending) {}
   ~Sink() override { pending_.add(-static_cast<double>(events_.load())); }
 
   // ---- apply ----
@@ -87,7 +88,7 @@ class WatchService::Sink final : public mvcc::WatchSink, public std::enable_shar
     for (const mvcc::WatchMessage& m : written) held_.remove(m.events);
     return held_.bytes() <= kSinkBytesMax / 2 && std::exchange(refused_, false);
   }
-  Stream* stream = nullptr;  // null once the stream has ended
+  const StreamRef<Stream> stream;
 
  private:
   // A single message larger than the bound still passes when nothing else waits.
@@ -134,13 +135,12 @@ void WatchService::Mailbox::add(std::shared_ptr<Sink> sink) {
   if (first) loop_.post([self = shared_from_this()] { self->drain(); });
 }
 
-class WatchService::Stream final : public grpc::StreamListener {
+class WatchService::Stream final : public StreamBase<Stream> {
  public:
   Stream(Loop& loop, grpc::Call& call, std::shared_ptr<Mailbox> mailbox, int64_t progress_ns)
-      : loop_(loop),
-        call_(call),
-        sink_(std::make_shared<Sink>(loop.member, std::move(mailbox), loop.metrics.pending_events)) {
-    sink_->stream = this;
+      : StreamBase(call),
+        loop_(loop),
+        sink_(std::make_shared<Sink>(loop.member, std::move(mailbox), loop.metrics.pending_events, self())) {
     loop_.member.on_apply([sink = sink_](mvcc::WatchTable& table) { sink->id = table.open_stream(*sink); });
     schedule_progress(progress_ns);
   }
@@ -149,13 +149,17 @@ class WatchService::Stream final : public grpc::StreamListener {
   // ---- requests ----
   void on_message(std::string_view bytes) override {
     auto request = wire::decode<pb::WatchRequest>(bytes);
-    if (!request) return call_.fail_decode(request.error().text());
+    if (!request) {
+      call_.fail_decode(request.error().text());
+      return end();
+    }
     if (const auto* create = request->create_request()) {
-      create_watch(*create);
+      create_watch(bytes.size(), *create);
     } else if (const auto* cancel = request->cancel_request()) {
-      send_to_apply([id = cancel->watch_id](mvcc::WatchTable& t, mvcc::StreamId s) { t.cancel(s, id); });
+      send_to_apply(bytes.size(),
+                    [id = cancel->watch_id](mvcc::WatchTable& t, mvcc::StreamId s) { t.cancel(s, id); });
     } else if (request->progress_request() != nullptr) {
-      send_to_apply([](mvcc::WatchTable& t, mvcc::StreamId s) { t.request_progress(s); });
+      send_to_apply(bytes.size(), [](mvcc::WatchTable& t, mvcc::StreamId s) { t.request_progress(s); });
     }
     // Nothing or something unknown in the union: passed over.
   }
@@ -185,20 +189,30 @@ class WatchService::Stream final : public grpc::StreamListener {
 
  private:
   template <class Work>
-  void send_to_apply(Work work) {
-    if (++in_flight_ >= kRequestsInFlightMax) call_.pause_reading();
-    loop_.member.on_apply([sink = sink_, &loop = loop_, work = std::move(work)](mvcc::WatchTable& table) {
-      work(table, sink->id);
-      loop.port.loop().post([sink] {
-        if (sink->stream != nullptr) sink->stream->request_done();
-      });
-    });
+  void send_to_apply(size_t bytes, Work work) {
+    ++in_flight_;
+    in_flight_bytes_ += bytes;
+    if (full()) call_.pause_reading();
+    loop_.member.on_apply(
+        [sink = sink_, &to = loop_.port.loop(), work = std::move(work),
+         done = self().then(&Stream::request_done, bytes)](mvcc::WatchTable& table) mutable {
+          work(table, sink->id);
+          to.post(std::move(done));
+        });
   }
-  void request_done() {
-    if (in_flight_-- == kRequestsInFlightMax && !call_.ended()) call_.resume_reading();
+  void request_done(size_t bytes) {
+    --in_flight_;
+    in_flight_bytes_ -= bytes;
+    if (!full()) call_.resume_reading();
+  }
+  // The way in is closed while the way out is full, and while much is on its way through apply: every request
+  // may be answered, and nothing bounds answers but that no more is asked for.
+  bool full() const {
+    return in_flight_ >= kRequestsInFlightMax || in_flight_bytes_ >= kRequestBytesInFlightMax ||
+           !queue_.empty() || !call_.writable();
   }
 
-  void create_watch(const pb::WatchCreateRequest& c) {
+  void create_watch(size_t bytes, const pb::WatchCreateRequest& c) {
     mvcc::WatchRequest r;
     r.key = c.key;
     r.range_end = c.range_end;
@@ -211,7 +225,7 @@ class WatchService::Stream final : public grpc::StreamListener {
       if (f == pb::WatchCreateRequest::FilterType::kNoput) r.no_put = true;
       if (f == pb::WatchCreateRequest::FilterType::kNodelete) r.no_delete = true;
     }
-    send_to_apply([r = std::move(r)](mvcc::WatchTable& t, mvcc::StreamId s) { t.create(s, r); });
+    send_to_apply(bytes, [r = std::move(r)](mvcc::WatchTable& t, mvcc::StreamId s) { t.create(s, r); });
   }
 
   void pump() {
@@ -223,10 +237,17 @@ class WatchService::Stream final : public grpc::StreamListener {
     if (!written_.empty() && sink_->release(written_)) announce_room();
     written_.clear();
     // Also while nothing can be written: one that has nothing left to say can then be handed back.
-    if (!call_.ended() && catch_up_ && queue_.empty()) step_catch_up();
+    if (!call_.ended() && catch_up_ && queue_.empty()) want_turn();
+    if (!call_.ended() && !full()) call_.resume_reading();
+  }
+
+  void want_turn() {
+    if (!std::exchange(turn_wanted_, true)) loop_.turns->add(self().then(&Stream::step_catch_up));
   }
 
   void step_catch_up() {
+    turn_wanted_ = false;
+    if (!catch_up_ || !queue_.empty()) return;
     const auto view = loop_.member.view();
     auto outcome = catch_up_->step(*view, kCatchUpRecordsPerStep, [this](const mvcc::WatchMessage& m) {
       if (!call_.writable() && !fragment_open_) return false;
@@ -234,13 +255,13 @@ class WatchService::Stream final : public grpc::StreamListener {
       write(m);
       return true;
     });
-    if (!outcome) return call_.fail(outcome.error());
+    if (!outcome) {
+      call_.fail(outcome.error());
+      return end();
+    }
     switch (*outcome) {
       case mvcc::CatchUp::Outcome::kMore:
-        // Other streams of this loop first.
-        loop_.port.loop().post([sink = sink_] {
-          if (sink->stream != nullptr) sink->stream->pump();
-        });
+        want_turn();
         break;
       case mvcc::CatchUp::Outcome::kBlocked:
         break;  // on_writable goes on
@@ -260,15 +281,17 @@ class WatchService::Stream final : public grpc::StreamListener {
   }
 
   void schedule_progress(int64_t interval_ns) {
-    progress_ = loop_.timers.schedule(interval_ns, loop_.port.loop(), [this, interval_ns] {
-      loop_.member.on_apply([sink = sink_](mvcc::WatchTable& table) { table.progress_tick(sink->id); });
-      schedule_progress(interval_ns);
-    });
+    progress_ = loop_.timers.schedule(interval_ns, loop_.port.loop(),
+                                      self().then(&Stream::progress_due, interval_ns));
+  }
+  void progress_due(int64_t interval_ns) {
+    loop_.member.on_apply([sink = sink_](mvcc::WatchTable& table) { table.progress_tick(sink->id); });
+    schedule_progress(interval_ns);
   }
 
+  // The call is over: apply forgets the stream.
   void end() {
-    if (sink_->stream == nullptr) return;
-    sink_->stream = nullptr;
+    if (std::exchange(closed_, true)) return;
     progress_.reset();
     queue_.clear();
     catch_up_.reset();
@@ -276,14 +299,15 @@ class WatchService::Stream final : public grpc::StreamListener {
   }
 
   Loop& loop_;
-  grpc::Call& call_;
   const std::shared_ptr<Sink> sink_;
   std::deque<mvcc::WatchMessage> queue_;
   std::vector<mvcc::WatchMessage> written_;  // of the pump under way
   std::unique_ptr<mvcc::CatchUp> catch_up_;
   std::unique_ptr<io::Timer> progress_;
   bool fragment_open_ = false;  // of the catch-up: the rest of a response must follow
-  size_t in_flight_ = 0;
+  bool turn_wanted_ = false;    // a step of the catch-up waits for its turn
+  bool closed_ = false;
+  size_t in_flight_ = 0, in_flight_bytes_ = 0;  // requests on their way through apply
 };
 
 void WatchService::Mailbox::drain() {
@@ -293,7 +317,7 @@ void WatchService::Mailbox::drain() {
     all.swap(waiting_);
   }
   for (const auto& sink : all) {
-    if (sink->stream != nullptr) sink->stream->receive();
+    sink->stream.with(&Stream::receive);
   }
 }
 

@@ -1,0 +1,47 @@
+// Work of one loop that takes more than one step: one step, then the loop looks at its sockets again.
+//
+// Whatever wants to go on adds its next step behind the steps of the others, so that all of them move and any
+// other request of the loop waits for one step, however many there are. A step does at most about a
+// millisecond of work: each kind of work states its bound in records and bytes.
+//
+// Threads: confined to its loop. Bound: each step belongs to a call in progress, which adds at most one.
+#pragma once
+#include <absl/functional/any_invocable.h>
+
+#include <deque>
+#include <utility>
+
+#include "io/loop.h"
+
+namespace quoin::v3rpc {
+
+class Turns {
+ public:
+  // `loop` runs none of its tasks any more once this is destroyed.
+  explicit Turns(io::Loop& loop) : loop_(loop) {}
+
+  // A step of a call that has ended must do nothing: see call_ref.h.
+  void add(absl::AnyInvocable<void()> step) {
+    steps_.push_back(std::move(step));
+    schedule();
+  }
+  size_t waiting() const { return steps_.size(); }
+
+ private:
+  void schedule() {
+    if (steps_.empty() || std::exchange(scheduled_, true)) return;
+    loop_.in_next_round([this] {
+      scheduled_ = false;
+      auto step = std::move(steps_.front());
+      steps_.pop_front();
+      step();
+      schedule();
+    });
+  }
+
+  io::Loop& loop_;
+  std::deque<absl::AnyInvocable<void()>> steps_;
+  bool scheduled_ = false;
+};
+
+}  // namespace quoin::v3rpc
