@@ -84,7 +84,7 @@ void BM_UnaryEcho(benchmark::State& state) {
   const auto in_flight = static_cast<size_t>(state.range(0));
   const std::string message(static_cast<size_t>(state.range(1)), 'm');
   ClientConnection::CallOptions options;
-  options.metadata = {{"client-api-version", "3.6.14"}, {"hasleader", "true"}};
+  options.metadata = {{"client-api-version", "3.6.16"}, {"hasleader", "true"}};
   options.timeout_ns = 5 * io::kSecond;
   pair.run();
   double total_ns = 0;

@@ -18,6 +18,7 @@
 
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/version.h"
 #include "httpapi/health.h"
 #include "httpapi/http.h"
 #include "httpapi/metrics_text.h"
@@ -34,7 +35,7 @@ enum class Surface : uint8_t {
 struct Options {
   std::vector<std::string> cors = {"*"};            // allowed origins, or "*"
   std::vector<std::string> host_whitelist = {"*"};  // allowed Host names, or "*"; empty allows all
-  std::string etcd_version = "3.6.14";
+  std::string etcd_version = std::string(kEtcdVersion);
   std::string quoin_version;
   std::vector<std::string> argv;  // for /debug/vars
   // Go runtime and process figures of a scrape.

@@ -218,11 +218,11 @@ TEST_F(HttpApi, PeersAskForMembersAndDowngrade) {
 
 TEST_F(HttpApi, Version) {
   const Response r = *ask("/version");
-  EXPECT_EQ(r.body, R"({"etcdserver":"3.6.14","etcdcluster":"3.6.0","storage":"3.6.0"})");
+  EXPECT_EQ(r.body, R"({"etcdserver":"3.6.16","etcdcluster":"3.6.0","storage":"3.6.0"})");
   EXPECT_EQ(header(r, "Content-Type"), "application/json");
   source_.cluster = source_.storage = "";
   EXPECT_EQ(ask("/version")->body,
-            R"({"etcdserver":"3.6.14","etcdcluster":"not_decided","storage":"unknown"})");
+            R"({"etcdserver":"3.6.16","etcdcluster":"not_decided","storage":"unknown"})");
 }
 
 TEST_F(HttpApi, GatewayGetsItsPaths) {
@@ -270,7 +270,7 @@ TEST_F(Strict, HostAndOrigin) {
 
 TEST_F(Strict, OwnVersionAndVars) {
   EXPECT_EQ(ask("/version", "GET", {{"Host", "good"}})->body,
-            R"({"etcdserver":"3.6.14","etcdcluster":"3.6.0","storage":"3.6.0","quoin-version":"0.1.0"})");
+            R"({"etcdserver":"3.6.16","etcdcluster":"3.6.0","storage":"3.6.0","quoin-version":"0.1.0"})");
   const std::string vars = ask("/debug/vars", "GET", {{"Host", "good"}})->body;
   EXPECT_EQ(
       vars.find(
@@ -447,7 +447,7 @@ TEST(MetricsText, ProcessFamilies) {
 
 TEST(ConstantMetrics, Families) {
   metrics::Registry registry;
-  register_constant_metrics(registry, {.etcd_version = "3.6.14",
+  register_constant_metrics(registry, {.etcd_version = "3.6.16",
                                        .go_version = "go1.24",
                                        .quoin_version = "0.1.0",
                                        .gates = {{"AllBeta", "BETA", false}, {"AllAlpha", "ALPHA", true}},
@@ -455,7 +455,7 @@ TEST(ConstantMetrics, Families) {
                                        .max_fds = [] { return 20000.0; }});
   const std::string page = render_metrics(registry, nullptr);
   for (const std::string_view line :
-       {"etcd_server_version{server_version=\"3.6.14\"} 1\n", "quoin_build_info{version=\"0.1.0\"} 1\n",
+       {"etcd_server_version{server_version=\"3.6.16\"} 1\n", "quoin_build_info{version=\"0.1.0\"} 1\n",
         "etcd_server_feature_enabled{name=\"AllAlpha\",stage=\"ALPHA\"} 1\n"
         "etcd_server_feature_enabled{name=\"AllBeta\",stage=\"BETA\"} 0\n",
         "os_fd_used 19\n", "os_fd_limit 20000\n", "etcd_grpc_proxy_cache_hits_total 0\n",

@@ -279,7 +279,7 @@ class ClusterTest : public ::testing::Test {
 };
 
 TEST_F(ClusterTest, ChangesAreRecordedAsEtcdDoes) {
-  Cluster c(founders(), {3, 6, 14}, log::null_logger());
+  Cluster c(founders(), {3, 6, 16}, log::null_logger());
   ASSERT_TRUE(c.recover(*db));
   // Flags alone: seen, but not in the way of the founders' own entries.
   EXPECT_EQ(c.view()->members.size(), 2u);
@@ -314,7 +314,7 @@ cluster/downgrade={"target-version":"3.5.0","enabled":true}
   EXPECT_EQ(c.set_version({3, 7, 0}).error().text(),
             "invalid downgrade; server version is lower than determined cluster version");
 
-  Cluster again({}, {3, 6, 14}, log::null_logger());
+  Cluster again({}, {3, 6, 16}, log::null_logger());
   ASSERT_TRUE(again.recover(*db));
   const auto v = again.view();
   EXPECT_EQ(v->members, c.view()->members);
@@ -343,7 +343,7 @@ TEST_F(ClusterTest, DamagedRecordsAreRefusedByName) {
   };
   for (const auto& row : rows) {
     db->put(row.bucket, row.key, row.value);
-    Cluster c({}, {3, 6, 14}, log::null_logger());
+    Cluster c({}, {3, 6, 16}, log::null_logger());
     const auto r = c.recover(*db);
     ASSERT_FALSE(r) << row.want;
     EXPECT_EQ(r.error().text(), row.want);

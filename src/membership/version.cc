@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/check.h"
+#include "base/version.h"
+
 namespace quoin::membership {
 namespace {
 bool suffix_ok(std::string_view s) {
@@ -48,6 +51,12 @@ std::optional<Version> parse_version(std::string_view text) {
   }
   if (at != end) return std::nullopt;
   return v;
+}
+
+Version own_version() {
+  const auto own = parse_version(kEtcdVersion);
+  CHECK(own);
+  return *own;
 }
 
 std::optional<Version> lowest_version(std::span<const std::optional<Version>> servers) {

@@ -21,7 +21,7 @@ struct Version {
   int64_t minor = 0;
   int64_t patch = 0;
   friend auto operator<=>(const Version&, const Version&) = default;
-  std::string text() const;        // "3.6.14"
+  std::string text() const;        // "3.6.16"
   std::string minor_text() const;  // "3.6"
   Version cluster() const { return {major, minor, 0}; }
 };
@@ -29,6 +29,8 @@ constexpr Version kClusterVersionMin{3, 0, 0};
 
 // Go's semver: "X.Y.Z" with optional "-pre" and "+build", which are read over.
 std::optional<Version> parse_version(std::string_view text);
+// kEtcdVersion of base/version.h.
+Version own_version();
 
 struct Downgrade {
   bool enabled = false;

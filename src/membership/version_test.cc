@@ -16,7 +16,7 @@ std::string show(std::optional<Version> x) {
 }
 
 TEST(VersionTest, Reading) {
-  EXPECT_EQ(show(parse_version("3.6.14")), "3.6.14");
+  EXPECT_EQ(show(parse_version("3.6.16")), "3.6.16");
   EXPECT_EQ(show(parse_version("3.7.0-alpha.0+git")), "3.7.0");
   for (const char* bad :
        {"", "3", "3.6", "v3.6.0", "3.6.0.1", "3..0", "3.6.0-", "3.6.x", "-3.6.0", "3.6.-1"}) {
@@ -29,21 +29,21 @@ TEST(VersionTest, WhatTheMonitorSets) {
   struct {
     const char *current, *lowest, *downgrade, *want;
   } const rows[] = {
-      {"", "3.6.14", "", "3.6.0"},
+      {"", "3.6.16", "", "3.6.0"},
       {"", "", "", "3.0.0"},
       {"3.5.0", "", "", "-"},
-      {"3.5.0", "3.6.14", "", "3.6.0"},
-      {"3.6.0", "3.6.14", "", "-"},
+      {"3.5.0", "3.6.16", "", "3.6.0"},
+      {"3.6.0", "3.6.16", "", "-"},
       {"3.6.0", "3.5.33", "", "-"},
       {"3.6.0", "4.0.0", "", "-"},
-      {"3.6.0", "3.6.14", "3.5.0", "3.5.0"},
-      {"3.5.0", "3.6.14", "3.5.0", "-"},
+      {"3.6.0", "3.6.16", "3.5.0", "3.5.0"},
+      {"3.5.0", "3.6.16", "3.5.0", "-"},
       {"3.5.0", "3.5.33", "3.5.0", "-"},
       {"3.6.0", "3.7.1", "3.5.0", "-"},
       {"3.7.0", "3.7.1", "3.5.0", "-"},
       {"3.6.0", "", "3.5.0", "-"},
-      {"", "3.6.14", "3.5.0", "3.6.0"},
-      {"3.4.0", "3.6.14", "", "3.6.0"},
+      {"", "3.6.16", "3.5.0", "3.6.0"},
+      {"3.4.0", "3.6.16", "", "3.6.0"},
   };
   for (const auto& row : rows) {
     const Downgrade d{*row.downgrade != 0, row.downgrade};
@@ -54,8 +54,8 @@ TEST(VersionTest, WhatTheMonitorSets) {
 
 TEST(VersionTest, LowestOfServers) {
   using List = std::vector<std::optional<Version>>;
-  EXPECT_EQ(show(lowest_version(List{v("3.6.14"), v("3.5.33"), v("3.7.1")})), "3.5.33");
-  EXPECT_EQ(show(lowest_version(List{v("3.6.14"), std::nullopt})), "-");
+  EXPECT_EQ(show(lowest_version(List{v("3.6.16"), v("3.5.33"), v("3.7.1")})), "3.5.33");
+  EXPECT_EQ(show(lowest_version(List{v("3.6.16"), std::nullopt})), "-");
   EXPECT_EQ(show(lowest_version(List{})), "-");
   const Downgrade d{true, "3.5.0"};
   EXPECT_TRUE(downgrade_finished(d, List{v("3.5.33"), v("3.5.1")}));
@@ -93,16 +93,16 @@ TEST(VersionTest, DowngradeChecks) {
 }
 
 TEST(VersionTest, WhoMayRunWhere) {
-  EXPECT_TRUE(check_server_version({3, 6, 14}, std::nullopt));
-  EXPECT_TRUE(check_server_version({3, 6, 14}, Version{3, 6, 0}));
-  EXPECT_FALSE(check_server_version({3, 6, 14}, Version{3, 7, 0}));
+  EXPECT_TRUE(check_server_version({3, 6, 16}, std::nullopt));
+  EXPECT_TRUE(check_server_version({3, 6, 16}, Version{3, 6, 0}));
+  EXPECT_FALSE(check_server_version({3, 6, 16}, Version{3, 7, 0}));
   using C = Compatibility;
-  EXPECT_EQ(check_compatible({3, 6, 14}, {3, 6, 0}, false), C::kCompatible);
-  EXPECT_EQ(check_compatible({3, 6, 14}, {3, 0, 0}, false), C::kCompatible);
-  EXPECT_EQ(check_compatible({3, 6, 14}, {2, 3, 0}, false), C::kTooLow);
-  EXPECT_EQ(check_compatible({3, 6, 14}, {3, 7, 0}, false), C::kTooHigh);
-  EXPECT_EQ(check_compatible({3, 6, 14}, {3, 7, 0}, true), C::kCompatible);
-  EXPECT_EQ(check_compatible({3, 6, 14}, {3, 6, 0}, true), C::kTooLow);
+  EXPECT_EQ(check_compatible({3, 6, 16}, {3, 6, 0}, false), C::kCompatible);
+  EXPECT_EQ(check_compatible({3, 6, 16}, {3, 0, 0}, false), C::kCompatible);
+  EXPECT_EQ(check_compatible({3, 6, 16}, {2, 3, 0}, false), C::kTooLow);
+  EXPECT_EQ(check_compatible({3, 6, 16}, {3, 7, 0}, false), C::kTooHigh);
+  EXPECT_EQ(check_compatible({3, 6, 16}, {3, 7, 0}, true), C::kCompatible);
+  EXPECT_EQ(check_compatible({3, 6, 16}, {3, 6, 0}, true), C::kTooLow);
 }
 
 }  // namespace

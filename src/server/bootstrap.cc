@@ -17,7 +17,6 @@ namespace {
 
 constexpr uint32_t kPrivateDir = 0700;
 constexpr uint32_t kPrivateFile = 0600;
-constexpr membership::Version kOwnVersion{3, 6, 14};
 constexpr backend::SchemaVersion kOwnSchema{3, 6};
 
 std::string wal_dir(const Config& c) {
@@ -210,7 +209,7 @@ static Result<> load_state(const Config& config, Environment& env, membership::M
   LOG(env.log, kInfo, "bootstrapping cluster", );
   LOG(env.log, kInfo, "bootstrapping storage", );
   TRY(backend::validate_schema(*state->backend, kOwnSchema));
-  state->cluster = std::make_unique<membership::Cluster>(std::move(initial), kOwnVersion, env.log);
+  state->cluster = std::make_unique<membership::Cluster>(std::move(initial), membership::own_version(), env.log);
   bool any = false;
   TRY(state->backend->scan(backend::Bucket::kMembers, {}, {}, [&](std::string_view, std::string_view) {
     any = true;

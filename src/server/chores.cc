@@ -14,7 +14,6 @@ namespace {
 constexpr int64_t kVersionIntervalNs = 4 * io::kSecond;
 constexpr int64_t kAppliedWaitNs = 1 * io::kSecond;
 constexpr int64_t kCheckpointScanNs = 1 * io::kSecond;
-constexpr membership::Version kOwnVersion{3, 6, 14};
 }  // namespace
 
 Chores::Chores(Stages& stages)
@@ -141,7 +140,7 @@ void Chores::monitor_cluster_version() {
   if (stopped_ || !s_.apply->leading()) return;
   const auto members = s_.apply->members();
   // A cluster of one: this server's version is all there is to know.
-  const std::optional<membership::Version> servers[] = {kOwnVersion};
+  const std::optional<membership::Version> servers[] = {membership::own_version()};
   const auto next = membership::decide_cluster_version(members->version, membership::lowest_version(servers),
                                                        members->downgrade);
   if (!next) return;
@@ -157,7 +156,7 @@ void Chores::monitor_cluster_version() {
 
 void Chores::monitor_downgrade() {
   if (stopped_ || !s_.apply->leading()) return;
-  const std::optional<membership::Version> servers[] = {kOwnVersion};
+  const std::optional<membership::Version> servers[] = {membership::own_version()};
   if (!membership::downgrade_finished(s_.apply->members()->downgrade, servers)) return;
   LOG(s_.env.log, kInfo, "the cluster has been downgraded",
       {"cluster-version", s_.apply->members()->downgrade.target});

@@ -57,8 +57,4 @@ struct Config {
   bool lease_checkpoint_persist = false;
 };
 
-// The version clients and peers decide by, and the one this program has for itself.
-inline constexpr const char* kEtcdVersion = "3.6.14";
-inline constexpr const char* kQuoinVersion = "0.1.0";
-
 }  // namespace quoin::server

@@ -1,5 +1,6 @@
 #include "v3rpc/maintenance_service.h"
 
+#include "base/version.h"
 #include "v3rpc/kv_service.h"
 #include "v3rpc/snapshot_stream.h"
 #include "wire/membership.h"
@@ -74,7 +75,7 @@ void MaintenanceService::status(grpc::Call& call, std::string_view bytes) {
     if (a.type != server::kAlarmNone) errors.push_back(alarm_text(a));
   }
   pb::StatusResponse r;
-  r.version = server::kEtcdVersion;
+  r.version = kEtcdVersion;
   r.db_size = static_cast<int64_t>(s.db_size);
   r.leader = s.leader.v;
   r.raft_index = s.committed.v;

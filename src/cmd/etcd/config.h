@@ -24,6 +24,7 @@
 
 #include "base/log.h"
 #include "base/result.h"
+#include "base/version.h"
 
 namespace quoin::cmd {
 
@@ -219,9 +220,6 @@ void emit(const std::vector<Notice>& notices, log::Logger& logger);
 
 // The four lines of etcd's --version and Quoin's fifth.
 std::string version_text();
-// Versions clients and peers decide by, and Quoin's own.
-inline constexpr std::string_view kEtcdVersion = "3.6.14";
-inline constexpr std::string_view kQuoinVersion = "0.1.0";
 inline constexpr std::string_view kGitSha = "quoin";
 // Scripts and dashboards expect a Go version where etcd shows one (--version, go_info,
 // etcd_server_go_version): the one that the releases of etcd 3.6 are built with.

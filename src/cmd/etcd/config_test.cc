@@ -471,7 +471,7 @@ TEST(Config, HelpAndVersion) {
   }
   const Command version = read({"--version", "--name=x"});
   EXPECT_EQ(version.exit_code, 0);
-  EXPECT_EQ(first_line(version.out), "etcd Version: 3.6.14");
+  EXPECT_EQ(first_line(version.out), "etcd Version: 3.6.16");
   EXPECT_EQ(std::count(version.out.begin(), version.out.end(), '\n'), 5);
 }
 
