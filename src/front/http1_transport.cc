@@ -36,18 +36,27 @@ Http1Transport::~Http1Transport() {
 }
 
 void Http1Transport::on_data(std::string_view bytes) {
+  if (waiting_for_ == Wait::kLinger) {
+    lingering_bytes_ += bytes.size();
+    if (lingering_bytes_ > kLingerBytes) stream_->pause_reading();
+    return;
+  }
   connection_.feed(bytes);
   flush();
   watch_time(true);
 }
 
 void Http1Transport::on_eof() {
+  eof_ = true;
+  if (waiting_for_ == Wait::kLinger) return stream_->close();
   connection_.feed_eof();
   flush();
 }
 
 void Http1Transport::on_drained() {
-  if (connection_.closing() || (stopping_ && !connection_.request_in_progress())) return stream_->close();
+  if (waiting_for_ == Wait::kLinger) return;
+  if (stopping_ && !connection_.request_in_progress()) return end();
+  connection_.output_written();
   flush();
   watch_time(false);
 }
@@ -61,7 +70,8 @@ void Http1Transport::on_closed(Result<>) {
 
 void Http1Transport::shutdown() {
   stopping_ = true;
-  if (!connection_.request_in_progress() && stream_->queued_bytes() == 0) stream_->close();
+  const bool busy = connection_.request_in_progress() || stream_->queued_bytes() > 0;
+  if (!busy || waiting_for_ == Wait::kLinger) stream_->close();
 }
 
 void Http1Transport::close() {
@@ -71,10 +81,10 @@ void Http1Transport::close() {
 void Http1Transport::on_request(const http1::Request& request) {
   httpapi::Request r;
   r.method = request.method;
-  r.path = request.path();
-  const size_t query = request.target.find('?');
-  if (query != std::string_view::npos) r.query = request.target.substr(query + 1);
+  r.path = request.path;
+  r.query = request.query;
   r.headers = request.fields;
+  r.host = request.authority.empty() ? r.header("Host") : request.authority;
   io::Loop& loop = stream_->loop();
   endpoints_.serve(surface_, /*tls=*/false, r, [self = self_, &loop](httpapi::Response response) {
     if (loop.running_here()) {
@@ -99,6 +109,7 @@ void Http1Transport::answer(httpapi::Response response) {
 
 // Sets or drops the one timer by what is waited for now.
 void Http1Transport::watch_time(bool heard) {
+  if (waiting_for_ == Wait::kLinger) return;
   const Wait now = stream_->queued_bytes() > 0         ? Wait::kAnswer
                    : connection_.request_in_progress() ? Wait::kNothing
                    : times_.silence_ns > 0             ? Wait::kSilence
@@ -124,14 +135,22 @@ void Http1Transport::late() {
   stream_->close();
 }
 
+// Nothing more will be written.
+void Http1Transport::end() {
+  if (eof_) return stream_->close();
+  waiting_for_ = Wait::kLinger;
+  timer_ = timers_.schedule(Http1Times::kLingerNs, stream_->loop(), [this] { late(); });
+  stream_->shutdown();
+  stream_->resume_reading();  // to see the client's end
+}
+
 void Http1Transport::flush() {
   if (connection_.has_output()) {
     stream_->write(connection_.take_output());  // on_drained follows
   } else if (connection_.closing() && stream_->queued_bytes() == 0) {
-    stream_->close();
-    return;
+    return end();
   }
-  const bool pause = !connection_.reading() || stream_->queued_bytes() > kOutputHigh;
+  const bool pause = !connection_.reading();
   if (pause != paused_) {
     paused_ = pause;
     pause ? stream_->pause_reading() : stream_->resume_reading();

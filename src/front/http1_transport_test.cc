@@ -24,10 +24,14 @@ class Source final : public httpapi::HealthSource {
   std::string cluster_version() override { return "3.6.0"; }
   std::string storage_version() override { return "3.6.0"; }
   std::string cluster_id() override { return "a1"; }
-  std::string members_json() override { return members; }
+  std::string members_json() override {
+    ++members_asked;
+    return members;
+  }
   bool downgrade_enabled() override { return false; }
 
   bool hold = false;
+  int members_asked = 0;
   absl::AnyInvocable<void(Result<>)> held;
   std::string members = "[]";
 };
@@ -157,6 +161,70 @@ TEST_F(Http1Time, WhoTakesAnAnswerSlowlyIsNot) {
     client_process_.executor("loop").post([this] { client_.stream->pause_reading(); });
     world_.run_for(io::kMillisecond);
   }
+}
+
+TEST_F(Http1Time, ARefusalIsReadBeforeTheEnd) {
+  connect({});
+  send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999\r\n\r\n" + std::string(100'000, 'x'));
+  world_.run_for(100 * io::kMillisecond);
+  EXPECT_TRUE(client_.got.starts_with("HTTP/1.1 413 "));
+  EXPECT_TRUE(client_.ended);  // our side is shut down
+  EXPECT_FALSE(closed_);       // but a close would have reset what is under way
+  send(std::string(100'000, 'x'));
+  world_.run_for(300 * io::kMillisecond);
+  EXPECT_FALSE(closed_);
+  world_.run_for(200 * io::kMillisecond);
+  EXPECT_TRUE(closed_);
+}
+
+TEST_F(Http1Time, AClientThatClosesEndsTheWait) {
+  connect({});
+  send("GET /version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  world_.run_for(50 * io::kMillisecond);
+  EXPECT_TRUE(client_.ended);
+  EXPECT_FALSE(closed_);
+  client_process_.executor("loop").post([this] { client_.stream->shutdown(); });
+  world_.run_for(50 * io::kMillisecond);
+  EXPECT_TRUE(closed_);
+}
+
+TEST_F(Http1Time, WhoSendsOnIsNotReadFromForEver) {
+  connect({});
+  send("GARBAGE\r\n");
+  world_.run_for(50 * io::kMillisecond);
+  send(std::string(8 << 20, 'x'));
+  world_.run_for(100 * io::kMillisecond);
+  EXPECT_FALSE(closed_);
+  size_t left = 0;
+  client_process_.executor("loop").post([this, &left] { left = client_.stream->queued_bytes(); });
+  world_.run_for(io::kMillisecond);
+  EXPECT_GT(left, size_t{4 << 20});
+  world_.run_for(500 * io::kMillisecond);
+  EXPECT_TRUE(closed_);
+}
+
+TEST_F(Http1Time, PipelinedRequestsAreAnsweredOneByOne) {
+  source_.members = std::string(512 << 10, 'x');
+  connect({}, httpapi::Surface::kPeer);
+  client_process_.executor("loop").post([this] { client_.stream->pause_reading(); });
+  std::string many;
+  for (int i = 0; i < 4; ++i) many += "GET /members HTTP/1.1\r\nHost: x\r\n\r\n";
+  send(many);
+  world_.run_for(io::kSecond);
+  EXPECT_EQ(source_.members_asked, 1);
+  client_process_.executor("loop").post([this] { client_.stream->resume_reading(); });
+  world_.run_until([&] { return client_.got.size() > size_t{2 << 20}; }, 60 * io::kSecond);
+  EXPECT_EQ(source_.members_asked, 4);
+}
+
+TEST_F(Http1Time, AStopEndsTheWaitForAClient) {
+  connect({});
+  send("GARBAGE\r\n");
+  world_.run_for(50 * io::kMillisecond);
+  EXPECT_FALSE(closed_);
+  server_.executor("loop").post([this] { transport_->shutdown(); });
+  world_.run_for(10 * io::kMillisecond);
+  EXPECT_TRUE(closed_);
 }
 
 TEST_F(Http1Time, ASilentPeerIsCutAfterItsReadTimeout) {

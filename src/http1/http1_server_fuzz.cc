@@ -15,7 +15,7 @@ struct Handler final : quoin::http1::RequestHandler {
     std::string all = std::string(r.method) + " " + std::string(r.target) + " " + std::string(r.body);
     for (const auto& [name, value] : r.fields) all.append(name).append("=").append(value).append(";");
     seen.push_back(std::move(all));
-    if (r.path().ends_with("s")) {
+    if (r.path.ends_with("s")) {
       connection->start(200, {}, "");
       connection->write(r.body);
       connection->finish();
@@ -34,9 +34,16 @@ std::vector<std::string> run(std::string_view input, size_t piece) {
   handler.connection = &connection;
   for (size_t i = 0; i < input.size() && connection.reading(); i += piece) {
     connection.feed(input.substr(i, piece));
-    (void)connection.take_output();
+    while (connection.has_output()) {
+      (void)connection.take_output();
+      connection.output_written();
+    }
   }
   connection.feed_eof();
+  while (connection.has_output()) {
+    (void)connection.take_output();
+    connection.output_written();
+  }
   CHECK(connection.closing());
   connection.abort();
   return handler.seen;

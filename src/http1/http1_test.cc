@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "http1/server_connection.h"
+#include "http1/target.h"
 
 namespace quoin::http1 {
 namespace {
@@ -9,11 +10,14 @@ struct Handler final : RequestHandler {
   ServerConnection* connection = nullptr;
   bool at_once = true;
   std::vector<std::string> seen;
+  std::string authority, path;
   int aborted = 0;
   void on_request(const Request& r) override {
     std::string line = fmt::format("{} {} {} [{}]", r.method, r.target, r.version, r.body);
     for (const auto& [name, value] : r.fields) line += fmt::format(" {}={}", name, value);
     seen.push_back(line);
+    authority = r.authority;
+    path = r.path;
     if (at_once) answer("ok");
   }
   void on_aborted() override { ++aborted; }
@@ -28,7 +32,16 @@ struct Pair {
   ServerConnection connection;
   std::string exchange(std::string_view bytes, size_t chunk = SIZE_MAX) {
     for (size_t i = 0; i < bytes.size(); i += chunk) connection.feed(bytes.substr(i, chunk));
-    return connection.take_output();
+    return written();
+  }
+  // All output there is, each piece written at once.
+  std::string written() {
+    std::string all;
+    while (connection.has_output()) {
+      all += connection.take_output();
+      connection.output_written();
+    }
+    return all;
   }
 };
 
@@ -69,12 +82,14 @@ TEST(Http1, PipelinedRequestsWaitForTheirTurn) {
   EXPECT_EQ(p.handler.seen.size(), 1u);
   EXPECT_FALSE(p.connection.reading());
   p.handler.answer("one");
+  EXPECT_EQ(p.handler.seen.size(), 1u);  // its answer is not written yet
+  std::string out = p.written();
   EXPECT_EQ(p.handler.seen.size(), 2u);
   EXPECT_TRUE(p.connection.reading());
   p.handler.at_once = true;
   p.handler.answer("two");
+  out += p.written();
   EXPECT_EQ(p.handler.seen.size(), 3u);
-  const std::string out = p.connection.take_output();
   EXPECT_LT(out.find("one"), out.find("two"));
   EXPECT_TRUE(out.ends_with(kOk));
 }
@@ -124,7 +139,7 @@ TEST(Http1, StreamedAnswers) {
   p.connection.write("");
   EXPECT_FALSE(p.connection.has_output());
   p.connection.finish();
-  EXPECT_EQ(p.connection.take_output(), "0\r\n\r\n");
+  EXPECT_EQ(p.written(), "0\r\n\r\n");
   EXPECT_FALSE(p.connection.closing());
   p.connection.feed("GET / HTTP/1.0\r\n\r\n");
   p.connection.start(200, {}, "");
@@ -170,6 +185,114 @@ TEST(Http1, MalformedRequestsEndTheConnection) {
     p.connection.feed("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
     EXPECT_EQ(p.handler.seen.size(), 0u);
   }
+}
+
+TEST(Http1, OneAnswerAtATimeWaitsForTheSocket) {
+  Pair p;
+  std::string many;
+  for (int i = 0; i < 2000; ++i) many += "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+  p.connection.feed(many);
+  EXPECT_EQ(p.handler.seen.size(), 1u);
+  EXPECT_EQ(p.connection.take_output(), kOk);
+  p.connection.feed("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+  EXPECT_EQ(p.handler.seen.size(), 1u);  // taken by the transport, but not by the socket
+  for (size_t answers = 2; answers <= 2001; ++answers) {
+    p.connection.output_written();
+    EXPECT_EQ(p.connection.take_output(), kOk);
+    ASSERT_EQ(p.handler.seen.size(), answers);
+  }
+  EXPECT_TRUE(p.connection.reading());
+}
+
+TEST(Http1, WhatWaitsForTheSocketEndsReadingAtItsBound) {
+  Limits limits;
+  limits.pipelined_bytes = 100;
+  Pair p(limits);
+  p.connection.feed("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+  EXPECT_TRUE(p.connection.reading());
+  p.connection.feed(std::string(100, 'x'));
+  EXPECT_FALSE(p.connection.reading());
+}
+
+// Each of these held all it was sent.
+TEST(Http1, WhatIsNoPartOfARequestIsBounded) {
+  const std::string chunked = "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+  std::string small_chunks, many_fields = "GET / HTTP/1.1\r\nHost: h\r\n", many_trailers = chunked + "0\r\n";
+  for (int i = 0; i < 1000; ++i) small_chunks += "1;" + std::string(100, 'x') + "\r\nx\r\n";
+  for (int i = 0; i < 5000; ++i) many_fields += "a:\r\n";
+  for (int i = 0; i < 5000; ++i) many_trailers += "a: b\r\n";
+  const std::pair<std::string, int> cases[] = {
+      {chunked + "5;" + std::string(5000, 'x'), 400},
+      {chunked + std::string(5000, '0'), 400},
+      {chunked + "5" + std::string(5000, ' '), 400},
+      {chunked + small_chunks, 400},
+      {chunked + "0\r\nX: " + std::string(5000, 'x'), 400},
+      {many_trailers, 400},
+      {many_fields, 431},
+      {chunked + "ffffffffffffffff\r\n", 413},
+      {chunked + "500000\r\n", 413},
+  };
+  for (const size_t cut : {SIZE_MAX, size_t{1000}, size_t{1}}) {
+    for (const auto& [bytes, status] : cases) {
+      Pair p;
+      const std::string out = p.exchange(bytes, cut);
+      EXPECT_TRUE(out.ends_with(fmt::format("{} {}", status, reason_phrase(static_cast<unsigned>(status)))))
+          << bytes.substr(0, 100) << "\n"
+          << out.substr(0, 200);
+      EXPECT_TRUE(p.connection.closing());
+      EXPECT_EQ(p.handler.seen.size(), 0u);
+    }
+  }
+  // One byte less than each bound is a request.
+  Pair p;
+  EXPECT_EQ(p.exchange(chunked + "5;" + std::string(4000, 'x') +
+                       "\r\nhello\r\n0\r\nX: " + std::string(4000, 'x') + "\r\n\r\n"),
+            kOk);
+  EXPECT_EQ(p.handler.seen, std::vector<std::string>{"POST / 11 [hello] Host=h Transfer-Encoding=chunked"});
+}
+
+TEST(Http1, LinesMayEndInLineFeedAlone) {
+  for (const size_t chunk : {SIZE_MAX, size_t{1}}) {
+    Pair p;
+    EXPECT_EQ(p.exchange("GET /health HTTP/1.1\nHost: h\nX: a\n\tb\r\n  c \n\n", chunk), kOk);
+    EXPECT_EQ(p.handler.seen, std::vector<std::string>{"GET /health 11 [] Host=h X=a b c"});
+    // But for those of a body in chunks (RFC 9112, erratum 7633).
+    EXPECT_TRUE(p.exchange("POST / HTTP/1.1\nHost: h\nTransfer-Encoding: chunked\n\n1\nx\n0\n\n", chunk)
+                    .starts_with("HTTP/1.1 400 "));
+  }
+}
+
+TEST(Http1, AnEmptyLineIsForgivenBehindAPostAlone) {
+  Pair p;
+  EXPECT_EQ(p.exchange("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx\r\n\r\n"
+                       "GET / HTTP/1.1\r\nHost: h\r\n\r\n"),
+            kOk + kOk);
+  EXPECT_TRUE(p.exchange("\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n").starts_with("HTTP/1.1 400 "));
+}
+
+TEST(Http1, TargetsAreTakenApartAsByGo) {
+  const auto show = [](std::string_view method, std::string_view text) -> std::string {
+    const auto t = parse_target(method, text);
+    return t ? fmt::format("{}|{}|{}", t->authority, t->path, t->query) : "400";
+  };
+  EXPECT_EQ(show("GET", "/health?a=b?c"), "|/health|a=b?c");
+  EXPECT_EQ(show("GET", "//health"), "|//health|");
+  EXPECT_EQ(show("GET", "/he%61lth"), "|/he%61lth|");
+  EXPECT_EQ(show("GET", "http://evil.example:80/health?x"), "evil.example:80|/health|x");
+  EXPECT_EQ(show("GET", "HTTP://u:p@[::1]:2379"), "[::1]:2379||");
+  EXPECT_EQ(show("OPTIONS", "*"), "|*|");
+  EXPECT_EQ(show("CONNECT", "h:443"), "h:443||");
+  for (const char* bad : {"", "health", "mailto:x", "/%zz", "/%6", "/a\x01", "http://h:x/", "http://[::1/",
+                          "http://a b/", "1http://h/"}) {
+    EXPECT_EQ(show("GET", bad), "400") << bad;
+  }
+}
+
+TEST(Http1, TheAuthorityOfAnAbsoluteTargetIsTold) {
+  Pair p;
+  EXPECT_EQ(p.exchange("GET http://other:1/health?x HTTP/1.1\r\nHost: h\r\n\r\n"), kOk);
+  EXPECT_EQ(p.handler.authority, "other:1");
+  EXPECT_EQ(p.handler.path, "/health");
 }
 
 TEST(Http1, EndOfInput) {

@@ -1,109 +1,13 @@
 #include "http1/server_connection.h"
 
-#include <array>
-#include <boost/beast/core/string.hpp>
-#include <boost/beast/http/basic_parser.hpp>
-#include <boost/beast/http/error.hpp>
 #include <boost/beast/http/status.hpp>
 
 #include "base/check.h"
+#include "http1/request_parser.h"
 
 namespace quoin::http1 {
 namespace {
-namespace beast = boost::beast;
 namespace http = boost::beast::http;
-
-bool equals_folded(std::string_view a, std::string_view b) {
-  return a.size() == b.size() && beast::iequals({a.data(), a.size()}, {b.data(), b.size()});
-}
-
-// Collects one request out of Beast's parser. Text lives in one buffer; the views are made when it is
-// complete.
-class Parser final : public http::basic_parser<true> {
- public:
-  explicit Parser(const Limits& limits) {
-    header_limit(static_cast<std::uint32_t>(std::min<size_t>(limits.header_bytes, UINT32_MAX)));
-    body_limit(limits.body_bytes);
-    eager(true);
-  }
-
-  // Set when the request must be refused for a reason the parser does not know.
-  unsigned refusal = 0;
-  unsigned version = 0;
-  bool expects_continue = false;
-  bool has_host = false;
-
-  void fill(Request& r) const {
-    const std::string_view all(text_);
-    const auto part = [all](Range p) { return all.substr(p.at, p.size); };
-    r.method = part(method_);
-    r.target = part(target_);
-    r.version = version;
-    r.fields.clear();
-    for (const auto& [name, value] : fields_) r.fields.emplace_back(part(name), part(value));
-    r.body = body_;
-  }
-  bool is_head() const { return std::string_view(text_).substr(method_.at, method_.size) == "HEAD"; }
-
- private:
-  using string_view = beast::string_view;
-  using error_code = beast::error_code;
-  struct Range {
-    size_t at = 0, size = 0;
-  };
-
-  Range keep(string_view s) {
-    const Range r = {text_.size(), s.size()};
-    text_.append(s.data(), s.size());
-    return r;
-  }
-  void on_request_impl(http::verb, string_view method, string_view target, int v, error_code&) override {
-    version = static_cast<unsigned>(v);
-    method_ = keep(method);
-    target_ = keep(target);
-  }
-  void on_response_impl(int, string_view, int, error_code&) override {}
-  void on_field_impl(http::field field, string_view name, string_view value, error_code&) override {
-    if (field == http::field::transfer_encoding && !beast::iequals(value, "chunked")) refusal = 501;
-    if (field == http::field::expect) {
-      if (beast::iequals(value, "100-continue")) {
-        expects_continue = true;
-      } else {
-        refusal = 417;
-      }
-    }
-    if (field == http::field::host) {
-      // Two hosts let a proxy and this server disagree about whom the request is for.
-      if (has_host) refusal = 400;
-      has_host = true;
-    }
-    const Range n = keep(name);
-    fields_.emplace_back(n, keep(value));
-  }
-  void on_header_impl(error_code&) override {}
-  void on_body_init_impl(boost::optional<std::uint64_t> const&, error_code&) override {}
-  std::size_t on_body_impl(string_view body, error_code&) override {
-    body_.append(body.data(), body.size());
-    return body.size();
-  }
-  void on_chunk_header_impl(std::uint64_t, string_view, error_code&) override {}
-  std::size_t on_chunk_body_impl(std::uint64_t, string_view body, error_code&) override {
-    body_.append(body.data(), body.size());
-    return body.size();
-  }
-  void on_finish_impl(error_code&) override {}
-
-  std::string text_, body_;
-  Range method_, target_;
-  std::vector<std::pair<Range, Range>> fields_;
-};
-
-unsigned status_of(const beast::error_code& ec) {
-  if (ec == http::error::header_limit || ec == http::error::buffer_overflow) return 431;
-  if (ec == http::error::body_limit) return 413;
-  if (ec == http::error::bad_version) return 505;
-  return 400;
-}
 
 bool has_body(unsigned status) {
   return status >= 200 && status != 204 && status != 304;
@@ -132,78 +36,91 @@ class ServerConnection::Impl {
 
   RequestHandler& handler;
   const Limits limits;
-  std::string in, out;
-  std::optional<Parser> parser;
+  std::string in;   // received behind the request in progress
+  std::string out;  // of the answers, not taken yet
+  std::optional<RequestParser> parser;
   Request request;
   bool continued = false;    // 100 Continue was sent for this request
   bool in_progress = false;  // told to the handler, answer not complete
+  bool writing = false;      // output was taken and is not written yet
+  bool after_post = false;   // the request before was a POST
   bool keep_alive = false, head = false;
   bool started = false, chunked = false, bodiless = false;  // a streamed answer
   bool eof = false, closing = false;
   bool parsing = false;
 
-  // Parses what is buffered, as long as requests are answered at once. Not recursive: an answer within
-  // on_request() returns into the loop.
-  void parse() {
-    if (parsing) return;
+  bool waits() const { return writing || !out.empty(); }
+
+  // Parses `in` and `bytes`, as long as requests are answered at once and their answers are gone. Not
+  // recursive: an answer within on_request() returns into the loop.
+  void parse(std::string_view bytes = {}) {
+    if (parsing) {
+      in.append(bytes);
+      return;
+    }
     parsing = true;
-    while (!closing && !in_progress && parse_one()) {
+    if (!in.empty()) {
+      in.append(bytes);
+      const std::string all = std::exchange(in, {});
+      parse_all(all);
+    } else {
+      parse_all(bytes);
     }
     parsing = false;
-    if (eof && !in_progress) closing = true;
+    if (eof && !in_progress && (in.empty() || parser)) closing = true;
   }
 
-  // False: needs more bytes.
-  bool parse_one() {
-    if (!parser) {
-      // Empty lines before a request are forgiven, as by Go and RFC 9112 2.2.
-      in.erase(0, std::min(in.find_first_not_of("\r\n"), in.size()));
-      if (in.empty()) return false;
-      parser.emplace(limits);
-      continued = false;
-    }
-    beast::error_code ec;
-    size_t used = 0;
-    while (used < in.size() && !parser->is_done()) {
-      // The end of a chunked body is at least "0\r\n\r\n"; shown less of it twice, Beast 1.81 asserts.
-      if (parser->is_header_done() && parser->chunked() && in.size() - used < 5) break;
-      const size_t n = parser->put(boost::asio::const_buffer(in.data() + used, in.size() - used), ec);
-      used += n;
-      if (ec) break;
-      if (n == 0) break;
-    }
-    in.erase(0, used);
-    if (ec == http::error::need_more) ec = {};
-    if (ec) return refuse(status_of(ec));
-    if (parser->is_header_done()) {
-      if (parser->refusal != 0) return refuse(parser->refusal);
-      if (parser->version != 10 && parser->version != 11) return refuse(505);
-      if (parser->version == 11 && !parser->has_host) return refuse(400, ": missing required Host header");
-      if (parser->expects_continue && !parser->is_done() && !continued && parser->version == 11) {
-        continued = true;
-        out += "HTTP/1.1 100 Continue\r\n\r\n";
+  void parse_all(std::string_view bytes) {
+    while (!closing && !in_progress) {
+      if (!parser && !begin_request(bytes)) break;
+      const size_t used = parser->feed(bytes);
+      bytes.remove_prefix(used);
+      if (parser->refusal() != 0) return refuse(parser->refusal(), parser->detail());
+      if (!parser->done()) {
+        if (parser->head_done() && parser->expects_continue() && parser->version() == 11 &&
+            !std::exchange(continued, true)) {
+          out += "HTTP/1.1 100 Continue\r\n\r\n";
+        }
+        return;
       }
-    } else if (in.size() > limits.header_bytes) {
-      return refuse(431);
+      tell();
     }
-    if (!parser->is_done()) return false;
-    parser->fill(request);
-    keep_alive = parser->keep_alive();
-    head = parser->is_head();
-    in_progress = true;
-    started = chunked = bodiless = false;
-    handler.on_request(request);
+    if (!closing) in.append(bytes);
+  }
+
+  // False: nothing of it is there, or its turn has not come.
+  bool begin_request(std::string_view& bytes) {
+    if (waits()) return false;
+    // Old clients send an empty line behind a POST's body (RFC 9112 2.2).
+    if (after_post) bytes.remove_prefix(std::min(bytes.find_first_not_of("\r\n"), bytes.size()));
+    if (bytes.empty()) return false;
+    parser.emplace(limits);
+    continued = false;
     return true;
   }
 
-  bool refuse(unsigned status, std::string_view detail = {}) {
+  void tell() {
+    parser->fill(request);
+    keep_alive = parser->keep_alive();
+    head = request.method == "HEAD";
+    after_post = request.method == "POST";
+    in_progress = true;
+    started = chunked = bodiless = false;
+    handler.on_request(request);
+  }
+
+  void refuse(unsigned status, std::string_view detail) {
     const std::string line = fmt::format("{} {}", status, reason_phrase(status));
     out += fmt::format(
         "HTTP/1.1 {}{}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n{}{}", line,
         detail, line, detail);
+    end();
+  }
+
+  void end() {
     closing = true;
-    in.clear();
-    return false;
+    in = {};
+    parser.reset();
   }
 
   void head_of_answer(unsigned status, const std::vector<std::pair<std::string, std::string>>& fields,
@@ -233,10 +150,7 @@ class ServerConnection::Impl {
   void complete() {
     in_progress = false;
     parser.reset();
-    if (!keep_alive) {
-      closing = true;
-      in.clear();
-    }
+    if (!keep_alive) end();
     parse();
   }
 };
@@ -247,8 +161,7 @@ ServerConnection::~ServerConnection() = default;
 
 void ServerConnection::feed(std::string_view bytes) {
   if (impl_->closing || impl_->eof) return;
-  impl_->in.append(bytes);
-  impl_->parse();
+  impl_->parse(bytes);
 }
 
 void ServerConnection::feed_eof() {
@@ -266,10 +179,15 @@ void ServerConnection::abort() {
 
 bool ServerConnection::reading() const {
   return !impl_->closing && !impl_->eof &&
-         (!impl_->in_progress || impl_->in.size() < impl_->limits.pipelined_bytes);
+         ((!impl_->in_progress && !impl_->waits()) || impl_->in.size() < impl_->limits.pipelined_bytes);
 }
 std::string ServerConnection::take_output() {
+  impl_->writing |= !impl_->out.empty();
   return std::exchange(impl_->out, {});
+}
+void ServerConnection::output_written() {
+  impl_->writing = false;
+  impl_->parse();
 }
 bool ServerConnection::has_output() const {
   return !impl_->out.empty();

@@ -1,10 +1,11 @@
 // The server side of one HTTP/1.1 connection without a socket: bytes in, whole requests to a handler, bytes
-// out. Serves /health, /metrics, /version, the JSON gateway. Parsing is Boost.Beast's.
+// out. Serves /health, /metrics, /version, the JSON gateway. What a request is: http1/request_parser.h.
 //
 // Requests of one connection are handled one at a time, in order: the next one (pipelined) is told when the
-// answer to the one before is complete, and feed() keeps at most Limits::pipelined_bytes of what follows
-// (reading() is false then: stop reading the socket). The body is collected first, as Go's server does for
-// these handlers.
+// answer to the one before is complete and output_written() was called for it. Until then feed() keeps what
+// follows, and reading() is false once that is Limits::pipelined_bytes: stop reading the socket. A connection
+// thus holds one request, one answer, and pipelined_bytes beside what a single feed() brought. The body is
+// collected first, as Go's server does for these handlers.
 //
 // Answered here, without the handler: 400 for what does not parse (and the connection ends), 413 for a body
 // over the limit, 431 for header fields over the limit, 417 for an unknown Expect, 501 for an unknown
@@ -31,13 +32,14 @@ namespace quoin::http1 {
 struct Request {
   std::string_view method;                                            // "GET"
   std::string_view target;                                            // "/v3/kv/range?x=y", as sent
+  std::string_view authority;                                         // of an absolute target, else empty
+  std::string_view path, query;                                       // of the target, escapes not undone
   unsigned version = 11;                                              // 10 or 11
   std::vector<std::pair<std::string_view, std::string_view>> fields;  // in order, names as sent
   std::string_view body;
 
   // First value of the field, its name compared without case.
   std::optional<std::string_view> field(std::string_view name) const;
-  std::string_view path() const { return target.substr(0, target.find('?')); }
 };
 
 struct Response {
@@ -48,7 +50,7 @@ struct Response {
 };
 
 struct Limits {
-  size_t header_bytes = 1 << 20;  // Go's default of 1 MiB
+  size_t header_bytes = 1 << 20;  // Go's default of 1 MiB; 4 KiB more are read, as there
   size_t body_bytes = 4 << 20;
   size_t pipelined_bytes = 64 << 10;  // received behind a request that is not answered yet
 };
@@ -79,6 +81,8 @@ class ServerConnection {
   // Output since the last call.
   std::string take_output();
   bool has_output() const;
+  // All that was taken is on its way (the socket took it): the next request may have its turn.
+  void output_written();
   // Once the output is written, close the transport.
   bool closing() const;
   bool request_in_progress() const;
@@ -99,6 +103,8 @@ class ServerConnection {
   std::unique_ptr<Impl> impl_;
 };
 
+// Whether two words are the same but for the case of ASCII letters.
+bool equals_folded(std::string_view a, std::string_view b);
 // "Bad Request"; empty for a status without a registered phrase.
 std::string_view reason_phrase(unsigned status);
 

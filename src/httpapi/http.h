@@ -13,10 +13,12 @@ using Headers = std::vector<std::pair<std::string, std::string>>;
 
 struct Request {
   std::string_view method;
-  std::string_view path;   // without the query, percent-decoding not done
+  std::string_view path;   // without the query; its percent-encoding holds and is not undone
   std::string_view query;  // without '?'
   // Names in any case.
   std::vector<std::pair<std::string_view, std::string_view>> headers;
+  // Whom the client wants to talk to, with a port or without: of an absolute target, else of Host.
+  std::string_view host = {};
   // Value of the first header of that name (ASCII case ignored), or empty.
   std::string_view header(std::string_view name) const;
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "httpapi/gzip.h"
+#include "httpapi/path.h"
 
 namespace quoin::httpapi {
 namespace {
@@ -156,12 +157,12 @@ void Endpoints::serve(Surface surface, bool tls, const Request& original, Reply 
   Request request = original;
   std::string rewritten;
   constexpr std::string_view kOldPrefix = "/v3beta/";
-  if (request.path.substr(0, kOldPrefix.size()) == kOldPrefix) {
+  if (request.path.starts_with(kOldPrefix)) {
     rewritten = fmt::format("/v3/{}", request.path.substr(kOldPrefix.size()));
     request.path = rewritten;
   }
   if (!tls) {
-    const std::string_view host = host_name(request.header("Host"));
+    const std::string_view host = host_name(request.host);
     if (!host_allowed(host)) {
       LOG(logger_, kWarn, "rejecting HTTP request to prevent DNS rebinding attacks", {"host", host});
       return reply(error_response(421, fmt::format(fmt::runtime(kRebindingText), host)));
@@ -172,7 +173,15 @@ void Endpoints::serve(Surface surface, bool tls, const Request& original, Reply 
   route(surface, request, std::move(reply));
 }
 
-void Endpoints::route(Surface surface, const Request& request, Reply reply) {
+void Endpoints::route(Surface surface, const Request& original, Reply reply) {
+  if (original.path == "*") return reply({400, {}, ""});
+  if (original.method != "CONNECT") {
+    if (const auto location = clean_location(original.path, original.query))
+      return reply(redirect(original, *location));
+  }
+  Request request = original;
+  const std::string decoded = decoded_path(original.path);
+  request.path = decoded;
   const std::string_view path = request.path;
   const bool client = surface == Surface::kClient;
   if (surface != Surface::kPeer) {

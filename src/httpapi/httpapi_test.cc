@@ -62,6 +62,7 @@ class HttpApi : public testing::Test {
     Request r{method, target.substr(0, question),
               question == std::string_view::npos ? std::string_view() : target.substr(question + 1),
               std::move(headers)};
+    r.host = r.header("Host");
     auto answer = std::make_shared<std::optional<Response>>();
     endpoints_.serve(surface, false, r, [answer](Response response) { *answer = std::move(response); });
     last_ = answer;
@@ -162,6 +163,27 @@ TEST_F(HttpApi, LivezAndReadyz) {
   EXPECT_NE(
       page.find("etcd_server_healthchecks_total{name=\"non_learner\",status=\"error\",type=\"readyz\"} 1\n"),
       std::string::npos);
+}
+
+TEST_F(HttpApi, PathsAreCleanedAndDecodedAsByGo) {
+  const std::pair<std::string_view, std::string_view> redirects[] = {
+      {"//health", "/health"},  {"/x/../health?a=b&c", "/health?a=b&c"},
+      {"/./livez/", "/livez/"}, {"//he%61lth", "/he%2561lth"},
+      {"//a\"b", "/a%2522b"},   {"", "/"},
+  };
+  for (const auto& [path, location] : redirects) {
+    const Response r = *ask(path);
+    EXPECT_EQ(r.status, 307) << path;
+    EXPECT_EQ(header(r, "Location"), location);
+    EXPECT_EQ(ask(path, "POST")->body, "");
+  }
+  EXPECT_EQ(ask("//health?a&b")->body, "<a href=\"/health?a&amp;b\">Temporary Redirect</a>.\n\n");
+  for (const auto surface : {Surface::kClient, Surface::kMetrics}) {
+    EXPECT_EQ(ask("/he%61lth", "GET", {}, surface)->status, 200);
+    EXPECT_EQ(ask("/readyz%2Fnon_learner", "GET", {}, surface)->status, 404);
+  }
+  EXPECT_EQ(ask("//version", "GET", {}, Surface::kPeer)->status, 307);
+  EXPECT_EQ(ask("*")->status, 400);
 }
 
 TEST_F(HttpApi, MethodsAndPaths) {
