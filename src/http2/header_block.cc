@@ -21,6 +21,9 @@ void HeaderBlock::add(std::string_view name, std::string_view value) {
 void HeaderBlock::clear() {
   bytes_.clear();
   fields_.clear();
+  if (held_bytes() <= kKeepBytes) return;
+  bytes_ = std::string();
+  fields_ = std::vector<Ref>();
 }
 
 }  // namespace quoin::http2

@@ -7,29 +7,34 @@
 #include <utility>
 
 #include "base/check.h"
+#include "http2/header_guard.h"
 
 namespace quoin::http2 {
 namespace {
 
-// Refills at a rate up to a burst; time comes from the caller, so a run is a function of its input.
-class TokenBucket {
+// Counts events against a rate. Time comes from the caller, so a run is a function of its input. The credit
+// is kept in the time that an event costs, so that no fraction of an event is lost.
+class RateLimit {
  public:
-  TokenBucket(uint32_t burst, uint32_t per_second) : burst_(burst), per_second_(per_second), tokens_(burst) {}
+  explicit RateLimit(Limits::Rate rate)
+      : cost_(rate.per_second > 0 ? io::kSecond / rate.per_second : io::kSecond),
+        refills_(rate.per_second > 0),
+        most_(cost_ * rate.burst),
+        credit_(most_) {}
   bool take(io::MonotonicNs now) {
-    const int64_t passed = std::min<int64_t>(std::max<int64_t>(now - last_, 0), 1'000 * io::kSecond);
-    const int64_t gained = passed * per_second_ / io::kSecond;
-    if (gained > 0) {
-      tokens_ = std::min<int64_t>(burst_, tokens_ + gained);
-      last_ = now;
-    }
-    if (tokens_ == 0) return false;
-    --tokens_;
+    if (refills_ && now > last_) credit_ += std::min(now - last_, most_ - credit_);
+    last_ = now;
+    if (credit_ < cost_) return false;
+    credit_ -= cost_;
     return true;
   }
+  void refill() { credit_ = most_; }
 
  private:
-  const int64_t burst_, per_second_;
-  int64_t tokens_;
+  const int64_t cost_;
+  const bool refills_;
+  const int64_t most_;
+  int64_t credit_;
   io::MonotonicNs last_ = 0;
 };
 
@@ -60,7 +65,9 @@ uint8_t* bytes_of(std::string_view s) {
 
 constexpr size_t kFrameHeadBytes = 9;
 constexpr size_t kFieldOverheadBytes = 32;  // as RFC 9113 6.5.2 counts
-constexpr int64_t kYoungNs = 100 * io::kMillisecond;
+// The value of MAX_CONCURRENT_STREAMS in our first frame: behind the frame's head, one entry, and its own
+// identifier.
+constexpr size_t kStreamLimitAt = kFrameHeadBytes + 6 + 2;
 
 }  // namespace
 
@@ -76,11 +83,16 @@ struct Session::Impl {
   bool block_regular = false;
   uint8_t block_pseudos = 0;
 
-  TokenBucket resets;
-  // Streams with an id above `old_mark` are younger than kYoungNs, give or take as much again.
-  StreamId old_mark = 0, mark = 0;
-  io::MonotonicNs mark_time = 0;
-  uint32_t empty_frames = 0;
+  bool block_large = false;                // does not fit, or was cut: nothing of it is kept
+  bool block_refused = false;              // over the limit of streams
+  bool block_kept = true;                  // false: trailers, which nobody asks for
+  size_t block_bytes = 0, block_room = 0;  // with kFieldOverheadBytes for each field
+
+  HeaderGuard guard;
+  RateLimit faults, empty_frames;
+  size_t open_streams = 0;  // within the limit
+  size_t refusals = 0;      // streams beyond the limit whose reset is not sent yet
+  bool first_frame_sent = false;
   const char* flood = nullptr;  // what came too often; the session ends
   bool failed = false;
   bool terminating = false;
@@ -88,19 +100,16 @@ struct Session::Impl {
   size_t out_limit = 0;
 
   Impl(Role r, SessionHandler& h, const Limits& l)
-      : role(r), handler(h), limits(l), resets(l.resets_burst, l.resets_per_second) {}
+      : role(r), handler(h), limits(l), faults(l.faults), empty_frames(l.empty_frames) {}
   ~Impl() { nghttp2_session_del(session); }
 
   void* user(StreamId id) const { return nghttp2_session_get_stream_user_data(session, id); }
 
-  void set_time(io::MonotonicNs t) {
-    now = t;
-    if (now - mark_time < kYoungNs) return;
-    mark_time = now;
-    old_mark = std::exchange(mark, nghttp2_session_get_last_proc_stream_id(session));
+  void count_fault() {
+    if (!flood && !faults.take(now)) flooded("stream resets");
   }
-  void count_reset() {
-    if (!flood && !resets.take(now)) flooded("stream resets");
+  void count_empty_frame() {
+    if (!flood && !empty_frames.take(now)) flooded("frames without content");
   }
   void flooded(const char* what) {
     if (flood) return;
@@ -116,20 +125,31 @@ struct Session::Impl {
 
   // ---- receiving ----
   int on_begin_frame(const nghttp2_frame_hd* hd) {
-    const bool carries = hd->type == NGHTTP2_HEADERS || hd->type == NGHTTP2_RST_STREAM ||
-                         (hd->type == NGHTTP2_DATA && hd->length > 0);
+    const bool carries = hd->type == NGHTTP2_HEADERS || (hd->type == NGHTTP2_DATA && hd->length > 0);
     if (carries) {
-      empty_frames = 0;
-    } else if (hd->type == NGHTTP2_DATA && (hd->flags & NGHTTP2_FLAG_END_STREAM)) {
-      // An empty DATA that ends a stream: as many as there are requests.
-    } else if (++empty_frames > limits.empty_frames) {
-      flooded("frames without content");
+      empty_frames.refill();
+    } else if (hd->type == NGHTTP2_PRIORITY || hd->type == NGHTTP2_SETTINGS ||
+               hd->type == NGHTTP2_WINDOW_UPDATE ||
+               // An empty DATA that ends a stream: as many as there are requests.
+               (hd->type == NGHTTP2_DATA && !(hd->flags & NGHTTP2_FLAG_END_STREAM))) {
+      count_empty_frame();
     }
     return flood ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
   }
 
+  void begin_block(const nghttp2_frame* frame) {
+    block.clear();
+    block_bad = block_regular = block_large = false;
+    block_pseudos = 0;
+    block_bytes = 0;
+    block_kept = role == Role::kClient || frame->headers.cat == NGHTTP2_HCAT_REQUEST;
+    block_refused = role == Role::kServer && block_kept && !admit();
+    block_room = Session::kMaxHeaderBlockBytes;
+    if (role == Role::kServer) block_room = std::min(block_room, handler.header_room());
+  }
+
   void add_header(std::string_view name, std::string_view value) {
-    if (block_bad) return;  // nothing of it is kept
+    if (block_bad || block_large || block_refused) return;  // nothing of it is kept
     if (!name.empty() && name[0] == ':') {
       const Pseudo p = pseudo_of(name);
       const bool wrong_role = (p == kStatus) != (role == Role::kClient);
@@ -140,9 +160,21 @@ struct Session::Impl {
       block_bad = nghttp2_check_header_name(bytes_of(name), name.size()) == 0 || name == "connection";
     }
     block_bad = block_bad || nghttp2_check_header_value(bytes_of(value), value.size()) == 0;
-    block.add(name, value);
-    if (block.bytes() + block.size() * kFieldOverheadBytes > Session::kMaxHeaderBlockBytes)
-      flooded("header bytes");
+    block_bytes += name.size() + value.size() + kFieldOverheadBytes;
+    if (block_bytes > block_room) {
+      block_large = true;
+      block.clear();
+    } else if (block_kept) {
+      block.add(name, value);
+    }
+  }
+
+  // Whether a new stream is within the limit; otherwise it will be refused. Clients learn the limit from our
+  // first frame, those that did not wait for it get here.
+  bool admit() {
+    const bool room = open_streams < limits.max_concurrent_streams;
+    ++(room ? open_streams : refusals);
+    return room;
   }
 
   void on_header_block_end(const nghttp2_frame* frame) {
@@ -150,6 +182,18 @@ struct Session::Impl {
     const bool end = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
     void* u = user(id);
     const bool trailers = role == Role::kServer && frame->headers.cat != NGHTTP2_HCAT_REQUEST;
+    if (block_refused && !trailers) {
+      nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, id, NGHTTP2_REFUSED_STREAM);
+      handler.on_stream_refused(id);
+      return;
+    }
+    if (guard.take_cut(id)) block_large = true;
+    if (block_large && role == Role::kServer && !trailers) {
+      if (!handler.on_headers_too_large(id)) {
+        nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, id, NGHTTP2_FRAME_SIZE_ERROR);
+      }
+      return;
+    }
     // A second block of a request can only be its trailers, which end it.
     if (block_bad || (trailers && !end)) {
       nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, id, NGHTTP2_PROTOCOL_ERROR);
@@ -167,14 +211,12 @@ struct Session::Impl {
     switch (frame->hd.type) {
       case NGHTTP2_HEADERS:
         on_header_block_end(frame);
+        block.clear();
         break;
       case NGHTTP2_DATA:
         if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) {
           if (void* u = user(id)) handler.on_end_stream(id, u);
         }
-        break;
-      case NGHTTP2_RST_STREAM:
-        if (role == Role::kServer && id > old_mark) count_reset();
         break;
       case NGHTTP2_PING: {
         uint64_t payload;
@@ -210,6 +252,12 @@ struct Session::Impl {
       handler.on_stream_closed(id, u, static_cast<ErrorCode>(code));
       nghttp2_session_set_stream_user_data(session, id, nullptr);
     }
+    // A client that itself resets with REFUSED_STREAM only swaps the two counts until both streams are closed.
+    if (code == NGHTTP2_REFUSED_STREAM && refusals > 0) {
+      --refusals;
+    } else if (open_streams > 0) {
+      --open_streams;
+    }
     return 0;
   }
 
@@ -233,10 +281,24 @@ struct Session::Impl {
     return 0;
   }
 
+  void append_frame(ByteQueue& to, std::string_view bytes) {
+    const bool first = !std::exchange(first_frame_sent, true);
+    if (first && role == Role::kServer && limits.max_concurrent_streams != UINT32_MAX) {
+      std::string settings(bytes);
+      for (int i = 0; i < 4; ++i) {
+        settings.at(kStreamLimitAt + static_cast<size_t>(i)) =
+            static_cast<char>(limits.max_concurrent_streams >> (24 - 8 * i));
+      }
+      to.append(settings);
+    } else {
+      to.append(bytes);
+    }
+  }
+
   int on_frame_send(const nghttp2_frame* frame) {
     switch (frame->hd.type) {
       case NGHTTP2_DATA:
-        empty_frames = 0;
+        empty_frames.refill();
         [[fallthrough]];
       case NGHTTP2_HEADERS:
         handler.on_progress_sent();
@@ -250,7 +312,7 @@ struct Session::Impl {
         const uint32_t code = frame->rst_stream.error_code;
         if (role == Role::kServer && (code == NGHTTP2_PROTOCOL_ERROR || code == NGHTTP2_FLOW_CONTROL_ERROR ||
                                       code == NGHTTP2_STREAM_CLOSED || code == NGHTTP2_FRAME_SIZE_ERROR)) {
-          count_reset();
+          count_fault();
         }
         break;
       }
@@ -271,11 +333,8 @@ struct CallbackTable {
   static int begin_frame(nghttp2_session*, const nghttp2_frame_hd* hd, void* u) {
     return impl(u).on_begin_frame(hd);
   }
-  static int begin_headers(nghttp2_session*, const nghttp2_frame*, void* u) {
-    I& i = impl(u);
-    i.block.clear();
-    i.block_bad = i.block_regular = false;
-    i.block_pseudos = 0;
+  static int begin_headers(nghttp2_session*, const nghttp2_frame* f, void* u) {
+    impl(u).begin_block(f);
     return 0;
   }
   static int header(nghttp2_session*, const nghttp2_frame*, const uint8_t* name, size_t name_size,
@@ -320,7 +379,9 @@ struct CallbackTable {
     nghttp2_option_set_no_closed_streams(server_options, 1);
     nghttp2_option_set_peer_max_concurrent_streams(server_options, UINT32_MAX);
     nghttp2_option_set_max_outbound_ack(server_options, Session::kMaxQueuedAcks);
-    // The library's own limit reads a clock of its own; resets are counted in on_frame_recv instead.
+    // The guard bounds a block's bytes.
+    nghttp2_option_set_max_continuations(server_options, 2 * HeaderGuard::kMaxBlockBytes / 16'384);
+    // The library's own limit ends clients that cancel many short calls.
     nghttp2_option_set_stream_reset_rate_limit(server_options, uint64_t{1} << 40, uint64_t{1} << 40);
   }
   ~CallbackTable() {
@@ -379,7 +440,9 @@ Session::Session(Role role, SessionHandler& handler, const Limits& limits)
   if (role == Role::kServer) {
     settings.push_back({NGHTTP2_SETTINGS_MAX_FRAME_SIZE, 16'384});
     if (limits.max_concurrent_streams != UINT32_MAX) {
-      settings.push_back({NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, limits.max_concurrent_streams});
+      // The library would end the connection at the limit it knows. It gets none; produce() writes the limit
+      // into the frame.
+      settings.push_back({NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, UINT32_MAX});
     }
   } else {
     settings.push_back({NGHTTP2_SETTINGS_ENABLE_PUSH, 0});
@@ -390,8 +453,16 @@ Session::Session(Role role, SessionHandler& handler, const Limits& limits)
 Session::~Session() = default;
 
 Result<> Session::feed(std::string_view bytes, io::MonotonicNs now) {
-  impl_->set_time(now);
+  impl_->now = now;
   if (impl_->failed) return make_error(Code::kMalformed, "the session has failed");
+  if (impl_->role == Role::kServer) {
+    bytes = impl_->guard.pass(bytes);
+    for (size_t n = impl_->guard.take_continuations(); n > 0; --n) impl_->count_empty_frame();
+    if (impl_->guard.overflowed()) impl_->flooded("header bytes");
+    if (impl_->flood) return make_error(Code::kLimit, "http2: too many {}", impl_->flood);
+    // Without bytes the library would count one more CONTINUATION.
+    if (bytes.empty()) return {};
+  }
   const ssize_t n = nghttp2_session_mem_recv(impl_->session, bytes_of(bytes), bytes.size());
   if (impl_->flood) return make_error(Code::kLimit, "http2: too many {}", impl_->flood);
   if (n < 0) {
@@ -414,7 +485,7 @@ Result<> Session::produce(ByteQueue& out, size_t limit) {
       return make_error(Code::kMalformed, "http2: {}", nghttp2_strerror(static_cast<int>(n)));
     }
     if (n == 0) break;
-    out.append(view(data, static_cast<size_t>(n)));
+    impl_->append_frame(out, view(data, static_cast<size_t>(n)));
   }
   impl_->out = nullptr;
   return {};
@@ -422,6 +493,10 @@ Result<> Session::produce(ByteQueue& out, size_t limit) {
 
 bool Session::wants_write() const {
   return !impl_->failed && nghttp2_session_want_write(impl_->session) != 0;
+}
+
+size_t Session::unfinished_header_bytes() const {
+  return impl_->block.bytes() > 0 ? impl_->block.held_bytes() : 0;
 }
 
 bool Session::done() const {

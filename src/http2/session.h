@@ -14,9 +14,14 @@
 // Flow control: windows are given back by hand. Every byte told to on_data() must be returned once by
 // consume().
 //
-// Bounds: one header block kMaxHeaderBlockBytes once decompressed (a few bytes may name a large table entry
-// again and again) and 8 continuation frames (libnghttp2), beyond which the connection ends; queued
-// acknowledgements and settings kMaxQueuedAcks; resets and frames that carry nothing by rate (Limits).
+// Bounds. A header block is kept as long as it fits SessionHandler::header_room(), at most
+// kMaxHeaderBlockBytes once decompressed (a few bytes may name a large table entry again and again). A larger
+// one is decompressed and dropped, and on_headers_too_large() is told: it costs its stream, not the
+// connection. On the wire a block may have HeaderGuard::kMaxBlockBytes. Streams beyond
+// Limits::max_concurrent_streams are refused one by one. Acknowledgements that wait: kMaxQueuedAcks. Frames
+// that carry nothing, and resets that a peer's own faults draw from us: a rate each (Limits), beyond which the
+// connection ends with ENHANCE_YOUR_CALM. Resets by the peer are not counted: what a stream costs after its
+// end is known to the layer above only.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -66,6 +71,7 @@ class HeaderBlock {
   struct Field {
     std::string_view name, value;
   };
+  static constexpr size_t kKeepBytes = 2048;
   size_t size() const { return fields_.size(); }
   Field operator[](size_t i) const {
     const Ref& r = fields_[i];
@@ -73,10 +79,13 @@ class HeaderBlock {
     return {all.substr(r.at, r.name), all.substr(r.at + r.name, r.value)};
   }
   size_t bytes() const { return bytes_.size(); }
+  // What it occupies.
+  size_t held_bytes() const { return bytes_.capacity() + fields_.capacity() * sizeof(Ref); }
   // Value of the first field of that name.
   std::optional<std::string_view> find(std::string_view name) const;
 
   void add(std::string_view name, std::string_view value);
+  // Empties it; a buffer larger than kKeepBytes is given back.
   void clear();
   void swap(HeaderBlock& o) noexcept {
     bytes_.swap(o.bytes_);
@@ -114,6 +123,13 @@ class SessionHandler {
   // A header block ended: the request (server) or the response or trailers (client). The handler may swap it
   // away. `user` is what set_stream_user() said, null before.
   virtual void on_headers(StreamId id, void* user, HeaderBlock& headers, bool end_stream) = 0;
+  // A request's header block was too large to be kept; nothing more is told of its stream. The default resets
+  // it with FRAME_SIZE_ERROR, as Go does. Returns true if it did something else.
+  virtual bool on_headers_too_large(StreamId) { return false; }
+  // How large the next request's header block may be; asked when it begins.
+  virtual size_t header_room() { return SIZE_MAX; }
+  // A stream over the limit is refused.
+  virtual void on_stream_refused(StreamId) {}
   virtual void on_data(StreamId id, void* user, std::string_view bytes) = 0;
   // The peer half-closed (after the on_headers or on_data that carried the flag).
   virtual void on_end_stream(StreamId id, void* user) = 0;
@@ -131,15 +147,19 @@ class SessionHandler {
 };
 
 struct Limits {
-  // SETTINGS_MAX_CONCURRENT_STREAMS; 2^32-1 sends no such entry. More streams are refused.
+  // SETTINGS_MAX_CONCURRENT_STREAMS; 2^32-1 sends no such entry. Each stream beyond is refused with
+  // REFUSED_STREAM.
   uint32_t max_concurrent_streams = UINT32_MAX;
-  // Streams the peer may reset soon (0.1 to 0.2 s) after it opened them: a burst, and then a rate. Beyond:
-  // GOAWAY ENHANCE_YOUR_CALM (CVE-2023-44487). A client whose deadlines fire under load resets older streams.
-  uint32_t resets_burst = 2000;
-  uint32_t resets_per_second = 200;
-  // Frames that carry nothing (PRIORITY, empty DATA, WINDOW_UPDATE, SETTINGS; unknown types are dropped
-  // unseen) without a HEADERS, a DATA with bytes or a byte of ours sent in between (CVE-2019-9512 to 9518).
-  uint32_t empty_frames = 10'000;
+  // A burst, and then a rate in events a second; 0: the burst and no more.
+  struct Rate {
+    uint32_t burst, per_second;
+  };
+  // Resets that the peer's breaches of the protocol draw from us (CVE-2025-8671).
+  Rate faults = {2'000, 200};
+  // Frames that carry nothing: PRIORITY, empty DATA, WINDOW_UPDATE, SETTINGS, CONTINUATION (CVE-2019-9512 to
+  // 9518, CVE-2024-27316). Unknown types are dropped unseen, pings are judged above. A HEADERS, a DATA with
+  // bytes and a DATA of ours fill the burst again.
+  Rate empty_frames = {10'000, 1'000};
 };
 
 class Session {
@@ -147,7 +167,8 @@ class Session {
   enum class Role : uint8_t { kServer, kClient };
   // Acknowledgements of SETTINGS and PING that may wait for the peer to read them.
   static constexpr size_t kMaxQueuedAcks = 1000;
-  static constexpr size_t kMaxHeaderBlockBytes = 1 << 20;
+  // As Go counts: names, values and 32 bytes a field.
+  static constexpr size_t kMaxHeaderBlockBytes = 16 << 20;
   static constexpr uint32_t kInitialWindowBytes = 65'535;
 
   Session(Role role, SessionHandler& handler, const Limits& limits);
@@ -163,6 +184,8 @@ class Session {
   Result<> produce(ByteQueue& out, size_t limit);
   // True while produce() would make bytes.
   bool wants_write() const;
+  // What is held of a header block that has not ended.
+  size_t unfinished_header_bytes() const;
   // Nothing more is expected in either direction: a GOAWAY was sent and all streams are over.
   bool done() const;
 

@@ -3,29 +3,26 @@
 #include <gtest/gtest.h>
 
 #include "base/prng.h"
+#include "http2/frames_test.h"
 
 namespace quoin::http2 {
 namespace {
 
-std::string frame(uint8_t type, uint8_t flags, uint32_t stream, std::string_view payload) {
-  std::string f;
-  const auto n = static_cast<uint32_t>(payload.size());
-  for (const uint32_t b : {n >> 16, n >> 8, n, uint32_t{type}, uint32_t{flags}, stream >> 24, stream >> 16,
-                           stream >> 8, stream}) {
-    f += static_cast<char>(b);
-  }
-  return f.append(payload);
-}
-const std::string kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, "");
+using test::frame;
+const std::string kPreface = test::preface();
 // :method POST, :scheme http, :path /
 const std::string kBlock = "\x83\x86\x84";
 
 struct Handler final : SessionHandler {
-  int headers = 0, closed = 0, pings = 0;
+  int headers = 0, closed = 0, pings = 0, refused = 0;
+  size_t room = SIZE_MAX;
+  bool take_streams = true;
   void on_headers(StreamId id, void*, HeaderBlock&, bool) override {
     ++headers;
-    if (session) session->set_stream_user(id, this);
+    if (session && take_streams) session->set_stream_user(id, this);
   }
+  size_t header_room() override { return room; }
+  void on_stream_refused(StreamId) override { ++refused; }
   void on_data(StreamId, void*, std::string_view) override {}
   void on_end_stream(StreamId, void*) override {}
   void on_stream_closed(StreamId, void*, ErrorCode) override { ++closed; }
@@ -40,8 +37,9 @@ struct Server {
   Handler handler;
   Session session;
   Result<> result{};
+  io::MonotonicNs now = 1;
   bool feed(std::string_view bytes) {
-    result = session.feed(bytes, 1);
+    result = session.feed(bytes, now);
     return bool(result);
   }
   std::string output() {
@@ -89,18 +87,42 @@ TEST(Session, FloodsEndTheSession) {
   }
 }
 
+// The same frames in the course of a long life are no flood, however many.
+TEST(Session, RatesNotTotalsEndTheSession) {
+  const std::pair<const char*, std::string> cases[] = {
+      {"ping", frame(6, 0, 0, "12345678")},
+      {"settings", frame(4, 0, 0, "")},
+      {"priority", frame(2, 0, 1, std::string("\0\0\0\0\1", 5))},
+      {"empty data", frame(0, 0, 1, "")},
+      {"window update", frame(8, 0, 0, std::string("\0\0\0\1", 4))},
+  };
+  for (const auto& [name, bytes] : cases) {
+    Server s;
+    ASSERT_TRUE(s.feed(kPreface + frame(1, 4, 1, kBlock)));
+    for (int i = 0; i < 25'000; ++i) {
+      s.now += 1'100 * io::kMicrosecond;  // 909 a second: a fraction of a token each
+      ASSERT_TRUE(s.feed(bytes)) << name << " " << i;
+      s.output();
+    }
+  }
+}
+
+// Many small fragments of one block: counted as frames that carry nothing.
 TEST(Session, ContinuationFloodEndsTheSession) {
   Server s;
   ASSERT_TRUE(s.feed(kPreface + frame(1, 0, 1, kBlock)));
   int n = 0;
-  while (n < 1000 && s.feed(frame(9, 0, 1, std::string("\0\1a\1b", 5)))) ++n;
-  EXPECT_LE(n, 20);
-  EXPECT_FALSE(s.result);
+  while (n < 50'000 && s.feed(frame(9, 0, 1, std::string("\0\1a\1b", 5)))) ++n;
+  EXPECT_LE(n, 14'000);
+  EXPECT_EQ(s.result.error().code(), Code::kLimit);
+  EXPECT_LE(s.session.unfinished_header_bytes(), 1u << 20);
 }
 
-// One byte names a field of 3,000 bytes again: what is small on the wire is bounded by what it unpacks to.
-TEST(Session, OversizedHeaderListsEndTheSession) {
+// One byte names a field of 3,000 bytes again: what is small on the wire is bounded by what it unpacks to. A
+// block beyond that costs its stream only.
+TEST(Session, OversizedHeaderListsCostTheirStream) {
   Server s;
+  s.handler.room = 1'000'000;
   std::string field;  // literal with indexing: name "x", value of 127 + 0x39 + 22 * 128 = 3,000 bytes
   for (const char c : {'\x40', '\1', 'x', '\x7f', '\xb9', '\x16'}) field += c;
   field.resize(field.size() + 3'000, 'v');
@@ -109,15 +131,68 @@ TEST(Session, OversizedHeaderListsEndTheSession) {
   many.resize(many.size() + 400, '\xbe');
   ASSERT_TRUE(s.feed(kPreface + frame(1, 4, 1, few)));
   EXPECT_EQ(s.handler.headers, 1);
-  EXPECT_FALSE(s.feed(frame(1, 4, 3, many)));
-  EXPECT_EQ(s.result.error().code(), Code::kLimit);
+  ASSERT_TRUE(s.feed(frame(1, 4, 3, many)));
   EXPECT_EQ(s.handler.headers, 1);
+  EXPECT_EQ(s.session.unfinished_header_bytes(), 0u);
+  EXPECT_NE(s.output().find(test::rst_stream(3, 6)), std::string::npos);
+  // The library's table went on with the block: its entries are known.
+  ASSERT_TRUE(s.feed(frame(1, 4, 5, kBlock + "\xbe")));
+  EXPECT_EQ(s.handler.headers, 2);
+  // 16 MiB is the most that is taken at all.
+  s.handler.room = SIZE_MAX;
+  ASSERT_TRUE(s.feed(frame(1, 4, 7, kBlock + std::string(5'000, '\xbe'))));
+  EXPECT_EQ(s.handler.headers, 3);
+  ASSERT_TRUE(s.feed(frame(1, 4, 9, kBlock + std::string(6'000, '\xbe'))));
+  EXPECT_EQ(s.handler.headers, 3);
+}
+
+// A client that opens more streams than it was told loses those, not the connection.
+TEST(Session, StreamsOverTheLimitAreRefused) {
+  Limits limits;
+  limits.max_concurrent_streams = 2;
+  Server s(limits);
+  ASSERT_TRUE(s.feed(kPreface));
+  s.output();
+  ASSERT_TRUE(s.feed(frame(4, 1, 0, "")));  // SETTINGS acknowledged
+  uint32_t id = 1;
+  const auto open = [&] {
+    EXPECT_TRUE(s.feed(frame(1, 4, id, kBlock)));
+    id += 2;
+    return s.output();
+  };
+  open();
+  open();
+  for (int i = 0; i < 5; ++i) {
+    const uint32_t refused = id;
+    EXPECT_NE(open().find(test::rst_stream(refused, 7)), std::string::npos);
+  }
+  EXPECT_EQ(s.handler.headers, 2);
+  EXPECT_EQ(s.handler.refused, 5);
+  // A stream that ends makes room for one.
+  ASSERT_TRUE(s.feed(test::rst_stream(1, 8)));
+  EXPECT_EQ(open(), "");
+  EXPECT_EQ(s.handler.headers, 3);
+  const uint32_t refused = id;
+  EXPECT_NE(open().find(test::rst_stream(refused, 7)), std::string::npos);
+  EXPECT_TRUE(s.result);
+}
+
+// Bytes for a stream that nobody listens to any more are given back to the connection's window.
+TEST(Session, DataOfForgottenStreamsIsGivenBack) {
+  Server s;
+  s.handler.take_streams = false;
+  ASSERT_TRUE(s.feed(kPreface + frame(1, 4, 1, kBlock)));
+  s.output();
+  ASSERT_TRUE(s.feed(frame(0, 0, 1, std::string(16'000, 'd'))));
+  ASSERT_TRUE(s.feed(frame(0, 0, 1, std::string(16'000, 'd'))));
+  ASSERT_TRUE(s.feed(frame(0, 0, 1, std::string(16'000, 'd'))));
+  // WINDOW_UPDATE of stream 0.
+  EXPECT_NE(s.output().find(std::string("\0\0\4\x08\0\0\0\0\0", 9)), std::string::npos);
 }
 
 TEST(Session, ProtocolErrorsDrawnFromUsCountAsResets) {
   Limits limits;
-  limits.resets_burst = 10;
-  limits.resets_per_second = 0;
+  limits.faults = {10, 0};
   Server s(limits);
   ASSERT_TRUE(s.feed(kPreface));
   int n = 0;
@@ -132,7 +207,7 @@ TEST(Session, ProtocolErrorsDrawnFromUsCountAsResets) {
 
 TEST(Session, GoawayOfAFloodIsSent) {
   Limits limits;
-  limits.empty_frames = 5;
+  limits.empty_frames = {5, 0};
   Server s(limits);
   ASSERT_TRUE(s.feed(kPreface));
   for (int i = 0; i < 10 && s.feed(frame(2, 0, 1, std::string("\0\0\0\0\1", 5))); ++i) {
