@@ -63,11 +63,12 @@ void AppendStage::post_start_purging() {
 
 void AppendStage::purge() {
   if (closed_) return;
+  // Nothing depends on these files: what can't be removed now is tried again.
   appender_->purge(config_.max_wals, [this](Result<> r) {
-    if (!r) failed_(r.error().prefixed("failed to purge wal file"));
+    if (!r) LOG(log_, kWarn, "failed to purge wal file", {"error", r.error().text()});
   });
   snapshotter_->purge(config_.max_snapshots, [this](Result<> r) {
-    if (!r) failed_(r.error().prefixed("failed to purge snap file"));
+    if (!r) LOG(log_, kWarn, "failed to purge snap file", {"error", r.error().text()});
   });
   purge_timer_ = timers_.schedule(kPurgeIntervalNs, strand_, [this] { purge(); });
 }
@@ -76,8 +77,10 @@ void AppendStage::post_close(raft::HardState hard_state, io::Executor& executor,
   strand_.post([this, hard_state, &executor, done = std::move(done)]() mutable {
     closed_ = true;
     purge_timer_.reset();
-    appender_->close(hard_state,
-                     [&executor, done = std::move(done)]() mutable { executor.post(std::move(done)); });
+    appender_->close(hard_state, [this, &executor, done = std::move(done)](Result<> closed) mutable {
+      if (!closed) LOG(log_, kError, "failed to close WAL", {"error", closed.error().text()});
+      executor.post(std::move(done));
+    });
   });
 }
 

@@ -4,7 +4,8 @@
 #include <utility>
 
 #include "base/check.h"
-#include "wal/record.h"
+#include "wal/group_encoder.h"
+#include "wal/purger.h"
 #include "wal/segment_supply.h"
 
 namespace quoin::wal {
@@ -36,9 +37,9 @@ class Appender::Impl {
         options_(options),
         tail_(std::move(tail)),
         on_failure_(std::move(on_failure)),
-        encoder_(tail_.crc),
+        encoder_(tail_.crc, tail_.hard_state, tail_.last_index),
         saved_state_(tail_.hard_state),
-        written_state_(tail_.hard_state),
+        purger_(fs, executor, log, tail_.dir, std::move(tail_.older)),
         supply_(fs, executor, tail_.dir, options.segment_bytes) {
     CHECK(!tail_.segments.empty());
   }
@@ -70,17 +71,15 @@ class Appender::Impl {
     enqueue(std::move(batch));
   }
 
-  void close(const raft::HardState& hard_state, Done done) {
+  void close(const raft::HardState& hard_state, Closed closed) {
     CHECK(!closing_);
     closing_ = true;
+    closed_ = std::move(closed);
+    if (stage_ == Stage::kFailed) return closed_with(failure_);
     Batch batch;
     batch.must_sync = true;
     if (!hard_state.empty()) batch.hard_state = saved_state_ = hard_state;
-    batch.done = [this, done = std::move(done)]() mutable {
-      supply_.close([done = std::move(done)]() mutable {
-        if (done) done();
-      });
-    };
+    batch.done = [this] { supply_.close([this] { closed_with({}); }); };
     enqueue(std::move(batch));
   }
 
@@ -89,15 +88,12 @@ class Appender::Impl {
     for (size_t i = 0; i < tail_.segments.size(); ++i) {
       if (tail_.segments[i].index < index) keep = i;
     }
-    for (size_t i = 0; i < keep; ++i) tail_.older.push_back(std::move(tail_.segments[i].name));
+    for (size_t i = 0; i < keep; ++i) purger_.add(std::move(tail_.segments[i].name));
     tail_.segments.erase(tail_.segments.begin(), tail_.segments.begin() + static_cast<ptrdiff_t>(keep));
   }
 
   void purge(size_t segments_max, io::Completion done) {
-    purge_done_.push_back(std::move(done));
-    if (purge_done_.size() > 1) return;
-    purge_max_ = segments_max;
-    purge_next();
+    purger_.purge(segments_max, tail_.segments.size(), tail_.segments.front().name, std::move(done));
   }
 
   uint64_t queued_bytes() const { return queued_bytes_; }
@@ -139,11 +135,14 @@ class Appender::Impl {
     for (const Batch& batch : group_) must_sync |= batch.must_sync;
     if (!must_sync) {
       // Commits that moved; the newest is written with the next group.
-      group_state_ = saved_by_group();
+      for (const Batch& batch : group_) encoder_.keep(batch.hard_state);
       stage_ = Stage::kSyncing;
       return post([this] { acknowledge(); });
     }
-    encode_group();
+    for (const Batch& batch : group_) {
+      encoder_.add(batch.entries, batch.hard_state, batch.snapshot ? &*batch.snapshot : nullptr);
+    }
+    encoder_.finish();
     stage_ = Stage::kWriting;
     group_begun_ = clock_.monotonic();
     busy_since_ = group_begun_;
@@ -155,35 +154,6 @@ class Appender::Impl {
                          encoder_.clear();
                          written();
                        }));
-  }
-
-  // The newest hard state up to the end of the group.
-  raft::HardState saved_by_group() const {
-    raft::HardState state = group_state_;
-    for (const Batch& batch : group_) {
-      if (!batch.hard_state.empty()) state = batch.hard_state;
-    }
-    return state;
-  }
-
-  // Hard states are written where something depends on their place: before a snapshot record, and at the end.
-  void encode_group() {
-    const auto flush_state = [this] {
-      if (group_state_ == written_state_) return;
-      encoder_.add_state(group_state_);
-      written_state_ = group_state_;
-    };
-    for (const Batch& batch : group_) {
-      for (const raft::Entry& entry : batch.entries) encoder_.add_entry(entry);
-      if (!batch.entries.empty()) written_index_ = batch.entries.back().index;
-      if (!batch.hard_state.empty()) group_state_ = batch.hard_state;
-      if (batch.snapshot) {
-        flush_state();
-        encoder_.add_snapshot(*batch.snapshot);
-        written_index_ = std::max(written_index_, batch.snapshot->index);
-      }
-    }
-    flush_state();
   }
 
   void written() {
@@ -253,10 +223,7 @@ class Appender::Impl {
     supply_.take([this](Result<SegmentSupply::Prepared> prepared) {  // supply_ is part of this
       if (!prepared) return fail(std::move(prepared).error());
       next_ = std::move(*prepared);
-      encoder_.add_crc();
-      encoder_.add_metadata(tail_.metadata.view());
-      // Also one that was read at start-up: the segments that hold it may be purged.
-      if (!written_state_.empty()) encoder_.add_state(written_state_);
+      encoder_.begin_segment(tail_.metadata.view());
       next_.file->async_write(0, encoder_.parts(), on_ok([this] {
                                 probe_.write_bytes.add(static_cast<double>(encoder_.bytes()));
                                 next_offset_ = encoder_.bytes();
@@ -267,7 +234,7 @@ class Appender::Impl {
   }
 
   void cut_rename() {
-    const std::string name = segment_name(tail_.segments.back().sequence + 1, written_index_ + 1);
+    const std::string name = segment_name(tail_.segments.back().sequence + 1, encoder_.last_index() + 1);
     fs_.async_rename(next_.path, path(name), on_ok([this, name] {
                        sync_begun_ = clock_.monotonic();
                        fs_.async_sync_dir(tail_.dir, on_ok([this, name] {
@@ -279,68 +246,25 @@ class Appender::Impl {
 
   void cut_done(const std::string& name) {
     const uint64_t sequence = tail_.segments.back().sequence + 1;
-    tail_.segments.push_back({name, sequence, written_index_ + 1, std::move(next_.file)});
+    tail_.segments.push_back({name, sequence, encoder_.last_index() + 1, std::move(next_.file)});
     tail_.offset = next_offset_;
     LOG(log_, kInfo, "created a new WAL segment", {"path", path(name)});
     acknowledge();
   }
 
-  // ---- purge ----
-
-  void purge_next() {
-    const size_t total = tail_.older.size() + tail_.segments.size();
-    if (purge_max_ == 0 || total <= purge_max_) return purge_end({});
-    if (tail_.older.empty()) {
-      LOG(log_, kWarn, "failed to lock file", {"path", path(tail_.segments.front().name)},
-          {"error", "fileutil: file already locked"});
-      return purge_end({});
-    }
-    fs_.async_open(path(tail_.older.front()), {.write = true},
-                   [this, alive = std::weak_ptr<int>(alive_)](Result<std::unique_ptr<io::File>> file) {
-                     if (!alive.expired()) purge_opened(std::move(file));
-                   });
-  }
-
-  void purge_opened(Result<std::unique_ptr<io::File>> file) {
-    const std::string name = path(tail_.older.front());
-    if (!file && file.error().code() == Code::kFileNotFound) {  // removed by someone else
-      tail_.older.erase(tail_.older.begin());
-      return purge_next();
-    }
-    if (!file) return purge_end(file.error());
-    if (const auto locked = (*file)->lock_ofd(); !locked) {
-      LOG(log_, kWarn, "failed to lock file", {"path", name}, {"error", "fileutil: file already locked"});
-      return purge_end({});
-    }
-    purging_ = std::move(*file);
-    fs_.async_remove(name, [this, name, alive = std::weak_ptr<int>(alive_)](Result<> r) {
-      if (alive.expired()) return;
-      purging_.reset();
-      if (!r) return purge_end(std::move(r));
-      tail_.older.erase(tail_.older.begin());
-      LOG(log_, kInfo, "purged", {"path", name});
-      // One by one, so that a crash leaves no gap in the sequence.
-      fs_.async_sync_dir(tail_.dir, [this, alive](Result<> r) {
-        if (alive.expired()) return;
-        if (!r) return purge_end(std::move(r));
-        purge_next();
-      });
-    });
-  }
-
-  void purge_end(const Result<>& result) {
-    post([this, result] {
-      for (io::Completion& done : std::exchange(purge_done_, {})) {
-        if (done) done(result);
-      }
+  void closed_with(Result<> result) {
+    post([this, result = std::move(result)]() mutable {
+      if (closed_) std::exchange(closed_, nullptr)(std::move(result));
     });
   }
 
   void fail(Error error) {
     if (stage_ == Stage::kFailed) return;
     stage_ = Stage::kFailed;
+    failure_ = error;
     auto group = std::exchange(group_, {});
     auto queue = std::exchange(queue_, {});
+    if (closing_) closed_with(error);
     if (on_failure_) std::exchange(on_failure_, nullptr)(std::move(error));
   }
 
@@ -353,28 +277,24 @@ class Appender::Impl {
   Tail tail_;  // of what is written
   absl::AnyInvocable<void(Error)> on_failure_;
 
-  BatchEncoder encoder_;
-  raft::HardState saved_state_;                    // newest handed to save()
-  raft::HardState group_state_ = saved_state_;     // newest up to the end of the group
-  raft::HardState written_state_;                  // newest in the file
-  quoin::Index last_saved_ = tail_.last_index;     // handed to save()
-  quoin::Index written_index_ = tail_.last_index;  // in the file
+  GroupEncoder encoder_;
+  raft::HardState saved_state_;                 // newest handed to save()
+  quoin::Index last_saved_ = tail_.last_index;  // handed to save()
 
   Stage stage_ = Stage::kIdle;
+  Result<> failure_;  // why kFailed
   bool closing_ = false;
+  Closed closed_;
   std::vector<Batch> queue_;
   std::vector<Batch> group_;
   uint64_t queued_bytes_ = 0;
   io::MonotonicNs group_begun_ = 0, sync_begun_ = 0;
   std::optional<io::MonotonicNs> busy_since_;
 
+  Purger purger_;
   SegmentSupply supply_;
   SegmentSupply::Prepared next_;
   uint64_t next_offset_ = 0;
-
-  size_t purge_max_ = 0;
-  std::vector<io::Completion> purge_done_;
-  std::unique_ptr<io::File> purging_;
 
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };
@@ -398,8 +318,8 @@ void Appender::release_lock_to(quoin::Index index) {
 void Appender::purge(size_t segments_max, io::Completion done) {
   impl_->purge(segments_max, std::move(done));
 }
-void Appender::close(const raft::HardState& hard_state, Done done) {
-  impl_->close(hard_state, std::move(done));
+void Appender::close(const raft::HardState& hard_state, Closed closed) {
+  impl_->close(hard_state, std::move(closed));
 }
 uint64_t Appender::queued_bytes() const {
   return impl_->queued_bytes();

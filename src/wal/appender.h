@@ -11,10 +11,13 @@
 //   - A batch is synced iff it has entries, a snapshot record, or another term or vote than the last hard
 //     state. A hard state that moves only the commit is kept in memory and written with the next batch (or
 //     close()); only the newest is kept. A crash may lose it.
-//   - A snapshot record is written behind every hard state saved before it; the caller has saved one whose
-//     commit is at least its index.
+//   - It is also written before a batch that holds a configuration change (wal/group_encoder.h).
+//   - A snapshot record is written behind every hard state saved before it. For a snapshot that this member
+//     made, the caller has saved one whose commit is at least its index. For a received one the caller saves the
+//     record first, then the hard state that covers it, then the entries: torn between them, the record lies
+//     beyond the commit and is ignored; the other order would leave a commit beyond the entries.
 //   - After a failed write or sync nothing is acknowledged any more: `on_failure` runs once with the first
-//     error, all completions are dropped, later calls do nothing. The owner stops the member.
+//     error, all completions but that of close() are dropped, later calls do nothing. The owner stops the member.
 //   - With unsafe_no_fsync segments are never synced; all else is the same.
 //   - Entry data is not copied but for small pieces (kInlineBytes): the write takes frame heads from one
 //     buffer and data from the entries' Blobs, which the batch keeps alive.
@@ -54,6 +57,7 @@ struct AppenderOptions {
 class Appender {
  public:
   using Done = absl::AnyInvocable<void()>;
+  using Closed = absl::AnyInvocable<void(Result<>)>;
 
   Appender(io::FileSystem& fs, io::Executor& executor, const io::Clock& clock, log::Logger& log, Probe& probe,
            AppenderOptions options, Tail tail, absl::AnyInvocable<void(Error)> on_failure);
@@ -70,12 +74,14 @@ class Appender {
   // Drops the locks of segments that hold nothing beyond `index`, so that purge() may take them.
   void release_lock_to(quoin::Index index);
   // Removes the oldest segments while more than `segments_max` remain, up to the first that is locked (by
-  // this log or another process). 0: keeps all. One at a time; a call while one runs completes with it.
+  // this log or another process) or can't be opened. 0: keeps all. One at a time; a call while one runs
+  // completes with it.
   void purge(size_t segments_max, io::Completion done);
 
   // Writes what is buffered, with `hard_state` last (if not empty; its commit is at least the consistent
-  // index), syncs, and removes the prepared segment. Nothing may be saved afterwards.
-  void close(const raft::HardState& hard_state, Done done);
+  // index), syncs, and removes the prepared segment. Nothing may be saved afterwards. `closed` always runs, with
+  // the error if the log has failed or fails meanwhile.
+  void close(const raft::HardState& hard_state, Closed closed);
 
   // Bytes of entry data and snapshot records saved and not yet acknowledged.
   uint64_t queued_bytes() const;

@@ -120,6 +120,66 @@ TEST(Appender, AHardStateStandsBeforeTheSnapshotRecordThatNeedsIt) {
   EXPECT_EQ(valid->back().index, quoin::Index(9)) << "a record beyond the last commit would not count";
 }
 
+// A vote that is acknowledged and then forgotten can be given twice in one term.
+TEST(Appender, AVoteAloneIsSynced) {
+  LogMachine m(3);
+  m.create();
+  m.save(state(2, 0, 0), entries(2, 1, 2));
+  m.save(state(2, 5, 0), {});
+  m.crash();
+  EXPECT_EQ(m.must_open().hard_state, state(2, 5, 0));
+}
+
+raft::Entry conf_change_entry(uint64_t term, uint64_t index) {
+  raft::Entry e = entry(term, index, fmt::format("value {}", index));
+  e.type = raft::EntryType::kConfChange;
+  return e;
+}
+
+// A commit that waits in memory is in the log before the next configuration change: whoever keeps the second
+// change knows that the first is committed, whatever a crash takes.
+TEST(Appender, TheCommitOfOneChangeStandsBeforeTheNextChange) {
+  for (uint64_t seed = 1; seed <= 200; ++seed) {
+    SCOPED_TRACE(seed);
+    LogMachine m(seed);
+    m.create();
+    m.save(state(1, 1, 0), {conf_change_entry(1, 1)});
+    m.save(state(1, 1, 1), {});
+    m.appender->save({}, {conf_change_entry(1, 2)}, nullptr);
+    // Power goes at some point of the write.
+    m.machine.run_until([] { return false; }, static_cast<int64_t>(seed) * 20 * io::kMicrosecond);
+    m.crash();
+    const Contents c = m.must_open();
+    if (c.entries.size() == 2) {
+      EXPECT_EQ(c.hard_state.commit, quoin::Index(1));
+    }
+  }
+}
+
+// The record of a received snapshot comes first, then the hard state that covers it. Torn between the two, the
+// record does not count and the log opens as it was.
+TEST(Appender, AReceivedSnapshotTornBeforeItsHardStateIsIgnored) {
+  int torn = 0, whole = 0;
+  for (uint64_t seed = 1; seed <= 200; ++seed) {
+    SCOPED_TRACE(seed);
+    LogMachine m(seed);
+    m.create();
+    m.save(state(1, 1, 2), entries(1, 1, 3));
+    m.appender->save_snapshot(snapshot(50, 2), nullptr);
+    m.appender->save(state(2, 1, 50), {}, nullptr);
+    m.appender->save({}, entries(2, 51, 52), nullptr);
+    m.machine.run_until([] { return false; }, static_cast<int64_t>(seed) * 20 * io::kMicrosecond);
+    m.crash();
+    auto valid = valid_snapshots(m.machine.fs(), LogMachine::kDir, m.machine.log());
+    ASSERT_TRUE(valid.has_value());
+    const Contents c = m.must_open(valid->back());
+    EXPECT_LE(c.hard_state.commit, c.last_index) << "a commit that nothing in the log bears out";
+    ++(valid->back().index == quoin::Index(50) ? whole : torn);
+  }
+  EXPECT_GT(torn, 0);
+  EXPECT_GT(whole, 0);
+}
+
 TEST(Appender, CutsFullSegmentsReleasesAndPurgesThem) {
   LogMachine m(5, {.segment_bytes = 4096});
   m.create();
@@ -202,6 +262,51 @@ TEST(Appender, CloseRemovesThePreparedSegment) {
   EXPECT_EQ(m.files().size(), 2u);
   m.close();
   EXPECT_EQ(m.files(), std::vector<std::string>{segment_name(0, quoin::Index(0))});
+}
+
+// A stop waits for close(): it ends whatever the disk does, before or after it was asked for.
+TEST(Appender, CloseCompletesWithTheErrorOfAFailedLog) {
+  for (const bool failed_before : {true, false}) {
+    for (const uint32_t op : {sim::kWrite, sim::kSync}) {
+      SCOPED_TRACE(failed_before);
+      LogMachine m(21);
+      m.create();
+      m.save(state(1, 1, 0), entries(1, 1, 1));
+      m.machine.disk().inject({.ops = op, .path_contains = ".wal"});
+      m.appender->save(state(1, 1, 0), entries(1, 2, 2), nullptr);
+      if (failed_before) {
+        ASSERT_TRUE(m.machine.run_until([&] { return m.failure.has_value(); }));
+      }
+      std::optional<Result<>> closed;
+      m.appender->close(state(1, 1, 1), [&](Result<> r) { closed = std::move(r); });
+      EXPECT_FALSE(closed.has_value()) << "never inside the call";
+      ASSERT_TRUE(m.machine.run_until([&] { return closed.has_value(); }));
+      ASSERT_FALSE(closed->has_value());
+      EXPECT_EQ(closed->error().code(), Code::kIo);
+    }
+  }
+}
+
+// Housekeeping never ends a member: what can't be opened now is told and left for the next time.
+TEST(Appender, ASegmentThatCannotBeOpenedIsPurgedLater) {
+  LogMachine m(22, {.segment_bytes = 512});
+  m.create();
+  for (uint64_t i = 1; i <= 20; ++i) m.save(state(1, 1, i), {entry(1, i, std::string(200, 'x'))});
+  m.machine.run_until([] { return false; }, 100 * io::kMillisecond);
+  m.appender->release_lock_to(quoin::Index(20));
+  const auto names = segments(m);
+  std::optional<Result<>> purged;
+  m.machine.disk().inject({.ops = sim::kOpen, .path_contains = ".wal"});
+  m.appender->purge(1, [&](Result<> r) { purged = std::move(r); });
+  ASSERT_TRUE(m.machine.run_until([&] { return purged.has_value(); }));
+  EXPECT_TRUE(purged->has_value());
+  EXPECT_EQ(segments(m), names);
+  EXPECT_TRUE(m.machine.log().contains("failed to lock file"));
+  purged.reset();
+  m.appender->purge(1, [&](Result<> r) { purged = std::move(r); });
+  ASSERT_TRUE(m.machine.run_until([&] { return purged.has_value(); }));
+  EXPECT_LT(segments(m).size(), names.size());
+  EXPECT_FALSE(m.failure.has_value());
 }
 
 TEST(Appender, FailedSyncIsReportedOnceAndNothingIsAcknowledgedAfterIt) {

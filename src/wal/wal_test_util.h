@@ -78,7 +78,7 @@ class LogMachine {
   }
   void close(const raft::HardState& hs = {}) {
     bool done = false;
-    appender->close(hs, [&] { done = true; });
+    appender->close(hs, [&](Result<> r) { done = r.has_value(); });
     CHECK(machine.run_until([&] { return done; }));
     appender.reset();
   }

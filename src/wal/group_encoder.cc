@@ -1,0 +1,32 @@
+#include "wal/group_encoder.h"
+
+#include <algorithm>
+
+namespace quoin::wal {
+
+void GroupEncoder::add(const std::vector<raft::Entry>& entries, const raft::HardState& state,
+                       const SnapshotRecord* snapshot) {
+  const auto changes_configuration = [](const raft::Entry& e) { return e.type != raft::EntryType::kNormal; };
+  if (std::any_of(entries.begin(), entries.end(), changes_configuration)) add_state();
+  for (const raft::Entry& entry : entries) encoder_.add_entry(entry);
+  if (!entries.empty()) last_ = entries.back().index;
+  keep(state);
+  if (snapshot == nullptr) return;
+  add_state();
+  encoder_.add_snapshot(*snapshot);
+  last_ = std::max(last_, snapshot->index);
+}
+
+void GroupEncoder::begin_segment(std::string_view metadata) {
+  encoder_.add_crc();
+  encoder_.add_metadata(metadata);
+  if (!written_state_.empty()) encoder_.add_state(written_state_);
+}
+
+void GroupEncoder::add_state() {
+  if (state_ == written_state_) return;
+  encoder_.add_state(state_);
+  written_state_ = state_;
+}
+
+}  // namespace quoin::wal
