@@ -2,6 +2,7 @@
 
 #include "mvcc/key_value.h"
 #include "server/compare.h"
+#include "server/planned_keys.h"
 #include "server/range.h"
 #include "wire/message.h"
 
@@ -44,27 +45,37 @@ Result<> check_range(const pb::RangeRequest& r, int64_t current, int64_t compact
   return {};
 }
 
-Result<> check_put(const pb::PutRequest& put, mvcc::Store& store, const LeaseExists& lease_exists) {
-  if ((put.ignore_value || put.ignore_lease) && !store.find_current(put.key))
-    return Error(Code::kKeyNotFound);
-  if (put.lease != 0 && !lease_exists(LeaseId(put.lease))) return Error(Code::kLeaseNotFound);
-  return {};
-}
+// Goes through the branches taken as execution will, and refuses what execution could not do.
+class Checks {
+ public:
+  Checks(const mvcc::Store& store, const LeaseExists& lease_exists)
+      : store_(store), lease_exists_(lease_exists), keys_(store) {}
 
-Result<> check(const pb::TxnRequest& txn, Branches& branches, mvcc::Store& store,
-               const LeaseExists& lease_exists) {
-  bool succeeded;
-  for (const pb::RequestOp& op : branches.choose(txn, &succeeded)) {
-    if (const auto* range = op.request_range()) {
-      TRY(check_range(*range, store.revision(), store.compact_revision()));
-    } else if (const auto* put = op.request_put()) {
-      TRY(check_put(*put, store, lease_exists));
-    } else if (const auto* nested = op.request_txn()) {
-      TRY(check(*nested, branches, store, lease_exists));
+  Result<> run(const pb::TxnRequest& txn, Branches& branches) {
+    bool succeeded;
+    for (const pb::RequestOp& op : branches.choose(txn, &succeeded)) {
+      if (const auto* range = op.request_range()) {
+        TRY(check_range(*range, store_.revision(), store_.compact_revision()));
+      } else if (const auto* put = op.request_put()) {
+        if ((put->ignore_value || put->ignore_lease) && !keys_.live(put->key)) {
+          return Error(Code::kKeyNotFound);
+        }
+        if (put->lease != 0 && !lease_exists_(LeaseId(put->lease))) return Error(Code::kLeaseNotFound);
+        keys_.put(put->key);
+      } else if (const auto* erase = op.request_delete_range()) {
+        keys_.erase({erase->key, erase->range_end});
+      } else if (const auto* nested = op.request_txn()) {
+        TRY(run(*nested, branches));
+      }
     }
+    return {};
   }
-  return {};
-}
+
+ private:
+  const mvcc::Store& store_;
+  const LeaseExists& lease_exists_;
+  PlannedKeys keys_;
+};
 
 // Execution. After the checks nothing may fail but the storage itself, which is fatal to the member.
 class Execution {
@@ -172,14 +183,14 @@ Result<WriteTxnResult> run_write_txn(mvcc::Store& store, const LeaseExists& leas
   StoreSource source(store);
   ASSIGN_OR_RETURN(const std::vector<bool> taken, choose_branches(txn, source));
   Branches for_checks{taken};
-  TRY(check(txn, for_checks, store, lease_exists));
+  TRY(Checks(store, lease_exists).run(txn, for_checks));
 
   mvcc::WriteTxn& write = store.begin();
   Execution execution(write, body != nullptr);
   Branches for_execution{taken};
   pb::TxnResponse response;
   Result<> done = execution.run(txn, for_execution, &response);
-  CHECK(done.has_value(), "transaction failed after its checks: {}", done ? "" : done.error().text());
+  if (!done) return done.error().prefixed("a transaction failed after its checks");
   if (body != nullptr) wire::append(body, response);
   return WriteTxnResult{store.end(), response.succeeded};
 }

@@ -31,7 +31,8 @@ using LeaseExists = std::function<bool(LeaseId)>;
 
 // A write transaction. Encodes its answer (without header) into `body` while what it refers to is alive; with
 // `body` null nobody waits and Ranges are checked but not read. Refused before anything is written:
-// kCompacted, kFutureRev, kKeyNotFound, kLeaseNotFound.
+// kCompacted, kFutureRev, kKeyNotFound, kLeaseNotFound. Any other error is a fault of the storage: a part may
+// be written, the store's transaction is still open, and the member must stop.
 struct WriteTxnResult {
   int64_t revision = 0;  // for the header
   bool succeeded = false;

@@ -3,10 +3,12 @@
 
 #include <gtest/gtest.h>
 
+#include "base/prng.h"
 #include "mvcc/fake_backend_test.h"
 #include "mvcc/fake_leases_test.h"
 #include "mvcc/store.h"
 #include "server/compare.h"
+#include "server/planned_keys.h"
 #include "wire/message.h"
 
 namespace quoin::server {
@@ -174,6 +176,107 @@ TEST_F(TxnTest, RefusedBeforeAnythingIsWritten) {
     EXPECT_EQ(revision.error().code(), c.want) << c.what;
     EXPECT_FALSE(store_->find_current("first").has_value()) << c.what;
     EXPECT_EQ(store_->revision(), 2) << c.what;
+  }
+}
+
+// A put that keeps the value or the lease of a key which the same transaction deletes before: no member could
+// apply it. It is refused like one of a missing key, and nothing of the transaction happens.
+TEST_F(TxnTest, KeepingWhatTheTransactionDeletedIsRefused) {
+  struct Case {
+    const char* what;
+    std::function<void(pb::TxnRequest&)> fill;
+    bool refused;
+  };
+  auto erase = [](pb::TxnRequest& t, std::string_view key, std::string_view end) {
+    auto& d = t.success.emplace_back().set_request_delete_range();
+    d.key = key;
+    d.range_end = end;
+  };
+  auto keep = [](pb::TxnRequest& t, std::string_view key, bool value) {
+    auto& p = t.success.emplace_back().set_request_put();
+    p.key = key;
+    (value ? p.ignore_value : p.ignore_lease) = true;
+  };
+  auto make = [](pb::TxnRequest& t, std::string_view key) {
+    t.success.emplace_back().set_request_put().key = key;
+  };
+  const std::string_view all("\0", 1);
+  const std::vector<Case> cases = {
+      {"from-key, value", [&](auto& t) { erase(t, "cfg/", all), keep(t, "cfg/a", true); }, true},
+      {"from-key, lease", [&](auto& t) { erase(t, "cfg/", all), keep(t, "cfg/a", false); }, true},
+      {"the key alone", [&](auto& t) { erase(t, "cfg/a", {}), keep(t, "cfg/a", true); }, true},
+      {"a range before it", [&](auto& t) { erase(t, "cfg/", "cfg/a"), keep(t, "cfg/a", true); }, false},
+      {"an empty range", [&](auto& t) { erase(t, "d", "c"), keep(t, "cfg/a", true); }, false},
+      {"made again", [&](auto& t) { erase(t, "cfg/", all), make(t, "cfg/a"), keep(t, "cfg/a", true); },
+       false},
+      {"made and deleted", [&](auto& t) { make(t, "new"), erase(t, "n", "o"), keep(t, "new", true); }, true},
+      {"made before", [&](auto& t) { make(t, "new"), keep(t, "new", true); }, false},
+      {"two ranges",
+       [&](auto& t) {
+         erase(t, "a", "b"), erase(t, "cfg/a", "cfg/b"), erase(t, "b", "cfg/a"), keep(t, "cfg/a", true);
+       },
+       true},
+      {"nested",
+       [&](auto& t) {
+         erase(t, "cfg/", all);
+         keep(t.success.emplace_back().set_request_txn(), "cfg/a", true);
+       },
+       true},
+      {"nested before",
+       [&](auto& t) {
+         erase(t.success.emplace_back().set_request_txn(), "cfg/", all);
+         keep(t, "cfg/a", true);
+       },
+       true},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.what);
+    put("cfg/a", "1");
+    const int64_t before = store_->revision();
+    pb::TxnRequest txn;
+    make(txn, "first");
+    c.fill(txn);
+    pb::TxnResponse r;
+    auto revision = run(txn, &r);
+    ASSERT_EQ(revision.has_value(), !c.refused);
+    if (!c.refused) {
+      ASSERT_TRUE(store_->begin().delete_range("first", {}));
+      store_->end();
+      continue;
+    }
+    EXPECT_EQ(revision.error().code(), Code::kKeyNotFound);
+    EXPECT_EQ(store_->revision(), before);
+    EXPECT_TRUE(store_->find_current("cfg/a").has_value());
+    EXPECT_FALSE(store_->find_current("first").has_value());
+  }
+}
+
+// The plan against a list of operations gone through one by one.
+TEST_F(TxnTest, PlannedKeysAgreeWithTheirSlowTwin) {
+  Prng prng(7);
+  const std::vector<std::string> names = {"", "a", "b", "c", "d", "e", "f", std::string("\0", 1)};
+  for (const char* key : {"a", "d", "e"}) put(key, "1");
+  for (int round = 0; round < 2000; ++round) {
+    PlannedKeys plan(*store_);
+    std::vector<std::pair<bool, mvcc::KeyRange>> ops;  // true: a put
+    for (int i = 0; i < 8; ++i) {
+      const std::string& key = names[1 + prng.below(6)];
+      if (prng.chance(1, 3)) {
+        plan.put(key);
+        ops.push_back({true, {key, {}}});
+      } else {
+        const mvcc::KeyRange range{key, names[prng.below(names.size())]};
+        plan.erase(range);
+        ops.push_back({false, range});
+      }
+      for (size_t k = 1; k < 7; ++k) {
+        bool want = store_->find_current(names[k]).has_value();
+        for (const auto& [is_put, range] : ops) {
+          if (range.contains(names[k])) want = is_put;
+        }
+        ASSERT_EQ(plan.live(names[k]), want) << round << " " << i << " " << names[k];
+      }
+    }
   }
 }
 
