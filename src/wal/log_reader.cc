@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/crc32c.h"
+#include "raft/codec.h"
 
 namespace quoin::wal {
 
@@ -42,14 +44,51 @@ Result<std::optional<Record>> LogReader::next() {
   }
 }
 
-Result<quoin::Index> snapshot_beyond(SegmentReader& reader) {
-  quoin::Index highest;
+namespace {
+// The records beyond damage whose checksums hold, in order.
+class Findings {
+ public:
+  void take(const Record& record) {
+    if (record.type == RecordType::kState) {
+      const auto state = raft::decode_hard_state(record.data.view());
+      if (!state) return;
+      out_.commit = std::max(out_.commit, state->commit);
+      after_state_ = true;
+    } else if (record.type == RecordType::kSnapshot) {
+      after_state_ = false;
+    } else if (record.type == RecordType::kEntry) {
+      out_.later_write = out_.later_write || after_state_;
+    }
+  }
+  Beyond& out() { return out_; }
+
+ private:
+  Beyond out_;
+  bool after_state_ = false;
+};
+}  // namespace
+
+Result<Beyond> look_beyond(SegmentReader& reader) {
+  Findings found;
+  std::optional<Record> last;
+  uint64_t last_end = 0;
+  bool last_taken = false;
   while (true) {
     ASSIGN_OR_RETURN(const auto record, reader.next_plausible());
-    if (!record) return highest;
-    if (record->type != RecordType::kSnapshot) continue;
-    const auto snapshot = decode_snapshot_record(record->data.view());
-    if (snapshot) highest = std::max(highest, snapshot->index);
+    if (!record) return found.out();
+    if (record->type == RecordType::kSnapshot) {
+      const auto snapshot = decode_snapshot_record(record->data.view());
+      if (snapshot) found.out().snapshot = std::max(found.out().snapshot, snapshot->index);
+    }
+    const bool follows =
+        last && last_end == record->offset && crc32c(last->crc, record->data.view()) == record->crc;
+    if (follows) {
+      if (!last_taken) found.take(*last);
+      found.take(*record);
+    }
+    last = *record;
+    last_end = reader.offset();
+    last_taken = follows;
   }
 }
 

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/ids.h"
 #include "base/result.h"
 #include "io/file.h"
 #include "wal/segment_reader.h"
@@ -39,9 +40,23 @@ class LogReader {
   std::unique_ptr<SegmentReader> reader_;
 };
 
-// The highest index of a snapshot record that stands beyond damage, or beyond an end behind which bytes other
-// than zeros follow; 0 if none is found. Looks for frames at every multiple of 8, steps over those whose
-// length field is plausible, and takes snapshot records that parse: their checksums depend on what is lost.
-Result<quoin::Index> snapshot_beyond(SegmentReader& reader);
+// What stands beyond damage, or beyond an end behind which bytes other than zeros follow.
+//
+// The records of one write may reach the disk in any order, so that a power loss can leave a hole in front of
+// records that are whole. But a write begins only once the one before it is synced. So damage is no torn write
+// if something beyond it comes from a later write, and then what it destroyed had been acknowledged:
+// - an entry that follows a hard state: a hard state is the last record of its write (or stands before a
+//   snapshot record), so the entry belongs to a later one;
+// - a hard state whose commit reaches what is lost, if this member is the only one (OpenOptions::alone);
+// - a snapshot record for an index that is lost.
+struct Beyond {
+  quoin::Index snapshot;     // highest one of a snapshot record; 0: none
+  quoin::Index commit;       // highest one of a hard state; 0: none
+  bool later_write = false;  // an entry follows a hard state
+};
+// Looks for frames at every multiple of 8 and steps over those whose length field is plausible. A hard state
+// and an entry count if their checksum follows from the record beside them; a snapshot record counts as it
+// is, since its neighbours may be what is lost.
+Result<Beyond> look_beyond(SegmentReader& reader);
 
 }  // namespace quoin::wal

@@ -157,27 +157,50 @@ Result<> read_records(LogReader& reader, const SnapshotRecord& start, Contents* 
   }
 }
 
-// Refuses to go on where cutting the log at reader.offset() would lose what is known to have been
-// acknowledged. `torn`: the record there is incomplete; else the log ends cleanly.
+// Whether the entries read so far add more than one member.
+bool adds_others(const Contents& contents) {
+  std::optional<MemberId> added;
+  for (const raft::Entry& e : contents.entries) {
+    if (e.type != raft::EntryType::kConfChange) continue;
+    const auto change = raft::decode_conf_change(e.data);
+    if (!change || change->type == raft::ConfChangeType::kRemoveNode) continue;
+    if (added && *added != change->node_id) return true;
+    added = change->node_id;
+  }
+  return false;
+}
+
+// Refuses to go on where the log, cut at reader.offset(), would lack what is known to have been acknowledged.
+// `torn`: the record there is incomplete; else the log ends cleanly.
 Result<> check_cut(SegmentReader& reader, const Contents& contents, const OpenOptions& options, bool torn) {
   if (options.allow_cut) return {};
   const uint64_t end = reader.offset();
-  const auto refuse = [&](quoin::Index index, std::string_view proof) {
-    return make_error(
-        Code::kCorruption,
-        "wal: damaged tail: file '{}' breaks off at position {} after index {}, but entries up to "
-        "{} were acknowledged ({})",
-        reader.name(), end, contents.last_index, index, proof);
+  const auto refuse = [&](std::string_view what, std::string_view proof) {
+    return make_error(Code::kCorruption,
+                      "wal: damaged tail: file '{}' breaks off at position {} after index {}, but {} ({}); "
+                      "--quoin-allow-wal-cut goes on without what is lost",
+                      reader.name(), end, contents.last_index, what, proof);
   };
+  const auto up_to = [](quoin::Index index) {
+    return fmt::format("entries up to {} were acknowledged", index);
+  };
+  if (contents.last_index < options.acknowledged)
+    return refuse(up_to(options.acknowledged), "consistent index");
   if (!torn) {
     // A length field that was zeroed looks like the end; what follows it tells.
-    const uint64_t look = contents.last_index < options.acknowledged ? reader.bytes() : kLookBeyondBytes;
-    ASSIGN_OR_RETURN(const bool more, reader.anything_beyond(look));
+    ASSIGN_OR_RETURN(const bool more, reader.anything_beyond(kLookBeyondBytes));
     if (!more) return {};
   }
-  if (contents.last_index < options.acknowledged) return refuse(options.acknowledged, "consistent index");
-  ASSIGN_OR_RETURN(const quoin::Index snapshot, snapshot_beyond(reader));
-  if (contents.last_index < snapshot) return refuse(snapshot, "snapshot record beyond the damage");
+  ASSIGN_OR_RETURN(const Beyond beyond, look_beyond(reader));
+  if (contents.last_index < beyond.snapshot) {
+    return refuse(up_to(beyond.snapshot), "snapshot record beyond the damage");
+  }
+  if (options.alone && contents.last_index < beyond.commit && !adds_others(contents)) {
+    return refuse(up_to(beyond.commit), "hard state beyond the damage");
+  }
+  if (beyond.later_write) {
+    return refuse("the records there were acknowledged", "a later write stands beyond the damage");
+  }
   return {};
 }
 

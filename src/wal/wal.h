@@ -80,12 +80,16 @@ struct OpenedLog {
 };
 
 struct OpenOptions {
-  // Entries up to here are known to have been acknowledged: the consistent index of the db. If the tail is
-  // damaged and what is left does not reach it, open() refuses (kCorruption, by name) where etcd cuts
-  // silently. Snapshot records found beyond the damage count in the same way.
+  // Entries up to here are known to have been acknowledged: the consistent index of the db. If the log ends
+  // before it, damaged or not, open() refuses (kCorruption, by name) where etcd goes on. What stands beyond
+  // damage counts in the same way (log_reader.h, Beyond).
   quoin::Index acknowledged;
   // Go on as etcd does: cut.
   bool allow_cut = false;
+  // As far as the caller knows this member is the only one: nothing is committed before it is synced here, so
+  // that a hard state proves what its commit covers. (A follower may get an entry and its commit in one
+  // write.) If the log itself adds another member, it does not count.
+  bool alone = false;
 };
 
 // Whether the directory holds a segment: "a member is initialised iff it does". A missing directory holds

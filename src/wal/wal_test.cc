@@ -360,6 +360,21 @@ TEST(WalRepair, RefusesToCutWhatIsKnownToHaveBeenAcknowledged) {
   std::string torn_without_record = torn;  // the snapshot record is gone too
   torn_without_record.resize(end - 40);
   std::string zero_length = good;
+  // A follower's: nothing of it is committed yet, but each entry was a write of its own.
+  LogMachine follower(12);
+  follower.create();
+  for (uint64_t i = 1; i <= 6; ++i) follower.save(state(i, 1, 0), {entry(i, i, std::string(700, 'x'))});
+  follower.restart();
+  std::string uncommitted = follower.file(kFirst).substr(0, follower.open()->tail.offset + 8192);
+  uncommitted.replace((frame_of_entry(follower, 4) / 512 + 1) * 512, 512, 512, '\0');
+
+  // Behind the damage nothing but one write: entry 6 and a hard state that commits 5.
+  std::string hard_state_alone = good;
+  const uint64_t frame5 = frame_of_entry(base, 5), frame6 = frame_of_entry(base, 6);
+  const uint64_t hole = (frame5 / 512 + 1) * 512;
+  hard_state_alone.replace(hole, frame6 - hole, frame6 - hole, '\0');
+  hard_state_alone.resize(frame6 + 700 + 80);
+  hard_state_alone += std::string(8192, '\0');
 
   struct Case {
     const char* what;
@@ -378,11 +393,26 @@ TEST(WalRepair, RefusesToCutWhatIsKnownToHaveBeenAcknowledged) {
        true,
        "(snapshot record beyond the damage)"},
       {"allowed", torn, {quoin::Index(6), true}, false, ""},
-      {"nothing known", torn_without_record, {quoin::Index(0), false}, false, ""},
-      {"not reached", torn_without_record, {quoin::Index(3), false}, false, ""},
+      {"hard state",
+       hard_state_alone,
+       {quoin::Index(0), false, true},
+       true,
+       "(hard state beyond the damage)"},
+      {"not alone", hard_state_alone, {quoin::Index(0), false, false}, false, ""},
+      {"a later write",
+       uncommitted,
+       {quoin::Index(0), false},
+       true,
+       "(a later write stands beyond the damage)"},
+      {"allowed without a record", torn_without_record, {quoin::Index(0), true}, false, ""},
+      {"nothing beyond",
+       good.substr(0, sector) + std::string(8192, '\0'),
+       {quoin::Index(3), false},
+       false,
+       ""},
       {"clean", good, {quoin::Index(6), false}, false, ""},
-      // Go members apply what others have synced; after a crash the log may end cleanly before the db.
-      {"clean end before the db", good, {quoin::Index(9), false}, false, ""},
+      {"clean end before the db", good, {quoin::Index(9), false}, true, "(consistent index)"},
+      {"the same, allowed", good, {quoin::Index(9), true}, false, ""},
   };
   for (const Case& c : cases) {
     SCOPED_TRACE(c.what);
@@ -397,6 +427,26 @@ TEST(WalRepair, RefusesToCutWhatIsKnownToHaveBeenAcknowledged) {
               std::string_view::npos);
     EXPECT_EQ(m.file(kFirst), c.bytes) << "left as it is";
   }
+}
+
+// One write of many records, of which a power loss kept a later sector and lost an earlier one: no record of it
+// was acknowledged, so it is cut without a word.
+TEST(WalRepair, AHoleInTheLastWriteIsATornTail) {
+  LogMachine base(14);
+  base.create();
+  base.save(state(1, 1, 1), {entry(1, 1)});
+  base.save(state(1, 1, 2), {entry(1, 2)});
+  std::vector<raft::Entry> batch;
+  for (uint64_t i = 3; i <= 8; ++i) batch.push_back(entry(1, i, std::string(700, 'x')));
+  base.save(state(1, 1, 2), batch);
+  base.restart();
+  std::string bytes = base.file(kFirst).substr(0, base.open()->tail.offset + 8192);
+  bytes.replace((frame_of_entry(base, 5) / 512 + 1) * 512, 512, 512, '\0');
+  LogMachine m(15);
+  m.put(kFirst, bytes);
+  auto opened = m.open({}, {quoin::Index(2), false});
+  ASSERT_TRUE(opened) << text(opened);
+  EXPECT_EQ(opened->contents.entries.size(), 4u);
 }
 
 // Flips every byte of a log of two segments, one at a time. Each flip is reported by file and position, or
