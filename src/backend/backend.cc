@@ -112,6 +112,7 @@ class BackendImpl final : public Backend {
     });
   }
   void set_failure_callback(std::function<void(Error)> callback) override { failure_ = std::move(callback); }
+  void abandon(const Error& why) override;
 
   void compact(int64_t revision, std::shared_ptr<Compactor> compactor, std::function<void()> done) override;
   void hash(std::function<void(Result<uint32_t>)> done) override;
@@ -324,6 +325,13 @@ void BackendImpl::on_failed(const Error& error) {
   for (const auto& w : waiters) w(error);
   if (auto done = std::exchange(close_done_, nullptr)) done(error);
   if (failure_) failure_(error);
+}
+
+void BackendImpl::abandon(const Error& why) {
+  if (dead_) return;
+  dead_ = why;
+  timer_.reset();
+  for (const auto& w : std::exchange(waiters_active_, {})) w(why);
 }
 
 std::optional<std::string> BackendImpl::get(Bucket bucket, std::string_view key) const {

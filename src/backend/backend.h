@@ -174,6 +174,10 @@ class Backend {
   // index that moved alone waits for the next commit. A failed commit ends here, on apply; nothing is
   // acknowledged after it and the member must stop.
   virtual void set_failure_callback(std::function<void(Error)> callback) = 0;
+  // An entry could not be applied and has left a part of itself in the active segment: that segment is never
+  // frozen, whatever asks for it, close() included. Who waits for a commit of it is dropped, as after a
+  // failed commit; a segment that is frozen already still reaches the file. `why` is what close() reports.
+  virtual void abandon(const Error& why) { (void)why; }
 
   // ---- maintenance (started from apply, run in steps on the file strand between commits) ----
   // Scans records of revisions <= `revision` that are in the file, in steps; deletes what `compactor` does
