@@ -30,11 +30,9 @@ class KeepRule final : public backend::Compactor {
   std::optional<uint32_t> hash() const;
 
  private:
-  void start();
   const std::shared_ptr<const IndexView> index_;
   const int64_t revision_;
-  const int64_t previous_compact_revision_;
-  std::unique_ptr<KvHasher> hasher_;  // made with the first record: it may have to walk the index
+  KvHasher hasher_;
   bool unreadable_ = false;
 };
 

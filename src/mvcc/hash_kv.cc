@@ -7,24 +7,12 @@
 
 namespace quoin::mvcc {
 
-namespace {
-
-// True if some key lives at `revision`. Stops at the first one.
-bool any_live(const IndexRef& index, int64_t revision) {
-  for (IndexCursor c(index, {}); c.valid(); c.next()) {
-    if (c.entry().live_at(revision)) return true;
-  }
-  return false;
-}
-
-}  // namespace
-
 KvHasher::KvHasher(const IndexView& index, int64_t compact_revision, int64_t upto)
     : index_(index),
       compact_revision_(compact_revision),
       upto_(upto),
-      keep_is_empty_(!any_live(index.ref(), upto)),
-      hash_(of_nothing()) {}
+      hash_(of_nothing()),
+      hash_of_all_(hash_) {}
 
 uint32_t KvHasher::of_nothing() {
   return crc32c(0, backend::bucket_name(backend::Bucket::kKey));
@@ -33,15 +21,16 @@ uint32_t KvHasher::of_nothing() {
 Result<> KvHasher::add(std::string_view revision_key, Revision revision, bool tombstone,
                        std::string_view value) {
   if (revision.main > upto_) return {};
-  if (revision.main <= compact_revision_) {
-    if (revision.main == compact_revision_ && tombstone) return {};
-    if (!keep_is_empty_) {
-      ASSIGN_OR_RETURN(const std::string_view key, decode_key(value));
-      const RevisionNode* kept = index_.ref().find_live(key, upto_);
-      if (!kept || kept->revision() != revision) return {};
-    }
+  if (revision.main == compact_revision_ && tombstone) return {};
+  const RevisionNode* kept = nullptr;
+  const bool below = revision.main <= compact_revision_;
+  if (below || !some_live_) {
+    ASSIGN_OR_RETURN(const std::string_view key, decode_key(value));
+    kept = index_.ref().find_live(key, upto_);
+    some_live_ = some_live_ || kept;
   }
-  hash_ = crc32c(crc32c(hash_, revision_key), value);
+  if (!some_live_) hash_of_all_ = crc32c(crc32c(hash_of_all_, revision_key), value);
+  if (!below || (kept && kept->revision() == revision)) hash_ = crc32c(crc32c(hash_, revision_key), value);
   return {};
 }
 

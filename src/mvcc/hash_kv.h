@@ -20,22 +20,28 @@ struct HashKvResult {
 };
 
 // The rule itself, fed record by record; the compactor feeds it as well while it deletes.
+//
+// Of the records at or below the compact revision only those count that a key living at `upto` still has, but
+// all of them if no key lives then. Which of the two holds is known at the end: a key that lives at `upto` has
+// a record among those fed. Until the first such key is met both hashes are computed.
 class KvHasher {
  public:
-  // C = compact_revision, rev = upto in the sheet's words. `index` must outlive the hasher and still know
-  // what lived at `upto`. Walks the index up to the first key that did.
+  // C = compact_revision, rev = upto in the spec's words. `index` must outlive the hasher and still know
+  // what lived at `upto`.
   KvHasher(const IndexView& index, int64_t compact_revision, int64_t upto);
   Result<> add(std::string_view revision_key, Revision revision, bool tombstone, std::string_view value);
-  uint32_t hash() const { return hash_; }
-  // Of no record at all. Costs nothing, where a hasher may have to walk the index.
+  // Final once every record up to `upto` was fed.
+  uint32_t hash() const { return some_live_ ? hash_ : hash_of_all_; }
+  // Of no record at all.
   static uint32_t of_nothing();
 
  private:
   const IndexView& index_;
   const int64_t compact_revision_;
   const int64_t upto_;
-  const bool keep_is_empty_;
+  bool some_live_ = false;
   uint32_t hash_;
+  uint32_t hash_of_all_;  // meaningless once some_live_
 };
 
 class HashKvRun {

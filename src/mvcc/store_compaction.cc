@@ -8,16 +8,11 @@ namespace quoin::mvcc {
 
 KeepRule::KeepRule(std::shared_ptr<const IndexView> index, int64_t revision,
                    int64_t previous_compact_revision)
-    : index_(std::move(index)), revision_(revision), previous_compact_revision_(previous_compact_revision) {}
-
-void KeepRule::start() {
-  if (!hasher_) hasher_ = std::make_unique<KvHasher>(*index_, previous_compact_revision_, revision_);
-}
+    : index_(std::move(index)), revision_(revision), hasher_(*index_, previous_compact_revision, revision) {}
 
 bool KeepRule::keep(std::string_view revision_key, Revision revision, bool tombstone,
                     std::string_view value) {
-  start();
-  if (!hasher_->add(revision_key, revision, tombstone, value)) unreadable_ = true;
+  if (!hasher_.add(revision_key, revision, tombstone, value)) unreadable_ = true;
   if (revision.main > revision_) return true;
   const Result<std::string_view> key = decode_key(value);
   if (!key) {
@@ -32,7 +27,7 @@ bool KeepRule::keep(std::string_view revision_key, Revision revision, bool tombs
 
 std::optional<uint32_t> KeepRule::hash() const {
   if (unreadable_) return std::nullopt;
-  return hasher_ ? hasher_->hash() : KvHasher::of_nothing();
+  return hasher_.hash();
 }
 
 void run_all(Callbacks* callbacks) {

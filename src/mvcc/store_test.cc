@@ -477,6 +477,37 @@ TEST_F(Hashes, ThirdVector) {
   EXPECT_EQ(hash(14).hash, 770940297u);
 }
 
+// Where nothing lives, the tombstone at the compact revision is still no part of the hash.
+TEST_F(Hashes, ATombstoneWhereNothingLives) {
+  put("a", "1");
+  erase("a");
+  ASSERT_TRUE(store->compact(
+      3, [] {}, [] {}));
+  settle();
+  reopen();
+  ASSERT_EQ(backend.records().size, 1u);  // the tombstone
+  EXPECT_EQ(hash(3).hash, 1084519789u);   // nothing but the bucket's name
+  EXPECT_EQ(hash(0).hash, 1084519789u);
+}
+
+// What lives is found out on the way: long after the first record, and only above the compact revision.
+TEST_F(Hashes, TheOnlyKeyThatLivesComesLast) {
+  for (int i = 0; i < 50; ++i) {
+    put("gone", fmt::format("{}", i));
+    erase("gone");
+  }
+  const int64_t nothing_lives = store->revision();
+  ASSERT_TRUE(store->compact(
+      nothing_lives, [] {}, [] {}));
+  // Before the records are gone from the file they count only where nothing lives.
+  const uint32_t of_all = hash(nothing_lives).hash;
+  EXPECT_NE(of_all, 1084519789u);
+  put("lives", "x");
+  const uint32_t of_one = hash(0).hash;
+  settle();
+  EXPECT_EQ(hash(0).hash, of_one);
+}
+
 TEST_F(Hashes, TenNewestCompactionHashesAreKept) {
   for (int i = 0; i < 13; ++i) {
     put("k", fmt::format("{}", i));
