@@ -25,10 +25,14 @@ class FakeBackend final : public backend::Backend {
     Blob value;
   };
   struct Records {
-    std::unique_ptr<Record[]> all{new Record[kRecordsMax]};
+    explicit Records(size_t max) : all(new Record[max]) {}
+    std::unique_ptr<Record[]> all;
     size_t size = 0;
   };
   static constexpr size_t kRecordsMax = 1u << 17;
+
+  explicit FakeBackend(size_t records_max = kRecordsMax)
+      : records_max_(records_max), records_(std::make_shared<Records>(records_max)) {}
 
   class FakeView final : public backend::View {
    public:
@@ -58,7 +62,7 @@ class FakeBackend final : public backend::Backend {
 
   void append(Revision revision, bool tombstone, Blob value) override {
     CHECK(records_->size == 0 || records_->all[records_->size - 1].revision < revision);
-    CHECK(records_->size < kRecordsMax);
+    CHECK(records_->size < records_max_);
     records_->all[records_->size++] = {revision, tombstone, std::move(value)};
     view_.reset();
   }
@@ -145,7 +149,7 @@ class FakeBackend final : public backend::Backend {
 
  private:
   bool compact_records(int64_t revision, backend::Compactor& compactor) {
-    auto kept = std::make_shared<Records>();
+    auto kept = std::make_shared<Records>(records_max_);
     size_t seen = 0;
     bool whole = true;
     for (size_t i = 0; i < records_->size; ++i) {
@@ -166,7 +170,8 @@ class FakeBackend final : public backend::Backend {
     return whole;
   }
 
-  std::shared_ptr<Records> records_ = std::make_shared<Records>();
+  const size_t records_max_;
+  std::shared_ptr<Records> records_;
   std::shared_ptr<const backend::View> view_;
   std::map<std::string, std::string> pairs_[backend::kBucketCount];
   Index index_;

@@ -330,8 +330,9 @@ bool KeyIndex::compact_step(int64_t revision, size_t entries_max, std::string* f
     const RevisionNode& newest = *entry.newest();
     if (newest.is_tombstone() && newest.main < revision) {
       dead.push_back(&entry);
-    } else {
-      entry.cut_below(revision);
+    } else if (LinkedNode* chain = entry.cut_below(revision)) {
+      // Who reads now may still come by at the end of a jump.
+      storage_->reclaimer.retire(chain, 0, Retired::Kind::kChain);
     }
   }
   for (KeyEntry* entry : dead) {

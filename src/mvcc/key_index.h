@@ -65,8 +65,13 @@ class KeyIndex {
   // below `revision`. True when the end was reached. No view below `revision` may be open.
   bool compact_step(int64_t revision, size_t entries_max, std::string* from);
   bool older_view_open(int64_t revision) const { return storage_->reclaimer.older_view_open(revision); }
-  // Frees what closed views held; true if there is more.
+  // Frees what closed views held, as Reclaimer::collect does; true if there is more.
   bool collect(size_t budget) { return storage_->reclaimer.collect(budget); }
+  // The same, as much as the changes since the last call make necessary to keep up with them: twice what they
+  // retired (each thing is moved or freed), and `more`.
+  bool collect_for_changes(size_t more) { return collect(more + 2 * storage_->reclaimer.take_retired()); }
+  // How many things wait to be freed.
+  size_t garbage() const { return storage_->reclaimer.held(); }
 
   // Checks every invariant of the tree; for tests.
   void check(int64_t head) const;

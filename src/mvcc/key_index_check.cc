@@ -47,6 +47,8 @@ struct Checker {
       for (const RevisionNode* r = last->newest(); r; r = r->older()) {
         CHECK_LE(r->main, main);
         main = r->main;
+        CHECK((r->older() != nullptr) == (r->jump() != nullptr));
+        if (r->jump()) CHECK_LE(r->jump()->main, r->older()->main);
       }
     }
     return live;

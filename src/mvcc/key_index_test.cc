@@ -296,6 +296,55 @@ TEST(KeyIndex, AnOldViewHoldsOnlyWhatItSees) {
   EXPECT_FALSE(rig.index.collect(100'000));
 }
 
+// A step of collecting does no more than its budget, also where one key has a long history: cut off, or gone
+// with its key.
+TEST(KeyIndex, ALongHistoryIsFreedInSteps) {
+  for (const bool dead : {false, true}) {
+    Rig rig;
+    rig.put("before");
+    for (int i = 0; i < 10'000; ++i) rig.put("hot");
+    if (dead) rig.erase("hot");
+    rig.put("after");
+    rig.index.publish(rig.revision, rig.revision);
+    rig.index.publish(rig.revision, rig.revision);
+    std::string from;
+    ASSERT_TRUE(rig.index.compact_step(rig.revision, 100, &from));
+    EXPECT_EQ(rig.index.ref().find("hot") == nullptr, dead);
+    EXPECT_GE(rig.index.garbage(), 1u);
+    rig.put("new key");  // another version, so that the view before it can close
+    rig.index.publish(rig.revision, rig.revision);
+    int calls = 1;
+    while (rig.index.collect(100)) ++calls;
+    EXPECT_GE(calls, 9'999 / 100) << dead;
+    EXPECT_EQ(rig.index.garbage(), 0u) << dead;
+    rig.index.check(rig.revision);
+  }
+}
+
+// Batches of many creations and deletions retire thousands of nodes each. What waits to be freed does not
+// grow with the number of batches, though nothing but the batches' own publication frees it.
+TEST(KeyIndex, GarbageKeepsUpWithTheLoad) {
+  Rig rig;
+  Prng prng(4);
+  size_t most_early = 0, most_late = 0;
+  for (int batch = 0; batch < 60; ++batch) {
+    for (int i = 0; i < 2'000; ++i) {
+      const std::string key = fmt::format("k{:06}", prng.below(200'000));
+      if (prng.chance(1, 2)) {
+        rig.put(key);
+      } else {
+        rig.erase(key);
+      }
+    }
+    rig.index.publish(rig.revision, -1);
+    rig.index.collect_for_changes(256);
+    size_t& most = batch < 30 ? most_early : most_late;
+    most = std::max(most, rig.index.garbage());
+  }
+  EXPECT_LE(most_late, 2 * most_early + 1'000);
+  EXPECT_LE(most_late, 5'000u);
+}
+
 // Readers check what a view must always show while apply goes on: keys come in pairs that live and die
 // together, and the count equals what a walk finds.
 TEST(KeyIndex, ReadersOnOtherThreads) {

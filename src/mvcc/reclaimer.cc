@@ -8,28 +8,49 @@ namespace quoin::mvcc {
 
 namespace {
 
-void free_retired(const Retired& item) {
-  switch (item.kind) {
-    case Retired::Kind::kLeaf:
-      delete static_cast<Leaf*>(item.object);
-      return;
-    case Retired::Kind::kInner:
-      delete static_cast<Inner*>(item.object);
-      return;
-    case Retired::Kind::kEntry:
-      KeyEntry::destroy(static_cast<KeyEntry*>(item.object));
-      return;
-    case Retired::Kind::kLogBlock:
-      LogBlock::destroy(static_cast<LogBlock*>(item.object));
-      return;
+// Frees what `item` holds as far as the budget reaches; it counts down by at least one. True if all is free,
+// else `item` is what is left.
+bool free_retired(Retired* item, size_t* budget) {
+  if (item->kind == Retired::Kind::kEntry) {
+    auto* entry = static_cast<KeyEntry*>(item->object);
+    LinkedNode* const chain = entry->detach_all();
+    KeyEntry::destroy(entry);
+    --*budget;
+    if (!chain) return true;
+    *item = {chain, item->birth, Retired::Kind::kChain};
   }
+  if (item->kind == Retired::Kind::kChain) {
+    item->object = free_chain(static_cast<LinkedNode*>(item->object), budget);
+    return item->object == nullptr;
+  }
+  --*budget;
+  switch (item->kind) {
+    case Retired::Kind::kLeaf:
+      delete static_cast<Leaf*>(item->object);
+      break;
+    case Retired::Kind::kInner:
+      delete static_cast<Inner*>(item->object);
+      break;
+    case Retired::Kind::kLogBlock:
+      LogBlock::destroy(static_cast<LogBlock*>(item->object));
+      break;
+    case Retired::Kind::kEntry:
+    case Retired::Kind::kChain:
+      break;
+  }
+  return true;
+}
+
+void free_all(Retired item) {
+  size_t budget = SIZE_MAX;
+  free_retired(&item, &budget);
 }
 
 }  // namespace
 
 Reclaimer::~Reclaimer() {
   for (const auto& pin : pins_) {
-    for (const Retired& item : pin->held_) free_retired(item);
+    for (const Retired& item : pin->held_) free_all(item);
   }
 }
 
@@ -41,8 +62,9 @@ std::shared_ptr<Pin> Reclaimer::pin(uint64_t version, int64_t compact_revision) 
 
 void Reclaimer::retire(void* object, uint64_t birth, Retired::Kind kind) {
   const Retired item{object, birth, kind};
+  ++retired_;
   if (pins_.empty() || birth > pins_.back()->version()) {
-    free_retired(item);
+    free_all(item);
   } else {
     pins_.back()->held_.push_back(item);
   }
@@ -56,13 +78,13 @@ bool Reclaimer::collect(size_t budget) {
     Pin* const older = i > 0 ? pins_[i - 1].get() : nullptr;
     while (!pin.held_.empty()) {
       if (budget == 0) return true;
-      --budget;
-      const Retired item = pin.held_.back();
-      pin.held_.pop_back();
+      Retired& item = pin.held_.back();
       if (older && item.birth <= older->version()) {
+        --budget;
         older->held_.push_back(item);
-      } else {
-        free_retired(item);
+        pin.held_.pop_back();
+      } else if (free_retired(&item, &budget)) {
+        pin.held_.pop_back();
       }
     }
     pins_.erase(pins_.begin() + static_cast<std::ptrdiff_t>(i));

@@ -37,7 +37,7 @@ class Restorer {
                   : RevisionNode::put(revision, kv.create_revision, kv.version, static_cast<bool>(kv.lease));
     if (node.has_lease()) leases_.emplace(static_cast<uint32_t>(records_.size()), kv.lease);
     records_.push_back({kv.key.data(), node});
-    records_.back().node.key_size = static_cast<uint32_t>(kv.key.size());
+    records_.back().node.size_or_depth = static_cast<uint32_t>(kv.key.size());
     last_ = revision;
     return {};
   }
@@ -74,9 +74,9 @@ class Restorer {
  private:
   struct Record {
     const char* key;
-    RevisionNode node;  // with key_size
+    RevisionNode node;  // with the size of its key
   };
-  std::string_view key(uint32_t i) const { return {records_[i].key, records_[i].node.key_size}; }
+  std::string_view key(uint32_t i) const { return {records_[i].key, records_[i].node.size_or_depth}; }
   // Remembers a creation or deletion that the log of changes still reaches.
   void note(uint32_t number, int64_t floor, bool lived) {
     const RevisionNode& node = records_[number].node;

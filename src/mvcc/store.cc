@@ -102,8 +102,9 @@ std::shared_ptr<const ReadView> Store::publish() {
   published_ = std::make_shared<const ReadView>(Snapshot{
       revision_, compact_revision_, index_->publish(revision_, compact_revision_), records_, hashes_});
   views_.store(published_);
-  // Most of what a batch replaced can go at once, when nobody reads the version before it.
-  index_->collect(kFreedPerPublish);
+  // Most of what a batch replaced can go at once, when nobody reads the version before it. However much that
+  // is, as much goes: else what waits would grow for as long as the load lasts.
+  index_->collect_for_changes(kFreedPerPublish);
   probe_->keys.set(static_cast<double>(index_->live_keys()));
   probe_->current_revision.set(static_cast<double>(revision_));
   probe_->compact_revision.set(static_cast<double>(compact_revision_));
