@@ -4,13 +4,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 
 #include "base/prng.h"
 #include "bolt/compact_copy.h"
 #include "bolt/snapshot_stream.h"
+#include "bolt/testing/layout.h"
 #include "bolt/testing/memory_fs.h"
 #include "bolt/testing/model.h"
 
@@ -323,6 +326,25 @@ TEST_F(InteropTest, LongSavedFreelist) {
   EXPECT_GT(db->stats().free_pages, 65535u);
   db.reset();
   expect_go_reads(fs_.contents("db"), model);
+}
+
+// The page counts that layout_test holds ours against are bbolt's. It merges pages in the order of a Go map, so
+// some differ a little from run to run.
+TEST_F(InteropTest, RecordedLayoutsAreBbolts) {
+  for (const testing::RecordedLayout& recorded : testing::kBboltLayouts) {
+    if (recorded.value_bytes > 20'000) continue;
+    SCOPED_TRACE(recorded.value_bytes);
+    const uint64_t value = recorded.value_bytes;
+    const Ran ran = go("layout", fmt::format("{} {}", testing::layout_records(value), value));
+    ASSERT_EQ(ran.status, 0) << ran.output;
+    std::array<uint64_t, 8> n{};
+    std::istringstream words(ran.output);
+    for (uint64_t& x : n) ASSERT_TRUE(words >> x);
+    EXPECT_EQ(n[0], recorded.filled);
+    EXPECT_NEAR(static_cast<double>(n[2]), static_cast<double>(recorded.updated), n[2] * 0.03);
+    EXPECT_EQ(n[4], recorded.defragmented);
+    EXPECT_NEAR(static_cast<double>(n[6]), static_cast<double>(recorded.scattered), n[6] * 0.03);
+  }
 }
 
 }  // namespace

@@ -9,10 +9,22 @@
 namespace quoin::bolt {
 namespace {
 
+// The fewest items with which a page may stay as it is (a leaf has one at least, since empty leaves go).
 constexpr size_t kLeafItemsMin = 1, kBranchItemsMin = 2;
+// The fewest items of a page that a cut makes. Bbolt's number: two items of a little over half a page, each on
+// pages of its own, would waste nearly half of them.
+constexpr size_t kCutItemsMin = 2;
 
 size_t items_min(const Node& node) {
   return node.leaf ? kLeafItemsMin : kBranchItemsMin;
+}
+
+// Whether `items` items may share a run of `pages` pages. Sharing saves the rest of a page now and again, and
+// costs that all are written again when one goes: not worth it for many or for long ones.
+bool may_share(size_t items, uint64_t pages) {
+  constexpr size_t kSharedItemsMax = 4;
+  constexpr uint64_t kSharedPagesMax = 64;
+  return pages == 1 || items <= kCutItemsMin || (items <= kSharedItemsMax && pages <= kSharedPagesMax);
 }
 
 }  // namespace
@@ -182,12 +194,26 @@ Result<> Spiller::rebalance(Bucket& bucket, Node& branch) {
   return {};
 }
 
-// Bytes of the child at `index`, whether it is a node or still a page.
-Result<uint64_t> Spiller::entry_bytes(Bucket& bucket, Node& branch, size_t index) {
+// The child at `index`, whether it is a node or still a page.
+Result<Spiller::Extent> Spiller::extent_of(Bucket& bucket, Node& branch, size_t index) {
   const Entry& e = branch.entries[index];
-  if (e.node) return e.node->bytes();
+  if (e.node) return Extent{e.node->entries.size(), e.node->bytes()};
   ASSIGN_OR_RETURN(const PageView page, bucket.tx_.store_->peek(PageId(e.child), tx_.source_.hwm));
-  return page.used_bytes();
+  return Extent{page.count(), page.used_bytes()};
+}
+
+// Whether two neighbours, one of which lost entries, are better one: they fit into one page, or into fewer
+// pages than they have now. Where items come in no order, an item that is alone goes with its neighbour also
+// for no more pages, which saves the branch an entry; where they were written in order it is better left for
+// the neighbour with which it saves a page.
+bool Spiller::worth_joining(const Extent& a, const Extent& b, bool leaf, double fill) const {
+  const uint64_t bytes = a.bytes + b.bytes - kPageHeaderBytes;
+  if (bytes <= page_size_) return true;
+  const uint64_t pages = pages_for(bytes, page_size_);
+  if (!leaf || !may_share(a.items + b.items, pages)) return false;
+  const uint64_t pages_now = pages_for(a.bytes, page_size_) + pages_for(b.bytes, page_size_);
+  const bool alone = std::min(a.items, b.items) == kLeafItemsMin;
+  return pages < pages_now || (pages == pages_now && alone && !in_order(fill));
 }
 
 Result<> Spiller::merge_into_left(Bucket& bucket, Node& left, Node& node) {
@@ -202,8 +228,9 @@ Result<> Spiller::merge_into_left(Bucket& bucket, Node& left, Node& node) {
 }
 
 // One pass from left to right. Empty children go. A child that lost entries and is small joins its left
-// neighbour, or else its right one, if both fit into one page; a branch with a single child joins whatever
-// the size (and is cut again when it is written).
+// neighbour, or else its right one, where that is worth it; a branch with a single child joins whatever the
+// size (and is cut again when it is written). In a bucket written in order it need not be small: nothing will
+// be put between its items, so room in it is of no use.
 Result<> Spiller::merge_children(Bucket& bucket, Node& branch) {
   const size_t before = branch.entries.size();
   size_t kept = 0;  // entries [0, kept) are done
@@ -215,23 +242,24 @@ Result<> Spiller::merge_children(Bucket& bucket, Node& branch) {
       continue;
     }
     branch.entries[kept] = entry;
-    const uint64_t bytes = node && node->unbalanced ? node->bytes() : 0;
+    const Extent extent = node && node->unbalanced ? Extent{node->entries.size(), node->bytes()} : Extent();
     const bool forced = node && !node->leaf && node->entries.size() < kBranchItemsMin;
-    if (!node || !node->unbalanced || (bytes > page_size_ / 4 && node->entries.size() > items_min(*node))) {
+    const bool small = extent.bytes <= page_size_ / 4 || extent.items <= (node ? items_min(*node) : 0);
+    if (!node || !node->unbalanced || !(small || in_order(bucket.fill_))) {
       ++kept;
       continue;
     }
     if (kept > 0) {
-      ASSIGN_OR_RETURN(const uint64_t left_bytes, entry_bytes(bucket, branch, kept - 1));
-      if (forced || left_bytes + bytes - kPageHeaderBytes <= page_size_) {
+      ASSIGN_OR_RETURN(const Extent left, extent_of(bucket, branch, kept - 1));
+      if (forced || worth_joining(left, extent, node->leaf, bucket.fill_)) {
         TRY(bucket.load_child(branch, kept - 1));
         TRY(merge_into_left(bucket, *branch.entries[kept - 1].node, *node));
         continue;
       }
     }
     if (i + 1 < branch.entries.size()) {
-      ASSIGN_OR_RETURN(const uint64_t right_bytes, entry_bytes(bucket, branch, i + 1));
-      if (forced || right_bytes + bytes - kPageHeaderBytes <= page_size_) {
+      ASSIGN_OR_RETURN(const Extent right, extent_of(bucket, branch, i + 1));
+      if (forced || worth_joining(extent, right, node->leaf, bucket.fill_)) {
         // The right one's entries join this node, which takes its place and is looked at again.
         TRY(bucket.load_child(branch, i + 1));
         TRY(merge_into_left(bucket, *node, *branch.entries[i + 1].node));
@@ -310,18 +338,39 @@ Result<> Spiller::spill_node(Node& node, double fill, std::vector<Piece>* pieces
 // Where the page that starts with entry `begin` ends. `remaining` is the size of a page with all that is
 // left.
 size_t Spiller::cut(const Node& node, size_t begin, uint64_t remaining, double fill) const {
-  const size_t n = node.entries.size(), min = items_min(node);
-  if ((remaining <= page_size_ || n - begin < 2 * min) && n - begin <= kPageItemsMax) return n;
+  const size_t n = node.entries.size();
+  if (node.leaf && in_order(fill)) return cut_densely(node, begin);
+  if ((remaining <= page_size_ || n - begin <= 2 * kCutItemsMin) && n - begin <= kPageItemsMax) return n;
   const auto threshold = static_cast<uint64_t>(page_size_ * fill);
   uint64_t bytes = kPageHeaderBytes;
   size_t end = begin;
-  while (end < n - min && end - begin < kPageItemsMax) {
+  while (end < n - kCutItemsMin && end - begin < kPageItemsMax) {
     const uint64_t more = kElementBytes + node.entries[end].payload(node.leaf);
-    if (end - begin >= min && bytes + more > threshold) break;
+    if (end - begin >= kCutItemsMin && bytes + more > threshold) break;
     bytes += more;
     ++end;
   }
   return end;
+}
+
+// For a leaf whose items were written in order, so that nothing will be put between them: the end that leaves
+// the least of the pages unused; of equal ones the nearest that is not just one item (fewer branch entries).
+size_t Spiller::cut_densely(const Node& node, size_t begin) const {
+  size_t best = begin;
+  uint64_t bytes = kPageHeaderBytes, best_payload = 0, best_pages = 1;
+  for (size_t end = begin; end < node.entries.size() && end - begin < kPageItemsMax; ++end) {
+    bytes += kElementBytes + node.entries[end].payload(true);
+    const uint64_t pages = pages_for(bytes, page_size_);
+    if (!may_share(end + 1 - begin, pages)) break;
+    const uint64_t payload = bytes - kPageHeaderBytes;
+    const bool alone = best - begin < kCutItemsMin;
+    if (alone ? payload * best_pages < best_payload * pages : payload * best_pages <= best_payload * pages)
+      continue;
+    best = end + 1;
+    best_payload = payload;
+    best_pages = pages;
+  }
+  return best;
 }
 
 PageId Spiller::write_node(const Node& node, size_t begin, size_t end) {

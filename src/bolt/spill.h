@@ -35,6 +35,12 @@ class Spiller {
     PageId page;
   };
 
+  // What a node or page holds.
+  struct Extent {
+    size_t items = 0;
+    uint64_t bytes = 0;  // header included
+  };
+
   Result<> spill_nested(Bucket& bucket);
   Result<bool> spill_bucket(Bucket& bucket, bool may_inline);  // answers whether its header changed
   std::string_view header_value(Bucket& bucket);
@@ -42,14 +48,17 @@ class Spiller {
 
   Result<> rebalance(Bucket& bucket, Node& branch);
   Result<> merge_children(Bucket& bucket, Node& branch);
-  Result<uint64_t> entry_bytes(Bucket& bucket, Node& branch, size_t index);
+  Result<Extent> extent_of(Bucket& bucket, Node& branch, size_t index);
+  bool worth_joining(const Extent& a, const Extent& b, bool leaf, double fill) const;
   Result<> merge_into_left(Bucket& bucket, Node& left, Node& node);
   void discard(Node& node);
   Result<> collapse_root(Bucket& bucket);
 
   Result<> spill_node(Node& node, double fill, std::vector<Piece>* pieces);
   Result<> spill_children(Node& branch, double fill);
+  static bool in_order(double fill) { return fill >= kFillSequential; }
   size_t cut(const Node& node, size_t begin, uint64_t remaining, double fill) const;
+  size_t cut_densely(const Node& node, size_t begin) const;
   PageId write_node(const Node& node, size_t begin, size_t end);
 
   WriteTx& tx_;

@@ -5,13 +5,17 @@
 //	interop write FILE SEED      makes FILE with random transactions; SEED chooses freelist syncing too
 //	interop change FILE SEED     random transactions on FILE as it is
 //	interop findings FILE        opens FILE read-only and prints what bbolt's check finds
+//	interop layout FILE N SIZE   pages that N records of SIZE bytes take, in use and in the file, four pairs in a line:
+//	                             filled, updated, defragmented, scattered (../testing/layout.h makes the same changes)
 package main
 
 import (
 	"bufio"
+	"encoding/binary"
 	"fmt"
 	"math/rand"
 	"os"
+	"slices"
 	"strconv"
 
 	bolt "go.etcd.io/bbolt"
@@ -46,6 +50,10 @@ func main() {
 		db := open(path, &bolt.Options{ReadOnly: true})
 		dump(db)
 		must(db.Close())
+	case "layout":
+		size, err := strconv.Atoi(os.Args[4])
+		must(err)
+		(&layout{path: path, records: uint64(seed), value: make([]byte, size), state: 1}).run()
 	case "write", "change":
 		if command == "write" {
 			_ = os.Remove(path)
@@ -162,6 +170,134 @@ func changeBucket(b *bolt.Bucket, r *rand.Rand) error {
 		}
 	}
 	return nil
+}
+
+const round = 50
+
+type layout struct {
+	path    string
+	records uint64
+	value   []byte
+	state   uint64
+	next    uint64
+	live    []uint64
+}
+
+func (l *layout) run() {
+	db := l.open("filled")
+	for l.next < l.records {
+		l.append(db)
+	}
+	l.count(db)
+	for n := uint64(0); n < l.records; n += round {
+		l.append(db)
+		l.eraseSome(db)
+	}
+	l.count(db)
+	l.copy()
+	l.scatter()
+	fmt.Println()
+}
+
+func recordKey(n uint64) []byte {
+	key := binary.BigEndian.AppendUint64(nil, n)
+	return binary.BigEndian.AppendUint64(append(key, '_'), 0)
+}
+
+func (l *layout) draw(below uint64) uint64 {
+	l.state = l.state*6364136223846793005 + 1442695040888963407
+	return (l.state >> 33) % below
+}
+
+func (l *layout) open(name string) *bolt.DB {
+	path := l.path + "." + name
+	_ = os.Remove(path)
+	db := open(path, &bolt.Options{NoFreelistSync: true, NoSync: true, PageSize: 4096})
+	must(os.Remove(path))
+	bucket(db, 0, func(*bolt.Bucket) {})
+	return db
+}
+
+func (l *layout) count(db *bolt.DB) {
+	var hwm int
+	must(db.View(func(tx *bolt.Tx) error {
+		hwm = int(tx.Size()) / db.Info().PageSize
+		return nil
+	}))
+	stats := db.Stats()
+	fmt.Printf("%d %d ", hwm-stats.FreePageN-stats.PendingPageN, hwm)
+}
+
+func bucket(db *bolt.DB, fill float64, what func(*bolt.Bucket)) {
+	must(db.Update(func(tx *bolt.Tx) error {
+		b, err := tx.CreateBucketIfNotExists([]byte("key"))
+		if err == nil {
+			if fill > 0 {
+				b.FillPercent = fill
+			}
+			what(b)
+		}
+		return err
+	}))
+}
+
+func (l *layout) append(db *bolt.DB) {
+	bucket(db, 0.9, func(b *bolt.Bucket) {
+		for i := 0; i < round; i++ {
+			l.live = append(l.live, l.next)
+			must(b.Put(recordKey(l.next), l.value))
+			l.next++
+		}
+	})
+}
+
+// A compaction's transaction: etcd leaves its fill factor as it is.
+func (l *layout) eraseSome(db *bolt.DB) {
+	var gone []uint64
+	for i := 0; i < round; i++ {
+		last := len(l.live) - 1
+		at := l.draw(uint64(last + 1))
+		gone = append(gone, l.live[at])
+		l.live[at] = l.live[last]
+		l.live = l.live[:last]
+	}
+	slices.Sort(gone)
+	bucket(db, 0, func(b *bolt.Bucket) {
+		for _, n := range gone {
+			must(b.Delete(recordKey(n)))
+		}
+	})
+}
+
+// Etcd's defragmentation: at most 10,000 records a transaction.
+func (l *layout) copy() {
+	db := l.open("copy")
+	slices.Sort(l.live)
+	for rest := l.live; len(rest) > 0; {
+		n := min(len(rest), 10000)
+		bucket(db, 0.9, func(b *bolt.Bucket) {
+			for _, id := range rest[:n] {
+				must(b.Put(recordKey(id), l.value))
+			}
+		})
+		rest = rest[n:]
+	}
+	l.count(db)
+}
+
+func (l *layout) scatter() {
+	db := l.open("scattered")
+	for n := uint64(0); n < 3*l.records; n += round {
+		bucket(db, 0, func(b *bolt.Bucket) {
+			for i := 0; i < round; i++ {
+				must(b.Put(recordKey(l.draw(l.records)*2654435761), l.value))
+			}
+			for i := 0; i < round/2; i++ {
+				must(b.Delete(recordKey(l.draw(l.records) * 2654435761)))
+			}
+		})
+	}
+	l.count(db)
 }
 
 func must(err error) {
