@@ -27,6 +27,7 @@
 #include "io/stream.h"
 #include "io/timer.h"
 #include "server/member.h"
+#include "v3rpc/limits.h"
 
 namespace quoin::front {
 
@@ -37,6 +38,7 @@ struct Options {
   std::vector<io::ListenAddress> metrics;
   size_t connections_max = 0;  // open at a time, for each client listener; more wait unaccepted. 0: no bound
   grpc::ConnectionLimits limits;
+  v3rpc::Limits services;
   size_t held_bytes_all = 1u << 30;  // request and answer bytes of all connections
   // A peer's connection that is silent for so long is closed.
   int64_t peer_silence_ns = 5 * io::kSecond;

@@ -9,6 +9,7 @@
 #include "grpc/call.h"
 #include "server/member.h"
 #include "v3rpc/call_ref.h"
+#include "v3rpc/limits.h"
 #include "v3rpc/request_stats.h"
 #include "v3rpc/rpc_metrics.h"
 #include "v3rpc/turns.h"
@@ -26,6 +27,7 @@ struct Loop {
   io::Clock& clock;
   log::Logger& log;
   RpcMetrics& metrics;
+  Limits limits = {};
   Turns* turns = nullptr;  // set by Services
 };
 

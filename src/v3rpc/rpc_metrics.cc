@@ -5,6 +5,12 @@ namespace quoin::v3rpc {
 RpcMetrics::RpcMetrics(metrics::Registry& registry)
     : pending_events(registry.gauge("etcd_debugging_mvcc_pending_events_total",
                                     "Total number of pending events to be sent.")),
+      watch_queues_full(registry.counter("quoin_watch_queues_full_total",
+                                         "Times that a watch stream's queue had no room for an event.")),
+      watch_queues_drained(registry.counter("quoin_watch_queues_drained_total",
+                                            "Times that a full queue of a watch stream had room again.")),
+      watch_catch_ups(registry.counter("quoin_watch_catch_ups_total",
+                                       "Catch-ups of watchers that ran on a client loop.")),
       registry_(registry) {}
 
 metrics::Counter& RpcMetrics::client_requests(bool stream, std::string_view version) {

@@ -23,7 +23,10 @@ class RpcMetrics {
   // Time spent reading the keys of one Range.
   metrics::Histogram& range_seconds(bool success);
 
-  metrics::Gauge& pending_events;  // handed to streams by apply and not yet written
+  metrics::Gauge& pending_events;          // handed to streams by apply and not yet written
+  metrics::Counter& watch_queues_full;     // a stream had no room and falls back to catching up
+  metrics::Counter& watch_queues_drained;  // it has room again
+  metrics::Counter& watch_catch_ups;       // run on a loop, beside its requests
 
  private:
   metrics::Registry& registry_;

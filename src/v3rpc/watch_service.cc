@@ -11,8 +11,6 @@ namespace quoin::v3rpc {
 namespace pb = wire::etcdserverpb;
 
 namespace {
-// Half a millisecond of scanning; a response of a replay ends with its step.
-constexpr size_t kCatchUpRecordsPerStep = 2'000;
 constexpr uint32_t kWatchResponseHeaderField = 1;
 
 // Response fields up to the events, which are field 11 and follow encoded.
@@ -44,9 +42,13 @@ class WatchService::Mailbox : public std::enable_shared_from_this<Mailbox> {
 
 class WatchService::Sink final : public mvcc::WatchSink, public std::enable_shared_from_this<Sink> {
  public:
-  Sink(server::Member& member, std::shared_ptr<Mailbox> mailbox, metrics::Gauge& pending,
-       StreamRef<Stream> stream)
-      : stream(stream), member_(member), mailbox_(std::move(mailbox)), pending_(pending) {}
+  Sink(Loop& loop, std::shared_ptr<Mailbox> mailbox, StreamRef<Stream> stream)
+      : stream(stream),
+        member_(loop.member),
+        bytes_max_(loop.limits.watch_queue_bytes),
+        mailbox_(std::move(mailbox)),
+        refusals_(loop.metrics.watch_queues_full),
+        pending_(loop.metrics.pending_events) {}
   ~Sink() override { pending_.add(-static_cast<double>(events_.load())); }
 
   // ---- apply ----
@@ -86,7 +88,7 @@ class WatchService::Sink final : public mvcc::WatchSink, public std::enable_shar
     }
     std::lock_guard lock(mutex_);
     for (const mvcc::WatchMessage& m : written) held_.remove(m.events);
-    return held_.bytes() <= kSinkBytesMax / 2 && std::exchange(refused_, false);
+    return held_.bytes() <= bytes_max_ / 2 && std::exchange(refused_, false);
   }
   const StreamRef<Stream> stream;
 
@@ -94,9 +96,10 @@ class WatchService::Sink final : public mvcc::WatchSink, public std::enable_shar
   // A single message larger than the bound still passes when nothing else waits.
   bool has_room(const mvcc::WatchMessage& message) {
     std::lock_guard lock(mutex_);
-    if (held_.bytes() == 0 || held_.bytes() + held_.cost(message.events) <= kSinkBytesMax) return true;
+    if (held_.bytes() == 0 || held_.bytes() + held_.cost(message.events) <= bytes_max_) return true;
     // An almost empty queue announces no room later.
-    refused_ = held_.bytes() > kSinkBytesMax / 2;
+    refused_ = held_.bytes() > bytes_max_ / 2;
+    if (refused_) refusals_.inc();
     return !refused_;
   }
   void push(Item item) {
@@ -115,14 +118,16 @@ class WatchService::Sink final : public mvcc::WatchSink, public std::enable_shar
   }
 
   server::Member& member_;
+  const size_t bytes_max_;
   std::shared_ptr<Mailbox> mailbox_;
   std::mutex mutex_;
   std::vector<Item> items_;        // guarded by mutex_
   HeldBytes held_;                 // guarded by mutex_: handed over and not yet written
   bool refused_ = false;           // guarded by mutex_: apply waits for room
   std::atomic<size_t> events_{0};  // of what is held
-  metrics::Gauge& pending_;        // the same of all streams
-  bool fragment_open_ = false;     // apply: the message before is continued by the next one
+  metrics::Counter& refusals_;
+  metrics::Gauge& pending_;     // the same of all streams
+  bool fragment_open_ = false;  // apply: the message before is continued by the next one
 };
 
 void WatchService::Mailbox::add(std::shared_ptr<Sink> sink) {
@@ -138,9 +143,7 @@ void WatchService::Mailbox::add(std::shared_ptr<Sink> sink) {
 class WatchService::Stream final : public StreamBase<Stream> {
  public:
   Stream(Loop& loop, grpc::Call& call, std::shared_ptr<Mailbox> mailbox, int64_t progress_ns)
-      : StreamBase(call),
-        loop_(loop),
-        sink_(std::make_shared<Sink>(loop.member, std::move(mailbox), loop.metrics.pending_events, self())) {
+      : StreamBase(call), loop_(loop), sink_(std::make_shared<Sink>(loop, std::move(mailbox), self())) {
     loop_.member.on_apply([sink = sink_](mvcc::WatchTable& table) { sink->id = table.open_stream(*sink); });
     schedule_progress(progress_ns);
   }
@@ -175,6 +178,7 @@ class WatchService::Stream final : public StreamBase<Stream> {
       if (item.work) {
         CHECK(catch_up_ == nullptr, "two catch-ups on one watch stream");
         catch_up_ = std::move(item.work);
+        loop_.metrics.watch_catch_ups.inc();
       } else {
         // In its place among what apply sent: a watcher that takes the same id later is caught up with by
         // later work. Nothing of the catch-up goes out before this message does, since it runs while the
@@ -249,7 +253,7 @@ class WatchService::Stream final : public StreamBase<Stream> {
     turn_wanted_ = false;
     if (!catch_up_ || !queue_.empty()) return;
     const auto view = loop_.member.view();
-    auto outcome = catch_up_->step(*view, kCatchUpRecordsPerStep, [this](const mvcc::WatchMessage& m) {
+    auto outcome = catch_up_->step(*view, loop_.limits.catch_up_records, [this](const mvcc::WatchMessage& m) {
       if (!call_.writable() && !fragment_open_) return false;
       fragment_open_ = m.fragment;
       write(m);
@@ -277,6 +281,7 @@ class WatchService::Stream final : public StreamBase<Stream> {
 
   void write(const mvcc::WatchMessage& m) { call_.send(encode_head(loop_.member, m), m.events); }
   void announce_room() {
+    loop_.metrics.watch_queues_drained.inc();
     loop_.member.on_apply([sink = sink_](mvcc::WatchTable& table) { table.has_room(sink->id); });
   }
 

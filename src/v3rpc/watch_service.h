@@ -7,7 +7,7 @@
 //
 // Order: one stream's messages leave in the order apply sent them. A catch-up runs beside what comes after
 // it; a cancel that overtakes it silences its watcher in it. Threads: WatchService and Stream are confined to
-// their loop, Sink's WatchSink methods to apply. Bounds: kSinkBytesMax per stream of undelivered events; a
+// their loop, Sink's WatchSink methods to apply. Bounds: Limits::watch_queue_bytes per stream of undelivered events; a
 // stream that does not take them falls back to catching up. A stream's requests are not read while answers
 // of it wait to be sent, or while kRequestsInFlightMax of them or kRequestBytesInFlightMax bytes are on their
 // way through apply. Source: spec api-semantics 3.
@@ -22,8 +22,6 @@ namespace quoin::v3rpc {
 
 class WatchService final : public grpc::StreamHandler {
  public:
-  // A large tail counts once in each stream (held_bytes.h); what streams share is counted by each of them.
-  static constexpr size_t kSinkBytesMax = 16 << 20;
   static constexpr size_t kRequestsInFlightMax = 1024;
   static constexpr size_t kRequestBytesInFlightMax = 1 << 20;
 
