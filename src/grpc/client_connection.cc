@@ -51,7 +51,8 @@ struct ClientCall final : http2::BodySource {
 class ClientConnection::Impl final : public http2::SessionHandler {
  public:
   explicit Impl(Options o)
-      : options(std::move(o)), session(http2::Session::Role::kClient, *this, http2::Limits{}) {
+      : options(std::move(o)),
+        session(http2::Session::Role::kClient, *this, {.client_window_bytes = options.first_window_bytes}) {
     session.raise_window(0, options.connection_window_bytes);
   }
 

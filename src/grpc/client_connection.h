@@ -36,6 +36,7 @@ class ClientConnection {
     std::string authority = "localhost";
     std::string user_agent = "quoin";
     size_t max_message_bytes = INT32_MAX;
+    uint32_t first_window_bytes = 65'535;  // of a stream whose response has not begun
     uint32_t stream_window_bytes = 1 << 20;
     uint32_t connection_window_bytes = 16 << 20;
   };

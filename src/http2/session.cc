@@ -446,6 +446,9 @@ Session::Session(Role role, SessionHandler& handler, const Limits& limits)
     }
   } else {
     settings.push_back({NGHTTP2_SETTINGS_ENABLE_PUSH, 0});
+    if (limits.client_window_bytes != kInitialWindowBytes) {
+      settings.push_back({NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, limits.client_window_bytes});
+    }
   }
   CHECK_EQ(nghttp2_submit_settings(impl_->session, NGHTTP2_FLAG_NONE, settings.data(), settings.size()), 0);
 }

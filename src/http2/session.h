@@ -160,6 +160,8 @@ struct Limits {
   // 9518, CVE-2024-27316). Unknown types are dropped unseen, pings are judged above. A HEADERS, a DATA with
   // bytes and a DATA of ours fill the burst again.
   Rate empty_frames = {10'000, 1'000};
+  // SETTINGS_INITIAL_WINDOW_SIZE of a client: what a stream may be sent before raise_window().
+  uint32_t client_window_bytes = 65'535;
 };
 
 class Session {
