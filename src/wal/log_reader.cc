@@ -45,7 +45,7 @@ Result<std::optional<Record>> LogReader::next() {
 }
 
 namespace {
-// The records beyond damage whose checksums hold, in order.
+// The records beyond damage whose checksums hold, in order. A run is the entries between two hard states.
 class Findings {
  public:
   void take(const Record& record) {
@@ -53,18 +53,31 @@ class Findings {
       const auto state = raft::decode_hard_state(record.data.view());
       if (!state) return;
       out_.commit = std::max(out_.commit, state->commit);
-      after_state_ = true;
+      end_run();
     } else if (record.type == RecordType::kSnapshot) {
-      after_state_ = false;
+      run_ = earlier_ = {};
     } else if (record.type == RecordType::kEntry) {
-      out_.later_write = out_.later_write || after_state_;
+      const auto entry = raft::decode_entry(record.data);
+      run_.entries = true;
+      run_.changes = run_.changes || !entry || entry->type != raft::EntryType::kNormal;
     }
   }
   Beyond& out() { return out_; }
 
  private:
+  struct Run {
+    bool entries = false;
+    bool changes = false;  // one of them changes the configuration, or can't be read
+  };
+  void end_run() {
+    // A hard state may stand before a batch with a configuration change in the midst of a write.
+    out_.later_write = out_.later_write || (earlier_.entries && run_.entries && !run_.changes);
+    earlier_ = run_;
+    run_ = {};
+  }
+
   Beyond out_;
-  bool after_state_ = false;
+  Run run_, earlier_;
 };
 }  // namespace
 

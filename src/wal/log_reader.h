@@ -45,14 +45,16 @@ class LogReader {
 // The records of one write may reach the disk in any order, so that a power loss can leave a hole in front of
 // records that are whole. But a write begins only once the one before it is synced. So damage is no torn write
 // if something beyond it comes from a later write, and then what it destroyed had been acknowledged:
-// - an entry that follows a hard state: a hard state is the last record of its write (or stands before a
-//   snapshot record), so the entry belongs to a later one;
+// - two runs of entries, each with its hard state behind it, the second without a configuration change. A hard
+//   state right behind entries is the last record of their write, so the second run is a later write. (Not so
+//   before a batch with a configuration change, wal/group_encoder.h. A hard state behind no entry proves
+//   nothing: etcd leaves several commits unsynced in front of its next entries.)
 // - a hard state whose commit reaches what is lost, if this member is the only one (OpenOptions::alone);
 // - a snapshot record for an index that is lost.
 struct Beyond {
   quoin::Index snapshot;     // highest one of a snapshot record; 0: none
   quoin::Index commit;       // highest one of a hard state; 0: none
-  bool later_write = false;  // an entry follows a hard state
+  bool later_write = false;  // the second run of entries was found
 };
 // Looks for frames at every multiple of 8 and steps over those whose length field is plausible. A hard state
 // and an entry count if their checksum follows from the record beside them; a snapshot record counts as it

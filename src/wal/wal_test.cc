@@ -449,6 +449,43 @@ TEST(WalRepair, AHoleInTheLastWriteIsATornTail) {
   EXPECT_EQ(opened->contents.entries.size(), 4u);
 }
 
+// What one write may hold: a hard state before a batch with a configuration change, and commits that etcd had left
+// unsynced. A hole in front of them is a torn tail.
+TEST(WalRepair, AHardStateInTheMidstOfAWriteIsNoLaterWrite) {
+  for (const bool own : {true, false}) {
+    SCOPED_TRACE(own ? "a configuration change in a group" : "etcd's commits in front of entries");
+    LogMachine base(16);
+    base.create();
+    base.save(state(1, 1, 1), {entry(1, 1)});
+    base.restart();
+    auto opened = base.open();
+    const uint64_t begin = opened->tail.offset;
+    BatchEncoder encoder(opened->tail.crc);
+    std::vector<raft::Entry> entries;  // the encoder keeps views
+    for (uint64_t i = 2; i <= 4; ++i) entries.push_back(entry(1, i, std::string(700, 'x')));
+    if (own) {
+      entries[1].type = raft::EntryType::kConfChange;
+      encoder.add_entry(entries[0]);
+      encoder.add_state(state(1, 1, 1));
+    } else {
+      for (uint64_t commit = 2; commit < 20; ++commit) encoder.add_state(state(1, 1, commit));
+      encoder.add_entry(entries[0]);
+    }
+    encoder.add_entry(entries[1]);
+    encoder.add_entry(entries[2]);
+    encoder.add_state(state(1, 1, 20));
+    std::string bytes = base.file(kFirst).substr(0, begin);
+    for (const std::string_view part : encoder.parts()) bytes += part;
+    bytes += std::string(8192, '\0');
+    const uint64_t hole = (begin / 512 + 1) * 512;
+    bytes.replace(hole, 512, 512, '\0');
+    LogMachine m(17);
+    m.put(kFirst, bytes);
+    auto again = m.open({}, {quoin::Index(1), false});
+    EXPECT_TRUE(again) << text(again);
+  }
+}
+
 // Flips every byte of a log of two segments, one at a time. Each flip is reported by file and position, or
 // (in the last segment) cut as a torn tail is, or changes nothing that is read. Counted apart; a lost entry
 // without an error is allowed in the second class only.
