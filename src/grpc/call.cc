@@ -10,6 +10,12 @@ GrpcStatus status_of(CancelReason reason) {
 }
 }  // namespace
 
+std::string_view bound_name(Bound bound) {
+  constexpr std::string_view kNames[kBounds] = {"output",  "work",  "headers", "requests", "answers",
+                                                "streams", "flood", "silence", "drain"};
+  return kNames[static_cast<size_t>(bound)];
+}
+
 bool Call::fits(size_t size) {
   if (ended_) return false;
   if (size <= kMaxSentMessageBytes) return true;

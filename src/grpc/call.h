@@ -124,6 +124,11 @@ class Call {
   virtual void pause_reading() = 0;
   virtual void resume_reading() = 0;
 
+  // To be kept by whatever works for this call elsewhere (queues, callbacks), and dropped with it, on any
+  // thread. A cancelled call is over at once, but what was begun for it is not: a connection for whose calls
+  // too much of that is left is not read from until there is less (server_connection.h, Bounds). May be null.
+  virtual std::shared_ptr<const void> work() const { return nullptr; }
+
   // A word for the service: whatever links the call to what it waits for.
   uint64_t context = 0;
 
@@ -203,6 +208,21 @@ class StreamHandler {
   virtual std::unique_ptr<StreamListener> open(Call& call) = 0;
 };
 
+// What a bound of a connection did when it was reached.
+enum class Bound : uint8_t {
+  kOutput,    // the client does not read: its input is not read either
+  kWork,      // too much work for calls that are over: its input is not read
+  kHeaders,   // a call's metadata did not fit: it failed with code 8
+  kRequests,  // unfinished requests hold too much: the youngest was refused
+  kAnswers,   // unread answers hold too much: a call waits for its turn
+  kStreams,   // a stream over the limit was refused
+  kFlood,     // the connection was ended with ENHANCE_YOUR_CALM
+  kSilence,   // the connection was closed: a keepalive ping was not answered
+  kDrain,     // the connection was closed: a stop or a farewell took too long
+};
+constexpr size_t kBounds = 9;
+std::string_view bound_name(Bound bound);  // "output", "work", ...
+
 // Counts what metrics show. One object may serve all loops.
 class Probe {
  public:
@@ -212,6 +232,8 @@ class Probe {
   // Message lengths without framing, uncompressed.
   virtual void received(const Method&, size_t /*bytes*/) {}
   virtual void sent(const Method&, size_t /*bytes*/) {}
+  // `peer`: the client's address.
+  virtual void bound_reached(Bound, std::string_view /*peer*/) {}
 };
 
 }  // namespace quoin::grpc

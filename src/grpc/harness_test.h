@@ -25,6 +25,11 @@ inline std::string framed(std::string_view message, int flag = 0) {
 
 struct CountingProbe final : Probe {
   std::vector<std::string> lines;
+  std::map<Bound, int> bounds;
+  void bound_reached(Bound b, std::string_view peer) override {
+    EXPECT_EQ(peer, "127.0.0.1:1");
+    ++bounds[b];
+  }
   void started(const Method& m) override { lines.push_back("started " + m.name); }
   void handled(const Call& call, GrpcStatus s) override {
     const Method& m = call.method();

@@ -1,6 +1,6 @@
+// The life of a call and the way in: from DATA to messages to the service.
 #include <algorithm>
-#include <array>
-#include <span>
+#include <utility>
 
 #include "base/check.h"
 #include "grpc/gzip.h"
@@ -9,11 +9,10 @@
 
 namespace quoin::grpc {
 namespace {
-// Buffers of a finished call larger than this are not kept for the next one.
-constexpr size_t kKeepBytes = 16 * 1024;
+// Of a finished call's buffers, what is kept for the next one: enough for most requests.
+constexpr size_t kKeepBytes = 2048;
 // What a request costs beside its bytes: the call's own structures and libnghttp2's stream.
 constexpr int64_t kRequestBaseBytes = 1024;
-constexpr std::string_view kContentType = "application/grpc";
 }  // namespace
 
 // ---------------------------------------------------------------- life
@@ -23,15 +22,17 @@ void ServerCall::open(http2::StreamId stream, const Method& method, http2::Heade
   stream_ = stream;
   method_ = &method;
   deadline_ = deadline;
-  has_encoding_ = !head.encoding.empty();
-  if (!head.subtype.empty()) content_type_ = fmt::format("{}+{}", kContentType, head.subtype);
+  s_.has_encoding = !head.encoding.empty();
+  if (!head.subtype.empty()) content_type_ = fmt::format("application/grpc+{}", head.subtype);
   headers_.swap(headers);
+  s_.headers_held = static_cast<int64_t>(headers_.held_bytes());
+  owner_.hold_headers(s_.headers_held);
   reader_.reset(owner_.context().limits.max_received_message_bytes);
-  if (method.kind != MethodKind::kBidiStream)
-    hold_request(kRequestBaseBytes + static_cast<int64_t>(headers_.bytes()));
+  if (method.kind != MethodKind::kBidiStream) hold_request(kRequestBaseBytes);
 }
 
 void ServerCall::start_stream() {
+  s_.phase = Phase::kServing;
   started_ = owner_.now();
   count_started();
   auto listener = method_->stream->open(*this);
@@ -45,25 +46,22 @@ void ServerCall::release() {
   DCHECK(ended_);
   listener_.reset();
   headers_.clear();
-  if (!out_.empty()) owner_.hold_answer(-static_cast<int64_t>(out_.size()));
+  owner_.hold_headers(-s_.headers_held);
+  if (!out_.empty()) hold_answer(-static_cast<int64_t>(out_.size()));
   out_.clear(kKeepBytes);
-  hold_request(-request_held_);
+  hold_request(-s_.request_held);
   reader_.next();
   reader_.shrink(kKeepBytes);
-  for (std::string* s : {&request_, &unzipped_, &pending_, &plain_}) {
+  for (std::string* s : {&request_, &unzipped_, &pending_, &plain_, &status_text_, &content_type_}) {
     s->clear();
     if (s->capacity() > kKeepBytes) *s = std::string();
   }
   large_ = Blob();
-  status_text_.clear();
-  content_type_.clear();
-  status_ = GrpcStatus::kOk;
+  s_ = State();
+  ended_ = false;
   deadline_ = kNoDeadline;
   context = 0;
   owed_stream = 0;
-  ended_ = has_encoding_ = have_request_ = half_closed_ = reading_done_ = paused_ = in_read_ = was_full_ =
-      false;
-  response_started_ = asleep_ = started_counted_ = decode_failed_ = false;
 }
 
 void ServerCall::drop_request() {
@@ -71,47 +69,54 @@ void ServerCall::drop_request() {
   reader_.next();
   reader_.shrink(0);
   pending_ = std::string();
-  hold_request(-request_held_);
+  hold_request(-s_.request_held);
+  headers_.clear();
+  owner_.hold_headers(-std::exchange(s_.headers_held, 0));
 }
 
 void ServerCall::hold_request(int64_t delta) {
-  request_held_ += delta;
+  s_.request_held += delta;
   owner_.hold_request(delta);
 }
 
 void ServerCall::count_started() {
-  if (started_counted_) return;
-  started_counted_ = true;
+  if (s_.counted != Counted::kNot) return;
+  s_.counted = Counted::kStarted;
   owner_.context().probe.started(*method_);
 }
 
 void ServerCall::leave_service() {
-  if (prepared_ != 0) hold_prepared(0);
+  if (s_.prepared != 0) hold_prepared(0);
+  s_.phase = Phase::kEnded;
+  s_.input = Input::kDone;
   ended_ = true;
-  reading_done_ = true;
   owner_.call_ended(*this);
 }
 
 void ServerCall::cancel(CancelReason reason) {
   if (ended_) return;
+  const Phase was = s_.phase;
   leave_service();
-  GrpcStatus status = GrpcStatus::kCanceled;
-  if (method_->kind == MethodKind::kUnary) {
-    if (!have_request_) return;  // its handler never heard of it
+  GrpcStatus status =
+      reason == CancelReason::kDeadline ? GrpcStatus::kDeadlineExceeded : GrpcStatus::kCanceled;
+  if (was == Phase::kReceiving) return;  // its handler never heard of it
+  if (was == Phase::kParked) {
+    count_started();
+  } else if (method_->kind == MethodKind::kUnary) {
     status = method_->unary->cancelled(*this, request_, reason);
     method_->unary->ended(*this, request_, 0);
   } else if (listener_) {
     status = listener_->on_cancelled(reason);
   }
-  if (started_counted_) owner_.context().probe.handled(*this, status);
+  if (s_.counted == Counted::kStarted) owner_.context().probe.handled(*this, status);
 }
 
 // ---------------------------------------------------------------- receiving
 
 void ServerCall::on_data(std::string_view bytes) {
-  if (reading_done_) return;
+  if (s_.input == Input::kDone) return;
   hold_request(static_cast<int64_t>(bytes.size()));
-  if (paused_ || in_read_ || !pending_.empty()) {
+  if (s_.input == Input::kPaused || s_.delivering || !pending_.empty()) {
     pending_.append(bytes);
   } else {
     read(bytes);
@@ -119,8 +124,8 @@ void ServerCall::on_data(std::string_view bytes) {
 }
 
 void ServerCall::read(std::string_view bytes) {
-  in_read_ = true;
-  while (!bytes.empty() && !reading_done_ && !paused_) {
+  s_.delivering = true;
+  while (!bytes.empty() && s_.input == Input::kOpen) {
     const auto step = reader_.read(bytes);
     if (step == MessageReader::Step::kTooLarge) {
       bad_message(GrpcStatus::kResourceExhausted,
@@ -131,14 +136,14 @@ void ServerCall::read(std::string_view bytes) {
     if (step == MessageReader::Step::kMore) break;
     if (unpack_message()) deliver_message();
   }
-  in_read_ = false;
-  if (paused_ && !bytes.empty()) pending_.assign(bytes);
+  s_.delivering = false;
+  if (s_.input == Input::kPaused && !bytes.empty()) pending_.assign(bytes);
   if (method_->kind == MethodKind::kBidiStream) {
     // What was delivered is no longer held; what is under way or pending is.
-    hold_request(static_cast<int64_t>(reader_.buffered_bytes() + pending_.size()) - request_held_);
+    hold_request(static_cast<int64_t>(reader_.buffered_bytes() + pending_.size()) - s_.request_held);
   }
   if (ended_) return;
-  if (!reader_.idle() && !have_request_) {
+  if (!reader_.idle() && !s_.have_request) {
     owner_.message_under_way(*this);
     if (const size_t announced = reader_.announced_bytes())
       owner_.want_window(*this, announced + kPrefixBytes);
@@ -149,7 +154,7 @@ void ServerCall::read(std::string_view bytes) {
 
 bool ServerCall::unpack_message() {
   const uint8_t flag = reader_.flag();
-  if (have_request_) {  // a second message; only a server stream gets here
+  if (s_.have_request) {  // a second message; only a server stream gets here
     bad_message(GrpcStatus::kInternal,
                 "cardinality violation: received multiple request messages for non-client-streaming RPC");
     return false;
@@ -159,7 +164,7 @@ bool ServerCall::unpack_message() {
     return false;
   }
   if (flag == 1) {
-    if (!has_encoding_) {
+    if (!s_.has_encoding) {
       bad_message(GrpcStatus::kInternal, "grpc: compressed flag set with identity or empty encoding");
       return false;
     }
@@ -183,29 +188,39 @@ void ServerCall::deliver_message() {
   if (method_->kind == MethodKind::kBidiStream) {
     const size_t bytes = reader_.message().size();
     listener_->on_message(reader_.message());
-    if (!decode_failed_) owner_.context().probe.received(*method_, bytes);
+    if (!s_.bad_message) owner_.context().probe.received(*method_, bytes);
     reader_.next();
     reader_.shrink(kKeepBytes);
     return;
   }
-  have_request_ = true;
+  s_.have_request = true;
   request_.swap(reader_.message());
   reader_.next();
   if (method_->kind == MethodKind::kServerStream)
     return;  // waits for the half-close: there may be a second message
   owner_.message_complete(*this);
-  reading_done_ = true;
-  const size_t bytes = request_.size();
+  s_.input = Input::kDone;
   started_ = owner_.now();
+  if (owner_.may_serve(*this)) {
+    serve();
+  } else {
+    s_.phase = Phase::kParked;
+  }
+}
+
+void ServerCall::serve() {
+  s_.phase = Phase::kServing;
+  s_.served = true;
+  const size_t bytes = request_.size();
   method_->unary->call(*this, request_);
-  if (decode_failed_) return;
+  if (s_.counted == Counted::kUndecodable) return;
   count_started();
   owner_.context().probe.received(*method_, bytes);
 }
 
 void ServerCall::on_half_close() {
-  half_closed_ = true;
-  if (ended_ || paused_ || !pending_.empty()) return;
+  s_.half_closed = true;
+  if (ended_ || s_.input == Input::kPaused || !pending_.empty()) return;
   end_of_messages();
 }
 
@@ -213,25 +228,25 @@ void ServerCall::end_of_messages() {
   const bool cut = reader_.in_body();
   switch (method_->kind) {
     case MethodKind::kUnary:
-      if (!have_request_) bad_message(GrpcStatus::kUnknown, cut ? "unexpected EOF" : "EOF");
+      if (!s_.have_request) bad_message(GrpcStatus::kUnknown, cut ? "unexpected EOF" : "EOF");
       break;
     case MethodKind::kServerStream: {
       owner_.message_complete(*this);
       if (cut) return bad_message(GrpcStatus::kInternal, "unexpected EOF");
-      if (!have_request_) {
+      if (!s_.have_request) {
         return bad_message(
             GrpcStatus::kInternal,
             "cardinality violation: received no request message from non-client-streaming RPC");
       }
-      reading_done_ = true;
+      s_.input = Input::kDone;
       listener_->on_message(request_);
-      if (!decode_failed_) owner_.context().probe.received(*method_, request_.size());
+      if (!s_.bad_message) owner_.context().probe.received(*method_, request_.size());
       break;
     }
     case MethodKind::kBidiStream:
       owner_.message_complete(*this);
       if (cut) return bad_message(GrpcStatus::kInternal, "unexpected EOF");
-      reading_done_ = true;
+      s_.input = Input::kDone;
       listener_->on_half_close();
       break;
   }
@@ -245,8 +260,9 @@ void ServerCall::bad_message(GrpcStatus status, std::string_view text) {
 
 void ServerCall::fail_decode(std::string_view detail) {
   if (ended_) return;
-  decode_failed_ = true;
   const bool unary = method_->kind == MethodKind::kUnary;
+  s_.bad_message = true;
+  if (unary) s_.counted = Counted::kUndecodable;
   finish(GrpcStatus::kInternal, fmt::format("{}: {}",
                                             unary ? "grpc: error unmarshalling request"
                                                   : "grpc: failed to unmarshal the received message",
@@ -254,187 +270,23 @@ void ServerCall::fail_decode(std::string_view detail) {
 }
 
 void ServerCall::pause_reading() {
-  paused_ = !ended_;
+  if (s_.input == Input::kOpen) s_.input = Input::kPaused;
 }
 
 void ServerCall::resume_reading() {
-  if (!paused_ || ended_) return;
-  paused_ = false;
-  if (in_read_) return;  // the loop below on_message() goes on by itself
+  if (s_.input != Input::kPaused) return;
+  s_.input = Input::kOpen;
+  if (s_.delivering) return;  // the loop below on_message() goes on by itself
   std::string bytes;
   bytes.swap(pending_);
   if (!bytes.empty()) read(bytes);
-  if (ended_ || paused_) return;
+  if (s_.input == Input::kPaused || ended_) return;
   if (owed_stream > 0) {
     owner_.session().consume_stream(stream_, owed_stream);
     owed_stream = 0;
     owner_.output_ready();
   }
-  if (half_closed_ && !reading_done_) end_of_messages();
-}
-
-// ---------------------------------------------------------------- sending
-
-char* ServerCall::begin_message(size_t size) {
-  DCHECK(size <= kMaxSentMessageBytes);
-  message_bytes_ = size;
-  before_message_ = out_.size();
-  if (ended_ || has_encoding_) {
-    plain_.resize(size);
-    return plain_.data();
-  }
-  if (size < http2::ByteQueue::kShareMin) {
-    char* p = out_.grow(kPrefixBytes + size);
-    store_prefix(p, false, static_cast<uint32_t>(size));
-    return p + kPrefixBytes;
-  }
-  char* start = nullptr;
-  large_ = Blob::make(kPrefixBytes + size, [&start](char* p) { start = p; });
-  store_prefix(start, false, static_cast<uint32_t>(size));
-  return start + kPrefixBytes;
-}
-
-void ServerCall::end_message() {
-  if (ended_) return;
-  if (has_encoding_) {
-    std::string packed(kPrefixBytes, '\0');
-    gzip(plain_, packed);
-    store_prefix(packed.data(), true, static_cast<uint32_t>(packed.size() - kPrefixBytes));
-    out_.append(packed);
-  } else if (!large_.empty()) {
-    out_.append(large_);
-    large_ = Blob();
-  }
-  message_queued(message_bytes_, before_message_);
-}
-
-void ServerCall::send(std::string_view head, std::span<const Blob> parts) {
-  size_t size = head.size();
-  for (const Blob& part : parts) size += part.size();
-  if (!fits(size)) return;
-  hold_prepared(0);
-  if (has_encoding_) {
-    char* p = begin_message(size);
-    if (!head.empty()) std::memcpy(p, head.data(), head.size());
-    p += head.size();
-    for (const Blob& part : parts) {
-      if (!part.empty()) std::memcpy(p, part.view().data(), part.size());
-      p += part.size();
-    }
-    end_message();
-    return;
-  }
-  const size_t before = out_.size();
-  char* p = out_.grow(kPrefixBytes + head.size());
-  store_prefix(p, false, static_cast<uint32_t>(size));
-  if (!head.empty()) std::memcpy(p + kPrefixBytes, head.data(), head.size());
-  for (const Blob& part : parts) out_.append(part);
-  message_queued(size, before);
-}
-
-void ServerCall::hold_prepared(size_t bytes) {
-  if (ended_) return;
-  owner_.hold_answer(static_cast<int64_t>(bytes) - prepared_);
-  prepared_ = static_cast<int64_t>(bytes);
-}
-
-void ServerCall::message_queued(size_t message_bytes, size_t queued_before) {
-  message_bytes_ = message_bytes;
-  owner_.hold_answer(static_cast<int64_t>(out_.size() - queued_before));
-  owner_.context().probe.sent(*method_, message_bytes);
-  if (method_->kind == MethodKind::kUnary) return;  // leaves together with its status
-  if (!writable()) was_full_ = true;
-  if (!response_started_) {
-    start_response();
-  } else if (asleep_) {
-    asleep_ = false;
-    owner_.session().resume(stream_);
-  }
-  owner_.output_ready();
-}
-
-bool ServerCall::writable() const {
-  return !ended_ && out_.size() < owner_.context().limits.stream_queue_bytes;
-}
-
-void ServerCall::on_writable() {
-  if (ended_ || !listener_) return;
-  listener_->on_writable();
-}
-
-void ServerCall::start_response() {
-  response_started_ = true;
-  std::array<http2::HeaderField, 3> fields = {
-      {{":status", "200", true}, {"content-type", kContentType, true}, {"grpc-encoding", "gzip", true}}};
-  if (!content_type_.empty()) fields[1] = {"content-type", content_type_};
-  owner_.session().submit_response(stream_, std::span(fields.data(), has_encoding_ ? 3 : 2), this);
-}
-
-void ServerCall::submit_trailers_only() {
-  response_started_ = true;
-  std::array<http2::HeaderField, 4> fields = {{{":status", "200", true},
-                                               {"content-type", kContentType, true},
-                                               {"grpc-status", status_digits(status_), true},
-                                               {"grpc-message", status_text_, false, !status_text_.empty()}}};
-  if (!content_type_.empty()) fields[1] = {"content-type", content_type_};
-  owner_.session().submit_response(stream_, fields, nullptr);
-}
-
-void ServerCall::finish(GrpcStatus status, std::string_view text) {
-  if (ended_) return;
-  status_ = status;
-  if (message_needs_encoding(text)) {
-    status_text_ = encode_message(text);
-  } else {
-    status_text_ = text;
-  }
-  if (method_->kind == MethodKind::kUnary) {
-    if (status != GrpcStatus::kOk && !out_.empty()) {
-      owner_.hold_answer(-static_cast<int64_t>(out_.size()));
-      out_.clear(kKeepBytes);
-    }
-    if (have_request_ && !decode_failed_) {
-      count_started();
-      method_->unary->ended(*this, request_, status == GrpcStatus::kOk ? message_bytes_ : 0);
-    }
-  }
-  if (started_counted_) owner_.context().probe.handled(*this, status);
-  leave_service();
-  if (response_started_) {
-    if (asleep_) {
-      asleep_ = false;
-      owner_.session().resume(stream_);
-    }
-  } else if (out_.empty()) {
-    submit_trailers_only();
-  } else {
-    start_response();
-  }
-  owner_.output_ready();
-}
-
-http2::BodySource::Ready ServerCall::ready(size_t limit) {
-  const size_t n = std::min(limit, out_.size());
-  const bool end = ended_ && n == out_.size();
-  asleep_ = n == 0 && !end;
-  return {n, end};
-}
-
-void ServerCall::write(size_t n, http2::ByteQueue& out) {
-  out_.move_to(n, out);
-  owner_.hold_answer(-static_cast<int64_t>(n));
-  if (was_full_ && !ended_ && out_.size() <= owner_.context().limits.stream_queue_bytes / 2) {
-    was_full_ = false;
-    owner_.became_writable(*this);
-  }
-}
-
-bool ServerCall::trailers() {
-  const std::array<http2::HeaderField, 2> fields = {
-      {{"grpc-status", status_digits(status_), true},
-       {"grpc-message", status_text_, false, !status_text_.empty()}}};
-  owner_.session().submit_trailers(stream_, fields);
-  return true;
+  if (s_.half_closed && s_.input == Input::kOpen) end_of_messages();
 }
 
 // ---------------------------------------------------------------- facts
@@ -442,6 +294,9 @@ bool ServerCall::trailers() {
 std::optional<std::string_view> ServerCall::metadata(std::string_view key) const {
   if (is_reserved_header(key)) return std::nullopt;
   return headers_.find(key);
+}
+std::shared_ptr<const void> ServerCall::work() const {
+  return owner_.work();
 }
 std::string_view ServerCall::peer_address() const {
   return owner_.peer().address;

@@ -11,19 +11,8 @@
 
 namespace quoin::grpc {
 namespace {
-// The connection's window once a first DATA frame came; a client that never sends much never sees it.
-constexpr uint32_t kConnectionWindowBytes = 1 << 20;
-// A stream's window is given back in steps; most requests end before the first.
-constexpr size_t kStreamCreditStep = 16 * 1024;
-// A connection may hold this much even when all connections together hold too much.
-constexpr int64_t kHeldFloorBytes = 256 * 1024;
-// The shared budget is told in steps, so that connections on different loops do not fight for one cache line.
-constexpr int64_t kBudgetStep = 64 * 1024;
-// Requests that are not complete may exceed their bound this much before some are refused: the initial
-// windows, which nobody can take back, of many streams.
-constexpr int64_t kHardBoundFactor = 4;
 // Finished calls kept for reuse.
-constexpr size_t kFreeCallsMax = 1024;
+constexpr size_t kFreeCallsMax = 64;
 constexpr uint64_t kDrainPing = 0x6e696f7571ull;
 constexpr uint64_t kKeepalivePing = 0x6576696c61ull;
 
@@ -54,7 +43,7 @@ Impl::Impl(ServerContext& context, PeerInfo peer, Notify& notify, io::MonotonicN
 Impl::~Impl() {
   close(CancelReason::kConnectionLost);
   for (auto& call : live_) call->release();
-  context_.memory.add(-(request_bytes_ + answer_bytes_ - unreported_));
+  context_.memory.add(-(held() - unreported_));
 }
 
 // ---------------------------------------------------------------- bytes and time
@@ -63,7 +52,13 @@ Result<> Impl::feed(std::string_view bytes, io::MonotonicNs now) {
   Busy busy(busy_);
   now_ = now;
   keepalive_.on_read(now);
-  TRY(session_.feed(bytes, now));
+  const Result<> fed = session_.feed(bytes, now);
+  const auto unfinished = static_cast<int64_t>(session_.unfinished_header_bytes());
+  hold_headers(unfinished - std::exchange(unfinished_headers_, unfinished));
+  if (!fed) {
+    if (fed.error().code() == Code::kLimit) tell(Bound::kFlood);
+    return fed;
+  }
   settle_credit();
   if (too_many_pings_) return make_error(Code::kLimit, "too_many_pings");
   return {};
@@ -81,6 +76,7 @@ Result<> Impl::produce(http2::ByteQueue& out, size_t limit) {
     for (const CallId id : ids) {
       if (Call* call = context_.calls.find(id)) static_cast<ServerCall*>(call)->on_writable();
     }
+    serve_parked();
     settle_credit();
     if (out.size() == before || out.size() >= limit || !session_.wants_write()) break;
   }
@@ -108,6 +104,7 @@ Result<> Impl::tick(io::MonotonicNs now) {
       session_.submit_ping(kKeepalivePing);
       break;
     case Keepalive::Action::kGiveUp:
+      tell(Bound::kSilence);
       return make_error(Code::kStopped, "keepalive ping not answered");
   }
   return {};
@@ -178,6 +175,13 @@ void Impl::on_headers(http2::StreamId id, void*, http2::HeaderBlock& headers, bo
   if (deadline != kNoDeadline) deadlines_.push(call);
   if (method.kind != MethodKind::kBidiStream) message_under_way(call);
   if (method.kind != MethodKind::kUnary) call.start_stream();
+  refuse_youngest();
+}
+
+bool Impl::on_headers_too_large(http2::StreamId id) {
+  tell(Bound::kHeaders);
+  refuse(id, {"200", GrpcStatus::kResourceExhausted, "grpc: received metadata larger than max"}, {});
+  return true;
 }
 
 void Impl::refuse(http2::StreamId id, const RequestHead::Refusal& refusal, std::string_view subtype) {
@@ -212,6 +216,7 @@ void Impl::on_end_sent(http2::StreamId id, void*, bool remote_open) {
 void Impl::on_stream_closed(http2::StreamId, void* user, http2::ErrorCode) {
   auto& call = *static_cast<ServerCall*>(user);
   call.cancel(CancelReason::kClientReset);
+  if (call.method().kind == MethodKind::kUnary && call.was_served()) --unary_streams_;
   call.release();
   const size_t place = call.live_place;
   std::unique_ptr<ServerCall> owned = std::move(live_[place]);
@@ -230,6 +235,7 @@ void Impl::on_ping(bool ack, uint64_t payload) {
   }
   if (!police_.on_ping(now_, !live_.empty()) && !too_many_pings_) {
     too_many_pings_ = true;
+    tell(Bound::kFlood);
     session_.terminate(http2::ErrorCode::kEnhanceYourCalm, "too_many_pings");
   }
 }
@@ -251,122 +257,6 @@ void Impl::call_ended(ServerCall& call) {
   deadlines_.erase(call);
   if (!call.under_way && call.method().kind != MethodKind::kBidiStream) --answering_;
   message_complete(call);
-}
-
-// ---------------------------------------------------------------- bounds
-
-void Impl::hold_request(int64_t delta) {
-  request_bytes_ += delta;
-  unreported_ += delta;
-  if (unreported_ >= kBudgetStep || unreported_ <= -kBudgetStep)
-    context_.memory.add(std::exchange(unreported_, 0));
-}
-
-void Impl::hold_answer(int64_t delta) {
-  answer_bytes_ += delta;
-  unreported_ += delta;
-  if (unreported_ >= kBudgetStep || unreported_ <= -kBudgetStep)
-    context_.memory.add(std::exchange(unreported_, 0));
-}
-
-void Impl::message_under_way(ServerCall& call) {
-  if (call.under_way) return;
-  call.under_way = true;
-  call.older = youngest_;
-  call.younger = nullptr;
-  (youngest_ ? youngest_->younger : oldest_) = &call;
-  youngest_ = &call;
-}
-
-void Impl::message_complete(ServerCall& call) {
-  if (!call.under_way) return;
-  call.under_way = false;
-  if (call.wanted > 0) --wanting_;
-  granted_ -= call.granted;
-  call.wanted = call.granted = 0;
-  if (!call.ended() && call.method().kind != MethodKind::kBidiStream) ++answering_;
-  (call.older ? call.older->younger : oldest_) = call.younger;
-  (call.younger ? call.younger->older : youngest_) = call.older;
-}
-
-bool Impl::over_bound() const {
-  const auto& limits = context_.limits;
-  return request_bytes_ > static_cast<int64_t>(limits.request_bytes) ||
-         answer_bytes_ > static_cast<int64_t>(limits.answer_bytes) ||
-         (request_bytes_ + answer_bytes_ > kHeldFloorBytes && context_.memory.exceeded());
-}
-
-// Whether the windows of a call whose message is under way may grow: the oldest always, so that something
-// moves.
-bool Impl::may_grow(const ServerCall& call) const {
-  return &call == oldest_ || !over_bound();
-}
-
-void Impl::give_credit(ServerCall& call, size_t bytes) {
-  // Complete requests make room when they are answered; until then the client waits. Where there are none,
-  // waiting would be for ever: the connection's window is shared, and what is missing may stand behind what
-  // others sent.
-  if (answering_ > 0 && over_bound()) {
-    owed_connection_ += bytes;
-  } else {
-    session_.consume_connection(bytes);
-  }
-  call.owed_stream += bytes;
-  if (call.owed_stream >= kStreamCreditStep && !call.paused()) {
-    if (!call.under_way || may_grow(call)) {
-      session_.consume_stream(call.stream(), std::exchange(call.owed_stream, 0));
-    } else {
-      stream_credit_withheld_ = true;
-    }
-  }
-  refuse_youngest();
-}
-
-void Impl::refuse_youngest() {
-  const int64_t hard =
-      kHardBoundFactor * static_cast<int64_t>(context_.limits.request_bytes) + kConnectionWindowBytes;
-  while (request_bytes_ > hard && youngest_ != oldest_) {
-    ServerCall& victim = *youngest_;
-    victim.cancel(CancelReason::kConnectionLost);
-    victim.drop_request();
-    session_.reset(victim.stream(), http2::ErrorCode::kRefusedStream);
-  }
-}
-
-void Impl::want_window(ServerCall& call, size_t message_bytes) {
-  if (call.granted > 0 || call.wanted > 0 || message_bytes <= http2::Session::kInitialWindowBytes) return;
-  call.wanted = message_bytes;
-  ++wanting_;
-  grant_windows();
-}
-
-// A long message gets a window as long as itself (a round trip instead of one per 64 KiB), as long as all
-// such windows fit the bound. In order of age, so that none is overtaken for ever.
-void Impl::grant_windows() {
-  for (ServerCall* call = oldest_; call && wanting_ > 0; call = call->younger) {
-    if (call->wanted == 0) continue;
-    if (granted_ > 0 && granted_ + call->wanted > context_.limits.request_bytes) return;
-    call->granted = std::exchange(call->wanted, 0);
-    granted_ += call->granted;
-    --wanting_;
-    const size_t window = call->granted + http2::Session::kInitialWindowBytes;
-    session_.raise_window(call->stream(), static_cast<uint32_t>(std::min<size_t>(window, INT32_MAX)));
-  }
-}
-
-void Impl::settle_credit() {
-  if (wanting_ > 0) grant_windows();
-  const bool over = over_bound();
-  if (owed_connection_ > 0 && (!over || answering_ == 0)) {
-    session_.consume_connection(std::exchange(owed_connection_, 0));
-  }
-  if (!stream_credit_withheld_) return;
-  stream_credit_withheld_ = over;
-  for (ServerCall* call = oldest_; call; call = over ? nullptr : call->younger) {
-    if (call->owed_stream > 0 && !call->paused()) {
-      session_.consume_stream(call->stream(), std::exchange(call->owed_stream, 0));
-    }
-  }
 }
 
 // ---------------------------------------------------------------- the public shell
@@ -403,6 +293,12 @@ void ServerConnection::close(CancelReason reason) {
 }
 size_t ServerConnection::calls_in_progress() const {
   return impl_->calls_in_progress();
+}
+bool ServerConnection::blocked() const {
+  return impl_->blocked();
+}
+void ServerConnection::bound_reached(Bound bound) {
+  impl_->tell(bound);
 }
 size_t ServerConnection::held_bytes() const {
   return impl_->held_bytes();

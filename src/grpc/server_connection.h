@@ -7,12 +7,20 @@
 // tick() and close() must not be called from there. The owner calls produce() after feed(), tick() and
 // whenever `notify` fired.
 //
-// Bounds (bytes): request bytes held (messages under way, requests of calls in progress) and answers not yet
-// sent have a bound each, and one for all connections together (MemoryBudget). Above one of them the windows
-// of messages under way stop growing, except the oldest's, and while there are complete requests to wait for,
-// the connection's window too. At four times the bound of requests (and a window) the youngest unfinished
-// ones are refused with REFUSED_STREAM, which clients retry. A message longer than the initial window gets a
-// window of its length if such windows fit the bound.
+// Bounds. Each has a name (grpc::Bound) and tells Probe::bound_reached() when it acts; all bytes count in the
+// bound of all connections together too (MemoryBudget). What they hold is charged when it arrives.
+//   requests  bytes of messages under way and of requests of calls in progress: request_bytes. Above it the
+//             windows of messages under way stop growing, except the oldest's, and while there are complete
+//             requests to wait for, the connection's window too. At four times that (and a window) the
+//             youngest unfinished ones are refused with REFUSED_STREAM, which clients retry. A message longer
+//             than the initial window gets a window of its length if such windows fit the bound.
+//   answers   bytes of unary answers not yet sent: answer_bytes. Above it a complete request waits, in order,
+//             before its service sees it; kCallsAlwaysServed calls never wait. Streams bound themselves
+//             (Call::writable()).
+//   headers   of all calls: header_bytes. A call whose metadata does not fit fails with code 8 alone; metadata
+//             of kHeadersAlwaysTaken bytes always fits, as a stream costs about that much anyway.
+//   work      what services still do for calls that are over (Call::work()): above kWorkAfterCalls such pieces
+//             blocked() is true until there are less.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -49,6 +57,7 @@ struct ConnectionLimits {
   uint32_t max_concurrent_streams = UINT32_MAX;             // --max-concurrent-streams
   size_t request_bytes = 16 << 20;                          // held by one connection; at least two messages
   size_t answer_bytes = 64 << 20;                           // not yet sent on one connection
+  size_t header_bytes = 16 << 20;                           // of all calls of one connection
   size_t stream_queue_bytes = 256 << 10;                    // above it a stream is not writable()
 
   // Keepalive enforcement (--grpc-keepalive-min-time; <= 0: gRPC's own five minutes).
@@ -82,6 +91,9 @@ class ServerConnection {
     virtual void output_ready() = 0;
   };
 
+  static constexpr size_t kHeadersAlwaysTaken = 4096;
+  static constexpr size_t kCallsAlwaysServed = 128;
+  static constexpr size_t kWorkAfterCalls = 10'000;
   static constexpr int64_t kDrainPingNs = 5 * io::kSecond;
 
   ServerConnection(ServerContext& context, PeerInfo peer, Notify& notify, io::MonotonicNs now);
@@ -108,8 +120,12 @@ class ServerConnection {
   void close(CancelReason reason);
 
   size_t calls_in_progress() const;
-  // Requests held and answers not yet sent.
+  // Headers and requests held, and answers not yet sent.
   size_t held_bytes() const;
+  // So much is left to be done for calls that are over that nothing should be read. Changes by itself.
+  bool blocked() const;
+  // For the transport: tells the probe.
+  void bound_reached(Bound bound);
 
   class Impl;
 

@@ -1,6 +1,8 @@
-// Inside of ServerConnection: the connection's state and its calls. Included by server_connection.cc and
-// server_call.cc only.
+// Inside of ServerConnection: the connection's state and its calls. Included by the files that implement it
+// only: server_connection.cc (bytes, time, streams), server_bounds.cc, server_call.cc (life and requests),
+// server_answer.cc.
 #pragma once
+#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,10 +15,11 @@
 
 namespace quoin::grpc {
 
+// The connection's window once a first DATA frame came; a client that never sends much never sees it.
+inline constexpr uint32_t kConnectionWindowBytes = 1 << 20;
+
 // A gRPC call: reads messages out of the stream's DATA, hands them to the service, queues what it answers.
-//
-// States: opened by open(); ended_ once answered or cancelled (the service sees nothing of it any more);
-// released, and reused for another call, when the HTTP/2 stream is over.
+// When the HTTP/2 stream is over it is released and used again for another call.
 class ServerCall final : public Call, public http2::BodySource {
  public:
   explicit ServerCall(ServerConnection::Impl& owner) : owner_(owner) {}
@@ -29,6 +32,9 @@ class ServerCall final : public Call, public http2::BodySource {
   void on_data(std::string_view bytes);
   void on_half_close();
   void on_writable();
+  // Parked: hands the request to the service now.
+  void serve();
+  bool was_served() const { return s_.served; }  // unary
   void cancel(CancelReason reason);
   // The stream is over: forgets everything.
   void release();
@@ -42,7 +48,7 @@ class ServerCall final : public Call, public http2::BodySource {
   bool under_way = false;
   size_t wanted = 0, granted = 0;  // a larger window, for a long message
   size_t owed_stream = 0;          // received bytes not yet given back to the stream's window
-  bool paused() const { return paused_; }
+  bool paused() const { return s_.input == Input::kPaused; }
 
   // ---- Call ----
   std::optional<std::string_view> metadata(std::string_view key) const override;
@@ -59,6 +65,7 @@ class ServerCall final : public Call, public http2::BodySource {
   bool writable() const override;
   void pause_reading() override;
   void resume_reading() override;
+  std::shared_ptr<const void> work() const override;
 
   // ---- http2::BodySource ----
   Ready ready(size_t limit) override;
@@ -78,9 +85,55 @@ class ServerCall final : public Call, public http2::BodySource {
   void count_started();
   void leave_service();  // ended_ becomes true
   void submit_trailers_only();
+  void wake_output();
   void hold_request(int64_t delta);
+  void hold_answer(int64_t delta);
+
+  // What the service knows of the call.
+  enum class Phase : uint8_t {
+    kReceiving,  // nothing: a unary request that is not complete
+    kParked,     // nothing: complete, but unread answers hold too much
+    kServing,    // the call is its own, until it ends it
+    kEnded,      // answered or cancelled: nothing is told any more
+  };
+  // What becomes of bytes that arrive.
+  enum class Input : uint8_t {
+    kOpen,
+    kPaused,  // kept until the service resumes
+    kDone,    // dropped: no further message is wanted
+  };
+  // Who waits for whom when an answer goes out.
+  enum class Output : uint8_t {
+    kNotBegun,  // no headers yet
+    kAsleep,    // libnghttp2 found nothing to send and waits for resume()
+    kAwake,     // it will ask
+  };
+  // What of a call the metrics have seen.
+  enum class Counted : uint8_t { kNot, kStarted, kUndecodable };
+
+  // All that changes with a call beside its buffers.
+  struct State {
+    Phase phase = Phase::kReceiving;
+    Input input = Input::kOpen;
+    Output output = Output::kNotBegun;
+    Counted counted = Counted::kNot;
+    bool has_encoding = false;   // grpc-encoding: gzip
+    bool have_request = false;   // the one message of a unary call or a server stream
+    bool half_closed = false;    // by the client
+    bool served = false;         // a unary request was handed to its service
+    bool delivering = false;     // in read(): it goes on by itself when a service resumes in between
+    bool bad_message = false;    // a stream's: it was no message, and does not count as received
+    bool tell_writable = false;  // the queue was full
+    GrpcStatus status = GrpcStatus::kOk;
+    int64_t request_held = 0;   // bytes charged to the connection, of the request,
+    int64_t headers_held = 0;   // its metadata
+    int64_t prepared = 0;       // and an answer under construction
+    size_t message_bytes = 0;   // of the message being queued
+    size_t before_message = 0;  // bytes queued before it
+  };
 
   ServerConnection::Impl& owner_;
+  State s_;
   http2::StreamId stream_ = 0;
   http2::HeaderBlock headers_;
   std::unique_ptr<StreamListener> listener_;
@@ -89,30 +142,12 @@ class ServerCall final : public Call, public http2::BodySource {
   std::string request_;   // unary, server stream: the one message
   std::string unzipped_;  // bidi: the message being delivered, decompressed
   std::string pending_;   // received while paused
-  int64_t request_held_ = 0;
-  int64_t prepared_ = 0;  // of an answer under construction
 
   http2::ByteQueue out_;
-  Blob large_;         // the message between begin_message() and end_message()
-  std::string plain_;  // the same, to be compressed
-  char* plain_large_ = nullptr;
-  size_t message_bytes_ = 0;
-  size_t before_message_ = 0;
-  GrpcStatus status_ = GrpcStatus::kOk;
+  Blob large_;                // the message between begin_message() and end_message()
+  std::string plain_;         // the same, to be compressed
   std::string status_text_;   // percent-encoded
   std::string content_type_;  // empty: plain application/grpc
-
-  bool has_encoding_ = false;  // grpc-encoding: gzip
-  bool have_request_ = false;
-  bool half_closed_ = false;
-  bool reading_done_ = false;  // what still arrives is dropped
-  bool paused_ = false;
-  bool in_read_ = false;
-  bool was_full_ = false;
-  bool response_started_ = false;
-  bool asleep_ = false;  // nghttp2 waits for resume()
-  bool started_counted_ = false;
-  bool decode_failed_ = false;
 };
 
 class ServerConnection::Impl final : public http2::SessionHandler {
@@ -130,7 +165,9 @@ class ServerConnection::Impl final : public http2::SessionHandler {
   bool done() const;
   void close(CancelReason reason);
   size_t calls_in_progress() const { return in_progress_; }
-  size_t held_bytes() const { return static_cast<size_t>(request_bytes_ + answer_bytes_); }
+  size_t held_bytes() const { return static_cast<size_t>(held()); }
+  bool blocked() const;
+  void tell(Bound bound) { context_.probe.bound_reached(bound, peer_.address); }
 
   // ---- for ServerCall ----
   ServerContext& context() { return context_; }
@@ -138,8 +175,12 @@ class ServerConnection::Impl final : public http2::SessionHandler {
   const PeerInfo& peer() const { return peer_; }
   http2::Session& session() { return session_; }
   void call_ended(ServerCall& call);
-  void hold_request(int64_t delta);
-  void hold_answer(int64_t delta);
+  void hold_request(int64_t delta) { hold(request_bytes_, delta); }
+  void hold_answer(int64_t delta, bool unary);
+  void hold_headers(int64_t delta) { hold(header_bytes_, delta); }
+  // Whether a complete request may be served now. False: it waits, and serve() will be called.
+  bool may_serve(ServerCall& call);
+  const std::shared_ptr<const void>& work() const { return work_; }
   void message_under_way(ServerCall& call);
   void message_complete(ServerCall& call);
   // The message under way is this long, prefix included.
@@ -151,6 +192,9 @@ class ServerConnection::Impl final : public http2::SessionHandler {
  private:
   // ---- http2::SessionHandler ----
   void on_headers(http2::StreamId id, void* user, http2::HeaderBlock& headers, bool end_stream) override;
+  bool on_headers_too_large(http2::StreamId id) override;
+  size_t header_room() override;
+  void on_stream_refused(http2::StreamId) override { tell(Bound::kStreams); }
   void on_data(http2::StreamId id, void* user, std::string_view bytes) override;
   void on_end_stream(http2::StreamId id, void* user) override;
   void on_stream_closed(http2::StreamId id, void* user, http2::ErrorCode code) override;
@@ -161,6 +205,10 @@ class ServerConnection::Impl final : public http2::SessionHandler {
   void refuse(http2::StreamId id, const RequestHead::Refusal& refusal, std::string_view subtype);
   void send_goaway();
   ServerCall& acquire();
+  int64_t held() const { return request_bytes_ + answer_bytes_ + header_bytes_; }
+  void hold(int64_t& what, int64_t delta);
+  bool answers_full() const;
+  void serve_parked();
   bool over_bound() const;
   bool may_grow(const ServerCall& call) const;
   void refuse_youngest();
@@ -183,9 +231,13 @@ class ServerConnection::Impl final : public http2::SessionHandler {
   size_t wanting_ = 0;    // calls that wait for a larger window
   size_t granted_ = 0;    // bytes of larger windows given to messages under way
   size_t answering_ = 0;  // calls in progress whose request is complete and held (not bidi streams)
-  int64_t request_bytes_ = 0, answer_bytes_ = 0;
-  int64_t unreported_ = 0;      // to the MemoryBudget
-  size_t owed_connection_ = 0;  // received bytes not yet given back to the connection's window
+  int64_t request_bytes_ = 0, answer_bytes_ = 0, header_bytes_ = 0;
+  int64_t unary_answer_bytes_ = 0;  // of answer_bytes_
+  int64_t unfinished_headers_ = 0;  // of header_bytes_: not of a call yet
+  std::deque<CallId> parked_;       // in the order in which their requests were complete
+  size_t unary_streams_ = 0;        // open, of unary calls that were served
+  int64_t unreported_ = 0;          // to the MemoryBudget
+  size_t owed_connection_ = 0;      // received bytes not yet given back to the connection's window
   bool stream_credit_withheld_ = false;
   bool window_raised_ = false;
 
@@ -199,6 +251,8 @@ class ServerConnection::Impl final : public http2::SessionHandler {
     kClosed,  // close()
   } stop_ = Stop::kNo;
   io::MonotonicNs notice_until_ = kNoDeadline;  // of kNotice
+  // Each copy of it stands for a piece of work.
+  const std::shared_ptr<const void> work_ = std::make_shared<char>();
   int busy_ = 0;  // in feed(), produce() or tick(): the owner asks for output afterwards
 
   http2::Session session_;

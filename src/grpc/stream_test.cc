@@ -1,12 +1,13 @@
-// Streams, flow control, bounds, keepalive and stopping of a server connection.
+// Streams, flow control, keepalive and stopping of a server connection.
 #include <gtest/gtest.h>
 
-#include "base/prng.h"
 #include "grpc/harness_test.h"
 
 namespace quoin::grpc::test {
 namespace {
 using Lines = std::vector<std::string>;
+// What the metadata of a stream of the test client is charged with, at most.
+constexpr size_t kHead = 400;
 
 TEST(ServerStream, ServerStreamWaitsForTheHalfClose) {
   Harness h;
@@ -59,7 +60,7 @@ TEST(ServerStream, BidiEchoesInAnyCut) {
     h.run(chunk);
     auto& s = *h.client.streams[id];
     EXPECT_EQ(s.body, framed("a") + framed("bb") + framed(""));
-    EXPECT_EQ(h.server->held_bytes(), 0u);
+    EXPECT_LT(h.server->held_bytes(), kHead);
     h.client.send(id, framed("-quiet"), true);
     h.run(chunk);
     StreamLog& log = *h.bidi.streams.at(0);
@@ -125,7 +126,8 @@ TEST(ServerStream, ASlowReaderMakesTheStreamUnwritable) {
   }
   EXPECT_NEAR(static_cast<double>(sent * 505), 65'535 + 1000, 1000);
   EXPECT_GE(log.call->queued_bytes(), 1000u);
-  EXPECT_EQ(h.server->held_bytes(), log.call->queued_bytes());
+  EXPECT_GT(h.server->held_bytes(), log.call->queued_bytes());
+  EXPECT_LT(h.server->held_bytes(), log.call->queued_bytes() + kHead);
   EXPECT_EQ(log.events, (Lines{"message -"}));
   // The client reads on.
   auto& s = *h.client.streams[id];
@@ -191,14 +193,14 @@ TEST(ServerStream, PausedReadingHoldsTheClientBack) {
   h.run();
   EXPECT_EQ(log.events, (Lines{"message pause"}));
   // No more than the window it had.
-  EXPECT_LE(h.server->held_bytes(), 65'535u);
+  EXPECT_LE(h.server->held_bytes(), 65'535u + kHead);
   EXPECT_GT(h.client.streams[id]->to_send.size(), body.size() - 65'535);
   log.call->resume_reading();
   EXPECT_EQ(h.notified, 1);
   h.run();
   EXPECT_EQ(log.events.size(), 1002u);
   EXPECT_EQ(log.events.back(), "half-close");
-  EXPECT_EQ(h.server->held_bytes(), 0u);
+  EXPECT_LT(h.server->held_bytes(), kHead);
 }
 
 TEST(ServerStream, PausedInTheMiddleOfAFrame) {
@@ -216,148 +218,6 @@ TEST(ServerStream, PausedInTheMiddleOfAFrame) {
   log.call->finish(GrpcStatus::kOk, {});
   h.run();
   EXPECT_TRUE(h.client.streams[id]->trailers_only());
-}
-
-TEST(Bounds, ALargeMessageNeedsNoRoundTripPer64KiB) {
-  Harness h;
-  const std::string big(1'000'000, 'q');
-  auto& s = h.call("/test.Echo/Unary", framed(big));
-  h.client.session.raise_window(0, 8 << 20);
-  int rounds = 0;
-  for (; rounds < 20 && s.to_send.size() > 0; ++rounds) {
-    http2::ByteQueue out;
-    ASSERT_TRUE(h.client.session.produce(out, 4 << 20));
-    ASSERT_TRUE(h.server->feed(out.take_all(), h.now));
-    ASSERT_TRUE(h.server->produce(out, 4 << 20));
-    ASSERT_TRUE(h.client.session.feed(out.take_all(), h.now));
-  }
-  EXPECT_LE(rounds, 3);
-  h.run();
-  EXPECT_EQ(s.body, framed(big));
-  EXPECT_EQ(h.server->held_bytes(), 0u);
-}
-
-// Sends one request after the other, so that they are complete one by one.
-void call_in_turn(Harness& h, int n, std::string_view body) {
-  for (int i = 0; i < n; ++i) {
-    h.call("/test.Echo/Later", body);
-    h.run();
-  }
-}
-void answer_all(Harness& h) {
-  for (size_t i = 0; i < h.later.calls.size(); ++i) {
-    if (Call* call = h.calls.find(h.later.calls[i])) call->respond(Blob());
-    h.run();
-  }
-}
-
-TEST(Bounds, HeldRequestsStopTheWindowAndEndingCallsOpenIt) {
-  auto limits = Harness::small_limits();
-  limits.request_bytes = 300'000;
-  Harness h(limits);
-  call_in_turn(h, 60, framed(std::string(50'000, 'r')));
-  // The bound, and the window that was open when it was reached.
-  EXPECT_LT(h.server->held_bytes(), 300'000u + (1 << 20) + 60 * 2048);
-  EXPECT_LT(h.later.calls.size(), 40u);
-  answer_all(h);
-  EXPECT_EQ(h.later.calls.size(), 60u);
-  for (const auto& [id, s] : h.client.streams) EXPECT_EQ(s->status(), "0 ");
-  EXPECT_EQ(h.server->held_bytes(), 0u);
-  h.server.reset();
-  EXPECT_EQ(h.memory.used(), 0u);
-}
-
-TEST(Bounds, InterleavedRequestsAllEndWell) {
-  auto limits = Harness::small_limits();
-  limits.request_bytes = 1'000'000;
-  Harness h(limits);
-  // 60 times 50,000 bytes within initial windows, and ten long messages that wait for each other's windows.
-  for (int i = 0; i < 60; ++i) h.call("/test.Echo/Later", framed(std::string(50'000, 'r')));
-  for (int i = 0; i < 10; ++i) h.call("/test.Echo/Later", framed(std::string(400'000, 'l')));
-  size_t most = 0;
-  for (int i = 0; i < 200 && h.later.cancels.empty(); ++i) {
-    h.run();
-    most = std::max(most, h.server->held_bytes());
-    answer_all(h);
-  }
-  EXPECT_EQ(h.later.calls.size(), 70u);
-  for (const auto& [id, s] : h.client.streams) EXPECT_EQ(s->status(), "0 ");
-  EXPECT_LT(most, 4'000'000u + 400'000);
-  EXPECT_EQ(h.server->held_bytes(), 0u);
-}
-
-TEST(Bounds, UnfinishedRequestsGiveWayYoungestFirst) {
-  auto limits = Harness::small_limits();
-  limits.request_bytes = 300'000;
-  Harness h(limits);
-  // 60 requests that announce 60,000 bytes, send 50,000 and stop.
-  const std::string whole = framed(std::string(60'000, 'r'));
-  std::vector<http2::StreamId> ids;
-  for (int i = 0; i < 60; ++i) {
-    ids.push_back(h.client.request(RawClient::post("/test.Echo/Unary"), whole.substr(0, 50'000), false));
-  }
-  h.run();
-  constexpr size_t kHard = 4 * 300'000 + (1 << 20);
-  EXPECT_LT(h.server->held_bytes(), kHard + 20'000);
-  EXPECT_GT(h.server->held_bytes(), kHard - 60'000);
-  for (size_t i = 0; i < ids.size(); ++i) {
-    const auto& s = *h.client.streams[ids[i]];
-    if (i < 40 || i > 50) {
-      EXPECT_EQ(s.closed, i > 50) << i;
-    }
-    if (s.closed) {
-      EXPECT_EQ(s.code, http2::ErrorCode::kRefusedStream);
-    }
-  }
-  // The oldest can go on and end well.
-  h.client.send(ids[0], whole.substr(50'000), true);
-  h.run();
-  EXPECT_EQ(h.client.streams[ids[0]]->status(), "0 ");
-}
-
-// A unary answer in pieces, and what of it is held before it is sent.
-TEST(Bounds, AnswersUnderConstructionCount) {
-  Harness h;
-  auto& s = h.call("/test.Echo/Later", framed("long"));
-  auto& cancelled = h.call("/test.Echo/Later", framed("never"));
-  h.run();
-  const size_t requests = h.server->held_bytes();
-  Call& call = *h.calls.find(h.later.calls[0]);
-  const std::vector<Blob> parts = {Blob::copy(std::string(5'000, 'a')), Blob(), Blob::copy("bc"),
-                                   Blob::copy(std::string(100'000, 'd'))};
-  call.hold_prepared(50'000);
-  call.hold_prepared(105'002);
-  h.calls.find(h.later.calls[1])->hold_prepared(3'000'000);
-  EXPECT_EQ(h.server->held_bytes(), requests + 3'105'002);
-  EXPECT_GT(h.memory.used(), 3'000'000u);
-  call.respond("head", parts, 105'002);
-  h.run();
-  EXPECT_EQ(s.status(), "0 ");
-  EXPECT_EQ(s.body, framed("head" + std::string(5'000, 'a') + "bc" + std::string(100'000, 'd')));
-  h.client.session.reset(h.client.streams.rbegin()->first, http2::ErrorCode::kCancel);
-  h.run();
-  EXPECT_TRUE(cancelled.closed);
-  EXPECT_EQ(h.server->held_bytes(), 0u);
-}
-
-TEST(Bounds, AnAnswerTooLongToKeepFails) {
-  Harness h;
-  auto& s = h.call("/test.Echo/Later", framed("longer"));
-  h.run();
-  h.calls.find(h.later.calls[0])->respond("12345", {}, kMaxSentMessageBytes);
-  h.run();
-  EXPECT_EQ(s.status(), "8 trying to send message larger than max (2147483652 vs. 2147483647)");
-}
-
-TEST(Bounds, AllConnectionsTogether) {
-  Harness h(Harness::small_limits(), 100'000);
-  h.memory.add(1'000'000);  // others hold too much
-  call_in_turn(h, 60, framed(std::string(50'000, 'r')));
-  EXPECT_LT(h.server->held_bytes(), (256u << 10) + (1 << 20) + 100'000);
-  EXPECT_LT(h.later.calls.size(), 40u);
-  h.memory.add(-1'000'000);
-  answer_all(h);
-  EXPECT_EQ(h.later.calls.size(), 60u);
 }
 
 TEST(Keepalive, TooManyPings) {
@@ -462,75 +322,6 @@ TEST(Stopping, CloseCancelsWithItsReason) {
   EXPECT_EQ(h.bidi.streams.at(0)->events, (Lines{"message -x", "cancelled 3"}));
   EXPECT_TRUE(h.server->done());
   EXPECT_EQ(h.calls.size(), 0u);
-}
-
-// CVE-2023-44487: streams that are opened and reset cost nothing afterwards, so they are not counted.
-TEST(Floods, ResetsAreFree) {
-  Harness h;
-  for (int i = 0; i < 20'000; ++i) {
-    const auto id = h.client.request(RawClient::post("/test.Echo/Later"), framed("x"), i % 2 == 0);
-    h.run();
-    if (i % 3 == 0) h.calls.find(h.later.calls.back())->respond(Blob());
-    h.client.session.reset(id, http2::ErrorCode::kCancel);
-    h.run();
-    h.client.streams.clear();
-    h.client.names.clear();
-    h.probe.lines.clear();
-  }
-  EXPECT_TRUE(h.server_result);
-  EXPECT_EQ(h.calls.size(), 0u);
-  EXPECT_EQ(h.server->held_bytes(), 0u);
-  EXPECT_TRUE(h.client.goaways.empty());
-}
-
-// Thousands of deadlines that fire at once, as after a pause of the server.
-TEST(Floods, ManyCallsMayBeGivenUpAtOnce) {
-  Harness h;
-  for (int i = 0; i < 5000; ++i) h.call("/test.Echo/Later", framed("x"));
-  h.run();
-  for (const auto& [id, s] : h.client.streams) h.client.session.reset(id, http2::ErrorCode::kCancel);
-  h.run();
-  EXPECT_TRUE(h.server_result);
-  EXPECT_EQ(h.calls.size(), 0u);
-}
-
-// An idle watch with a client that pings as often as it may, for 14 hours.
-TEST(Floods, PermittedPingsNeverEndTheConnection) {
-  Harness h;
-  h.client.request(RawClient::post("/test.Echo/Bidi"), framed("-"), false);
-  h.run();
-  for (int i = 0; i < 11'000; ++i) {
-    h.now += 5 * io::kSecond;
-    h.client.session.submit_ping(1);
-    h.run();
-    ASSERT_TRUE(h.server_result) << i;
-  }
-}
-
-// The bytes of a whole connection, cut and damaged at random places: no crash, no call left behind.
-TEST(Floods, DamagedBytesNeverHarm) {
-  Prng prng(42);
-  for (int round = 0; round < 300; ++round) {
-    Harness h;
-    h.call("/test.Echo/Unary", framed("hello"));
-    h.call("/test.Echo/Bidi", framed("a") + framed("b"), prng.chance(1, 2));
-    h.call("/test.Echo/Down", framed("down"));
-    http2::ByteQueue out;
-    ASSERT_TRUE(h.client.session.produce(out, 1 << 20));
-    std::string bytes = out.take_all();
-    for (uint64_t n = prng.below(4); n > 0; --n)
-      bytes[24 + prng.below(bytes.size() - 24)] = static_cast<char>(prng.next());
-    if (prng.chance(1, 3)) bytes.resize(prng.below(bytes.size()));
-    for (size_t i = 0; i < bytes.size() && h.server_result;) {
-      const size_t n = prng.between(1, 50);
-      h.server_result = h.server->feed(std::string_view(bytes).substr(i, n), h.now);
-      (void)h.server->produce(out, 1 << 20);
-      i += n;
-    }
-    h.server.reset();
-    EXPECT_EQ(h.calls.size(), 0u);
-    EXPECT_EQ(h.memory.used(), 0u);
-  }
 }
 
 }  // namespace

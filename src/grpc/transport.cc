@@ -51,6 +51,7 @@ void ServerTransport::cut(CancelReason reason) {
   state_ = State::kClosed;
   timer_.reset();
   limit_.reset();
+  blocked_.reset();
   connection_.close(reason);
   stream_->close();
 }
@@ -72,7 +73,9 @@ void ServerTransport::part() {
 void ServerTransport::arm_limit(int64_t ns) {
   limit_ = timers_.schedule(ns, stream_->loop(), [alive = alive_, state = state_] {
     ServerTransport* self = *alive;
-    if (self && self->state_ == state) self->cut(CancelReason::kServerStopped);
+    if (!self || self->state_ != state) return;
+    self->connection_.bound_reached(Bound::kDrain);
+    self->cut(CancelReason::kServerStopped);
   });
 }
 
@@ -85,6 +88,7 @@ void ServerTransport::on_closed(Result<>) {
   state_ = State::kClosed;
   timer_.reset();
   limit_.reset();
+  blocked_.reset();
   connection_.close(CancelReason::kConnectionLost);
   // The owner destroys this object in there or soon after.
   Task closed = std::move(closed_);
@@ -110,14 +114,26 @@ void ServerTransport::on_drained() {
 }
 
 void ServerTransport::regulate_input() {
-  const bool full = serving() && (stream_->queued_bytes() >= kOutputHigh || fed_bytes_ >= kInputHigh);
-  if (full == input_paused_) return;
-  input_paused_ = full;
-  if (full) {
-    stream_->pause_reading();
-  } else {
-    stream_->resume_reading();
-  }
+  const bool full = serving() && stream_->queued_bytes() >= kOutputHigh;
+  const bool blocked = serving() && connection_.blocked();
+  const bool pause = full || blocked || (serving() && fed_bytes_ >= kInputHigh);
+  if (blocked && !blocked_) look_again();
+  if (pause == input_paused_) return;
+  input_paused_ = pause;
+  if (!pause) return stream_->resume_reading();
+  stream_->pause_reading();
+  if (full) connection_.bound_reached(Bound::kOutput);
+  if (blocked) connection_.bound_reached(Bound::kWork);
+}
+
+// The work ends on other threads, which know nothing of this connection.
+void ServerTransport::look_again() {
+  blocked_ = timers_.schedule(kBlockedNs, stream_->loop(), [alive = alive_] {
+    ServerTransport* self = *alive;
+    if (!self) return;
+    self->blocked_.reset();
+    self->regulate_input();
+  });
 }
 
 void ServerTransport::output_ready() {

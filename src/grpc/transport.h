@@ -2,8 +2,8 @@
 //
 // Output is coalesced: whatever one loop round produced leaves in one write at its end. No more than
 // kOutputHigh bytes are handed to the stream; what a slow client does not read stays in the calls' queues,
-// where services see it. While the stream is full, and after kInputHigh bytes in one round, nothing is read:
-// a client that does not read its answers can't make new calls.
+// where services see it. Nothing is read while the stream is full (a client that does not read its answers
+// can't make new calls), while the connection is blocked(), and after kInputHigh bytes in one round.
 //
 // States, in this order, some of them skipped:
 //   open      the usual one
@@ -32,6 +32,8 @@ class ServerTransport final : public io::StreamHandler, private ServerConnection
  public:
   static constexpr size_t kOutputHigh = 512 << 10;
   static constexpr size_t kInputHigh = 256 << 10;
+  // How often a blocked() connection is asked whether it still is.
+  static constexpr int64_t kBlockedNs = 10 * io::kMillisecond;
   static constexpr int64_t kDrainNs = 30 * io::kSecond;
   static constexpr int64_t kPartingNs = io::kSecond;
 
@@ -62,6 +64,7 @@ class ServerTransport final : public io::StreamHandler, private ServerConnection
   void regulate_input();
   void arm_timer();
   void arm_limit(int64_t ns);
+  void look_again();
   void part();
   void cut(CancelReason reason);
 
@@ -72,7 +75,8 @@ class ServerTransport final : public io::StreamHandler, private ServerConnection
   http2::ByteQueue out_;
   std::unique_ptr<io::Timer> timer_;  // the connection's: deadlines, keepalive
   io::MonotonicNs armed_for_ = kNoDeadline;
-  std::unique_ptr<io::Timer> limit_;  // of draining or parting
+  std::unique_ptr<io::Timer> limit_;    // of draining or parting
+  std::unique_ptr<io::Timer> blocked_;  // the connection was blocked()
   Task closed_;
   std::shared_ptr<ServerTransport*> alive_;  // tasks of the loop may outlive the transport
   State state_ = State::kOpen;

@@ -330,6 +330,23 @@ TEST_F(StalledReader, IsNotReadFrom) {
   EXPECT_EQ(client.streams[1]->status(), "0 ");
 }
 
+TEST_F(Fixture, WorkLeftBehindStopsReadingForAWhile) {
+  client.request(RawClient::post("/test.Echo/Later"), framed("x"), true);
+  send();
+  loop.run();
+  std::vector<std::shared_ptr<const void>> work(ServerConnection::kWorkAfterCalls + 2,
+                                                calls.find(later.calls.at(0))->work());
+  stream->handler->on_data(std::string("\0\0\0\x55\0\0\0\0\0", 9));
+  EXPECT_FALSE(stream->reading);
+  time.advance(ServerTransport::kBlockedNs);
+  loop.run();
+  EXPECT_FALSE(stream->reading);
+  work.clear();
+  time.advance(ServerTransport::kBlockedNs);
+  loop.run();
+  EXPECT_TRUE(stream->reading);
+}
+
 TEST_F(Fixture, OneRoundReadsABoundedAmount) {
   receive();
   client.request(RawClient::post("/test.Echo/Later"), "", false);
