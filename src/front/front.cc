@@ -102,7 +102,7 @@ void Front::close_listeners() {
 void Front::attach(server::Member& member) {
   Impl& i = *impl_;
   CHECK(i.fronts.empty());
-  i.probe = std::make_unique<v3rpc::GrpcMetrics>(i.metrics, i.options.call_seconds ? &i.clock : nullptr);
+  i.probe = std::make_unique<v3rpc::GrpcMetrics>(i.metrics, i.clock, i.log, i.options.call_seconds);
   i.rpc_metrics = std::make_unique<v3rpc::RpcMetrics>(i.metrics);
   uint64_t seed = i.options.seed;
   for (io::Loop* loop : i.loops) {

@@ -16,13 +16,32 @@ metrics::Labels labels(const grpc::Method& m) {
 }
 }  // namespace
 
-GrpcMetrics::GrpcMetrics(metrics::Registry& registry, const io::Clock* clock)
+GrpcMetrics::GrpcMetrics(metrics::Registry& registry, const io::Clock& clock, log::Logger& log,
+                         bool call_seconds)
     : registry_(registry),
       clock_(clock),
+      log_(log),
+      call_seconds_(call_seconds),
       received_bytes_(registry.counter("etcd_network_client_grpc_received_bytes_total",
                                        "The total number of bytes received from grpc clients.")),
       sent_bytes_(registry.counter("etcd_network_client_grpc_sent_bytes_total",
-                                   "The total number of bytes sent to grpc clients.")) {}
+                                   "The total number of bytes sent to grpc clients.")) {
+  for (size_t i = 0; i < grpc::kBounds; ++i) {
+    bounds_[i].acted =
+        &registry.counter("quoin_grpc_bounds_total", "How often a bound of a client's gRPC connection acted.",
+                          {{"bound", std::string(grpc::bound_name(static_cast<grpc::Bound>(i)))}});
+  }
+}
+
+void GrpcMetrics::bound_reached(grpc::Bound bound, std::string_view peer) {
+  BoundCells& cells = bounds_[static_cast<size_t>(bound)];
+  cells.acted->inc();
+  const io::MonotonicNs now = clock_.monotonic();
+  io::MonotonicNs next = cells.next_line.load(std::memory_order_relaxed);
+  if (now < next || !cells.next_line.compare_exchange_strong(next, now + io::kSecond)) return;
+  LOG(log_, kWarn, "a bound of a client connection acts", {"bound", grpc::bound_name(bound)},
+      {"remote-addr", peer}, {"times", cells.acted->value()});
+}
 
 void GrpcMetrics::register_methods(const grpc::MethodTable& methods) {
   for (const grpc::Method& m : methods.methods()) {
@@ -41,7 +60,7 @@ void GrpcMetrics::register_methods(const grpc::MethodTable& methods) {
           "grpc_server_handled_total",
           "Total number of RPCs completed on the server, regardless of success or failure.", std::move(l));
     }
-    if (clock_ != nullptr) {
+    if (call_seconds_) {
       cells->seconds =
           &registry_.histogram("grpc_server_handling_seconds",
                                "Histogram of response latency (seconds) of gRPC that had been "
@@ -61,7 +80,7 @@ void GrpcMetrics::handled(const grpc::Call& call, GrpcStatus status) {
   const Cells& cells = *cells_[call.method().index];
   cells.handled[static_cast<size_t>(status)]->inc();
   if (cells.seconds != nullptr) {
-    cells.seconds->observe(static_cast<double>(clock_->monotonic() - call.started()) / 1e9);
+    cells.seconds->observe(static_cast<double>(clock_.monotonic() - call.started()) / 1e9);
   }
 }
 
