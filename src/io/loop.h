@@ -1,5 +1,8 @@
-// A loop owns connections: an executor that also tells when a round of input is over, so that what one round
-// produced is handed on once ("one wake-up per batch").
+// A loop owns connections: an executor that works in rounds.
+//
+// One round: look at the sockets; run what was posted before the round's tasks began; run the ends of the
+// round. post() from the loop itself therefore never runs before the sockets were looked at again: work in
+// steps posts its next step and keeps nobody waiting.
 #pragma once
 #include <utility>
 
@@ -9,12 +12,10 @@ namespace quoin::io {
 
 class Loop : public Executor {
  public:
-  // Runs `task` once, after the callbacks and tasks of the current round, before the loop waits again. Called
-  // from this loop only. Tasks added while these run belong to the same round.
+  // Runs `task` once, after the callbacks and tasks of the current round, before the loop waits again ("one
+  // wake-up per batch": what one round produced is handed on once). Called from this loop only. What these
+  // tasks add belongs to the same round; a chain that goes on is carried over to the next after a few passes.
   virtual void at_end_of_round(Task task) = 0;
-  // Runs `task` after the loop has looked at its sockets again: for work in steps that must not keep others
-  // waiting, which a task posted from the loop itself may do. Called from this loop only.
-  virtual void in_next_round(Task task) { post(std::move(task)); }
 };
 
 }  // namespace quoin::io

@@ -2,12 +2,37 @@
 
 #include <pthread.h>
 
+#include <algorithm>
+#include <chrono>
+
 #include "base/check.h"
 
 namespace quoin::posix {
 namespace {
 thread_local DiskThread* current_disk_thread = nullptr;
+thread_local bool in_timers_thread = false;
 }  // namespace
+
+io::MonotonicNs TaskMeter::now() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+void TaskMeter::publish(metrics::Registry& metrics, const std::string& executor) const {
+  metrics.callback("quoin_executor_longest_task_seconds",
+                   "The longest that one task has held this strand or loop since the start.",
+                   metrics::Type::kGauge, [this] { return static_cast<double>(longest_ns()) * 1e-9; },
+                   {{"executor", executor}});
+  metrics.callback("quoin_executor_long_tasks_total",
+                   "Tasks that have held this strand or loop for more than a millisecond.",
+                   metrics::Type::kCounter, [this] { return static_cast<double>(over_limit()); },
+                   {{"executor", executor}});
+}
+
+void mark_timers_thread() {
+  in_timers_thread = true;
+}
 
 DiskThread::DiskThread(std::string name) : name_(std::move(name)), thread_([this] { run(); }) {}
 
@@ -20,6 +45,7 @@ void DiskThread::post(Task task) {
     std::lock_guard lock(mutex_);
     CHECK(!stopping_ || current_disk_thread == this, "{}: work after stop", name_);
     queue_.push_back(std::move(task));
+    queued_.store(queue_.size(), std::memory_order_relaxed);
     if (queue_.size() > 1) return;  // already woken
   }
   if (current_disk_thread != this) wake_.notify_one();
@@ -41,9 +67,7 @@ void DiskThread::stop() {
 bool DiskThread::current_has_backlog() {
   DiskThread* t = current_disk_thread;
   if (t == nullptr) return false;
-  if (t->running_left_ > 0) return true;
-  std::lock_guard lock(t->mutex_);
-  return !t->queue_.empty();
+  return t->running_left_ > 0 || t->queued_.load(std::memory_order_relaxed) > 0;
 }
 
 void DiskThread::run() {
@@ -56,6 +80,7 @@ void DiskThread::run() {
       wake_.wait(lock, [&] { return stopping_ || !queue_.empty(); });
       if (queue_.empty()) return;
       batch.swap(queue_);
+      queued_.store(0, std::memory_order_relaxed);
     }
     running_left_ = batch.size();
     for (Task& task : batch) {
@@ -67,26 +92,29 @@ void DiskThread::run() {
   }
 }
 
-// Strands that became runnable on this thread while another strand's task was running here.
+// Strands that became runnable on this thread while another strand's task was running here. They may have
+// been taken over by another thread when their turn comes.
 struct InlineRunner {
   bool running = false;
   std::vector<InlineStrand*> waiting;
 
+  // Runs a strand that the caller has claimed, and those that wait for it.
   void run(InlineStrand* strand) {
-    if (running) {
-      waiting.push_back(strand);
-      return;
-    }
     running = true;
-    for (;;) {
-      if (!strand->drain()) {
-        strand->fallback_.post([strand] { local().run(strand); });
-      }
-      if (waiting.empty()) break;
+    strand->drain();
+    while (!waiting.empty()) {
       strand = waiting.front();
       waiting.erase(waiting.begin());
+      if (!strand->may_run_here()) {
+        strand->post_to_fallback();
+      } else if (strand->claim()) {
+        strand->drain();
+      }
     }
     running = false;
+  }
+  void add(InlineStrand* strand) {
+    if (std::find(waiting.begin(), waiting.end(), strand) == waiting.end()) waiting.push_back(strand);
   }
   static InlineRunner& local() {
     thread_local InlineRunner runner;
@@ -94,49 +122,94 @@ struct InlineRunner {
   }
 };
 
+bool InlineStrand::may_run_here() const {
+  if (in_timers_thread && !options_.in_timers_thread) return false;
+  return !DiskThread::current_has_backlog();
+}
+
 void InlineStrand::post(Task task) {
+  InlineRunner& here = InlineRunner::local();
+  const bool may_run = may_run_here();
+  bool to_fallback = false;
   {
     std::lock_guard lock(mutex_);
     queue_.push_back(std::move(task));
-    if (active_) return;
-    active_ = true;
+    if (state_ == State::kRunning) return;
+    if (may_run && !here.running) {
+      state_ = State::kRunning;
+    } else if (state_ == State::kWaiting) {
+      return;
+    } else if (may_run) {
+      state_ = State::kWaiting;
+      here.add(this);
+      return;
+    } else {
+      state_ = State::kWaiting;
+      to_fallback = true;
+    }
   }
-  if (DiskThread::current_has_backlog()) {
-    fallback_.post([this] { InlineRunner::local().run(this); });
-  } else {
+  if (to_fallback) return post_to_fallback();
+  here.run(this);
+}
+
+void InlineStrand::post_to_fallback() {
+  {
+    std::lock_guard lock(mutex_);
+    if (state_ != State::kWaiting || std::exchange(with_fallback_, true)) return;
+  }
+  fallback_.post([this] {
+    {
+      std::lock_guard lock(mutex_);
+      with_fallback_ = false;
+      if (state_ != State::kWaiting) return;
+      // Inside another strand's task only if the fallback runs tasks in post(); no such executor is used.
+      state_ = State::kRunning;
+    }
     InlineRunner::local().run(this);
-  }
+  });
+}
+
+bool InlineStrand::claim() {
+  std::lock_guard lock(mutex_);
+  if (state_ != State::kWaiting) return false;
+  state_ = State::kRunning;
+  return true;
 }
 
 bool InlineStrand::running_here() const {
   return runner_.load(std::memory_order_relaxed) == std::this_thread::get_id();
 }
 
-bool InlineStrand::drain() {
+void InlineStrand::drain() {
   runner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
-  int left = kStepBudget;
-  std::vector<Task> batch;
-  for (;;) {
-    {
+  const io::MonotonicNs begin = TaskMeter::now();
+  io::MonotonicNs now = begin;
+  for (int n = 0;; ++n) {
+    const bool spent =
+        n >= kStepBudget || now - begin > kTimeBudgetNs || (n > 0 && DiskThread::current_has_backlog());
+    if (next_ == batch_.size() || spent) {
       std::lock_guard lock(mutex_);
-      if (queue_.empty()) {
-        runner_.store({}, std::memory_order_relaxed);
-        active_ = false;
-        return true;
+      if (next_ == batch_.size()) {
+        batch_.clear();
+        next_ = 0;
+        batch_.swap(queue_);
       }
-      if (left <= 0) {
+      if (batch_.empty() || spent) {
         runner_.store({}, std::memory_order_relaxed);
-        return false;
+        state_ = batch_.empty() ? State::kIdle : State::kWaiting;
+        if (batch_.empty()) return;
+        break;
       }
-      batch.swap(queue_);
     }
-    left -= static_cast<int>(batch.size());
-    for (Task& task : batch) {
+    {
+      Task task = std::move(batch_[next_++]);
       std::move(task)();
-      task = nullptr;
     }
-    batch.clear();
+    const io::MonotonicNs end = TaskMeter::now();
+    meter_.took(end - now);
+    now = end;
   }
+  post_to_fallback();
 }
 
 }  // namespace quoin::posix

@@ -4,22 +4,50 @@
 // Why inline strands: five thread hops cost 65 us on an idle member; raft and apply therefore run in the
 // thread that brings them something, so that an idle Put needs two hops (to the append thread and back).
 //
-// Rules of inline running:
-//   - a strand posted to from inside another strand's task runs after that task, never nested in it;
-//   - a DiskThread with more disk work queued runs no strand inline, the fallback executor does;
-//   - after kStepBudget tasks in one go the rest moves to the fallback executor, so that no poster is held
-//   up.
+// Who runs a strand's tasks (design.md section 1):
+//   - the poster runs them at once if the strand is idle, but for the cases below;
+//   - posted to from inside another strand's task, a strand runs after that task, in the same thread, never
+//     nested in it. Until then any other poster that may run it takes it over: a long task of one strand
+//     never holds up the other;
+//   - a DiskThread with disk work queued runs no strand; the fallback executor (a client loop) does;
+//   - the timers' thread runs only strands that say so (raft, for its ticks), never apply;
+//   - after kStepBudget tasks or kTimeBudget in one go the rest moves to the fallback executor, so that no
+//     poster is held up for longer. Whoever posts in the meantime may take it over as well.
 #pragma once
 #include <atomic>
 #include <condition_variable>
+#include <cstdint>
 #include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "base/metrics.h"
+#include "io/clock.h"
 #include "io/executor.h"
 
 namespace quoin::posix {
+
+// How long the tasks of one executor take. Measured by whoever runs it; read on any thread.
+class TaskMeter {
+ public:
+  // design.md section 1: what a task on a strand or loop may take.
+  static constexpr int64_t kLimitNs = io::kMillisecond;
+
+  static io::MonotonicNs now();
+  void took(int64_t ns) {
+    if (ns > longest_.load(std::memory_order_relaxed)) longest_.store(ns, std::memory_order_relaxed);
+    if (ns > kLimitNs) over_limit_.fetch_add(1, std::memory_order_relaxed);
+  }
+  int64_t longest_ns() const { return longest_.load(std::memory_order_relaxed); }
+  uint64_t over_limit() const { return over_limit_.load(std::memory_order_relaxed); }
+  // quoin_executor_longest_task_seconds and quoin_executor_long_tasks_total. The meter outlives the scrapes.
+  void publish(metrics::Registry& metrics, const std::string& executor) const;
+
+ private:
+  std::atomic<int64_t> longest_{0};  // written by one thread at a time
+  std::atomic<uint64_t> over_limit_{0};
+};
 
 // A thread of its own. Tasks may block on disks. stop() runs what is queued, then joins.
 class DiskThread final : public io::Executor {
@@ -38,29 +66,56 @@ class DiskThread final : public io::Executor {
   const std::string name_;
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::vector<Task> queue_;  // guarded by mutex_
-  bool stopping_ = false;    // guarded by mutex_
-  size_t running_left_ = 0;  // of the batch being run; this thread only
+  std::vector<Task> queue_;        // guarded by mutex_
+  std::atomic<size_t> queued_{0};  // queue_.size(), for a look without the lock
+  bool stopping_ = false;          // guarded by mutex_
+  size_t running_left_ = 0;        // of the batch being run; this thread only
   std::thread thread_;
+};
+
+// Says that the calling thread is the timers': only strands that allow it run here.
+void mark_timers_thread();
+
+struct StrandOptions {
+  bool in_timers_thread = false;
 };
 
 class InlineStrand final : public io::Executor {
  public:
   // `fallback` outlives the strand.
-  explicit InlineStrand(io::Executor& fallback) : fallback_(fallback) {}
+  explicit InlineStrand(io::Executor& fallback, StrandOptions options = {})
+      : fallback_(fallback), options_(options) {}
   void post(Task task) override;
   bool running_here() const override;
+  const TaskMeter& meter() const { return meter_; }
 
  private:
   static constexpr int kStepBudget = 64;
+  static constexpr int64_t kTimeBudgetNs = io::kMillisecond;
   friend struct InlineRunner;
-  // Runs up to kStepBudget tasks; true if the queue is then empty and the strand idle.
-  bool drain();
+  enum class State : uint8_t {
+    kIdle,     // nothing is queued
+    kWaiting,  // something is queued and a thread or the fallback will run it, unless a poster is faster
+    kRunning,
+  };
+  bool may_run_here() const;
+  // kWaiting -> kRunning; false if the strand is not waiting any more.
+  bool claim();
+  // Runs tasks until none is left (kIdle) or the budget is used up (kWaiting, handed to the fallback).
+  void drain();
+  // A waiting strand: the fallback runs it, unless a poster is faster.
+  void post_to_fallback();
+
   io::Executor& fallback_;
+  const StrandOptions options_;
   std::mutex mutex_;
-  std::vector<Task> queue_;  // guarded by mutex_
-  bool active_ = false;      // guarded by mutex_: somebody runs or is about to run this strand
+  std::vector<Task> queue_;     // guarded by mutex_
+  State state_ = State::kIdle;  // guarded by mutex_
+  bool with_fallback_ = false;  // guarded by mutex_: a task that runs this strand is queued there
+  std::vector<Task> batch_;     // whoever runs the strand
+  size_t next_ = 0;             // in batch_
   std::atomic<std::thread::id> runner_{};
+  TaskMeter meter_;
 };
 
 }  // namespace quoin::posix

@@ -11,26 +11,36 @@
 
 namespace quoin::posix {
 
+// What an end of round adds to itself is run at once this often: a connection's answers are gathered, written
+// to the socket, and what the socket had no room for before follows.
+static constexpr int kEndOfRoundPasses = 4;
+
 struct UvLoop::Impl {
   std::string name;
   uv_loop_t loop;
   uv_async_t wake;
   uv_prepare_t before_wait;
+  uv_idle_t no_wait;  // active while tasks wait for the next round: the loop polls without waiting
   std::mutex mutex;
   std::vector<Task> queue;  // guarded by mutex: from other threads
   bool stopping = false;    // guarded by mutex
   std::vector<Task> own;    // from the loop's thread
   std::vector<Task> round;  // at_end_of_round
-  std::vector<Task> next;   // in_next_round
+  TaskMeter meter;
   std::thread thread;
   std::thread::id id;
 
   void run_batch(std::vector<Task>& from) {
     std::vector<Task> batch;
     batch.swap(from);
+    if (batch.empty()) return;
+    io::MonotonicNs now = TaskMeter::now();
     for (Task& t : batch) {
       std::move(t)();
       t = nullptr;
+      const io::MonotonicNs end = TaskMeter::now();
+      meter.took(end - now);
+      now = end;
     }
   }
   void run_posted() {
@@ -40,16 +50,17 @@ struct UvLoop::Impl {
       batch.swap(queue);
     }
     run_batch(batch);
-    run_batch(next);
   }
   void end_round() {
-    // Own tasks and round tasks may add more of each. A chain that never ends would starve the sockets,
-    // so after a bound the rest waits for the next round.
-    for (int i = 0; i < 64 && (!own.empty() || !round.empty()); ++i) {
-      run_batch(own);
-      run_batch(round);
+    run_batch(own);
+    for (int i = 0; i < kEndOfRoundPasses && !round.empty(); ++i) run_batch(round);
+    auto* handle = reinterpret_cast<uv_handle_t*>(&no_wait);
+    if (uv_is_closing(handle)) return;
+    if (own.empty() && round.empty()) {
+      uv_idle_stop(&no_wait);
+    } else {
+      uv_idle_start(&no_wait, [](uv_idle_t*) {});
     }
-    if (!own.empty() || !round.empty() || !next.empty()) uv_async_send(&wake);
   }
 };
 
@@ -62,6 +73,7 @@ UvLoop::UvLoop(std::string name) : impl_(std::make_unique<Impl>()) {
   s.before_wait.data = &s;
   uv_async_init(&s.loop, &s.wake, [](uv_async_t* h) { static_cast<Impl*>(h->data)->run_posted(); });
   uv_prepare_init(&s.loop, &s.before_wait);
+  uv_idle_init(&s.loop, &s.no_wait);
   uv_prepare_start(&s.before_wait, [](uv_prepare_t* h) { static_cast<Impl*>(h->data)->end_round(); });
   std::mutex started_mutex;
   std::condition_variable started_cv;
@@ -110,9 +122,12 @@ void UvLoop::at_end_of_round(Task task) {
   impl_->round.push_back(std::move(task));
 }
 
-void UvLoop::in_next_round(Task task) {
-  DCHECK(running_here());
-  impl_->next.push_back(std::move(task));
+const TaskMeter& UvLoop::meter() const {
+  return impl_->meter;
+}
+
+TaskMeter& UvLoop::own_meter() {
+  return impl_->meter;
 }
 
 void UvLoop::stop() {

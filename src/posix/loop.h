@@ -1,13 +1,18 @@
 // A client or peer loop: one thread, one libuv loop, its sockets, and tasks posted to it.
 //
+// One round: look at the sockets, run what was posted before, run what at_end_of_round() collected. A task
+// that is posted from within the round, by whatever thread, waits for the next one, so a chain of tasks never
+// keeps the sockets waiting.
+//
 // Posting from another thread wakes the loop by an eventfd, once however many tasks wait; posting from the
-// loop's own thread costs no system call.
+// loop's own thread costs no system call, and the loop then looks at its sockets without waiting.
 #pragma once
 #include <memory>
 #include <string>
 
 #include "io/loop.h"
 #include "io/stream.h"
+#include "posix/executors.h"
 
 struct uv_loop_s;
 
@@ -20,10 +25,12 @@ class UvLoop final : public io::Loop {
   void post(Task task) override;
   bool running_here() const override;
   void at_end_of_round(Task task) override;
-  void in_next_round(Task task) override;
   // Ends the loop once queued tasks have run and closes every handle. Called from another thread.
   void stop();
+  // Posted tasks, ends of rounds, and what arrives from sockets.
+  const TaskMeter& meter() const;
   // For the network code of this module.
+  TaskMeter& own_meter();
   uv_loop_s* uv();
 
  private:

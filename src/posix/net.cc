@@ -159,7 +159,10 @@ class UvStream final : public io::Stream {
           UvStream* self = static_cast<Core*>(s->data)->owner;
           if (self == nullptr || self->closing_ || n == 0) return;
           if (n > 0) {
+            TaskMeter& meter = self->loop_.own_meter();
+            const io::MonotonicNs begin = TaskMeter::now();
             if (self->handler_ != nullptr) self->handler_->on_data({buf->base, static_cast<size_t>(n)});
+            meter.took(TaskMeter::now() - begin);
           } else if (n == UV_EOF) {
             uv_read_stop(s);
             if (self->handler_ != nullptr) self->handler_->on_eof();

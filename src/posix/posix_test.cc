@@ -73,6 +73,83 @@ TEST(InlineStrand, DiskThreadWithBacklogHandsOver) {
   EXPECT_TRUE(ran_on_fallback.get_future().get());
 }
 
+// Only the poster's thread or the fallback ran a waiting strand once: while apply works on one request for
+// seconds, raft's clock must go on.
+TEST(InlineStrand, WaitingBehindALongTaskIsTakenOverByThePoster) {
+  DiskThread fallback("fallback"), busy("busy"), other("other");
+  InlineStrand apply(fallback), raft(fallback);
+  std::promise<void> posted, ticked;
+  std::future<void> tick = ticked.get_future();
+  std::promise<std::future_status> seen;
+  std::vector<int> order;
+  busy.post([&] {
+    apply.post([&] {
+      raft.post([&] { order.push_back(1); });
+      posted.set_value();
+      seen.set_value(tick.wait_for(std::chrono::seconds(20)));
+    });
+  });
+  posted.get_future().wait();
+  other.post([&] {
+    raft.post([&] {
+      order.push_back(2);
+      ticked.set_value();
+    });
+  });
+  EXPECT_EQ(seen.get_future().get(), std::future_status::ready);
+  busy.stop();
+  other.stop();
+  EXPECT_EQ(order, (std::vector<int>{1, 2}));
+}
+
+TEST(InlineStrand, TimersThreadRunsOnlyWhatAllowsIt) {
+  SystemClock clock;
+  DiskThread fallback("fallback");
+  ThreadTimers timers(clock);
+  InlineStrand apply(fallback), raft(fallback, {.in_timers_thread = true});
+  std::promise<bool> raft_on_fallback, apply_on_fallback, woken_on_fallback;
+  auto t1 = timers.schedule(0, raft, [&] {
+    raft_on_fallback.set_value(fallback.running_here());
+    // Woken by raft, apply must not follow it on this thread either.
+    apply.post([&] { woken_on_fallback.set_value(fallback.running_here()); });
+  });
+  EXPECT_FALSE(raft_on_fallback.get_future().get());
+  EXPECT_TRUE(woken_on_fallback.get_future().get());
+  auto t2 = timers.schedule(0, apply, [&] { apply_on_fallback.set_value(fallback.running_here()); });
+  EXPECT_TRUE(apply_on_fallback.get_future().get());
+}
+
+// Disk work that arrives while a strand runs on the disk's thread waits for one task, not for all.
+TEST(InlineStrand, DiskWorkThatArrivesMeanwhileEndsTheInlineRun) {
+  DiskThread disk("disk"), fallback("fallback");
+  InlineStrand strand(fallback);
+  std::promise<std::pair<bool, bool>> where;
+  disk.post([&] {
+    strand.post([&] {
+      const bool first = disk.running_here();
+      disk.post([] {});
+      strand.post([&, first] { where.set_value({first, fallback.running_here()}); });
+    });
+  });
+  EXPECT_EQ(where.get_future().get(), std::pair(true, true));
+}
+
+TEST(InlineStrand, LongRunMovesToTheFallback) {
+  DiskThread fallback("fallback");
+  InlineStrand strand(fallback);
+  std::promise<bool> second_on_fallback;
+  strand.post([&] {
+    const io::MonotonicNs begin = TaskMeter::now();
+    while (TaskMeter::now() - begin < 2 * io::kMillisecond) {
+    }
+    strand.post([&] { second_on_fallback.set_value(fallback.running_here()); });
+  });
+  EXPECT_TRUE(second_on_fallback.get_future().get());
+  fallback.stop();
+  EXPECT_GE(strand.meter().longest_ns(), 2 * io::kMillisecond);
+  EXPECT_GE(strand.meter().over_limit(), 1u);
+}
+
 TEST(Timers, FireInOrderAndCancelledOnesDoNot) {
   SystemClock clock;
   DiskThread thread("t");
@@ -191,9 +268,8 @@ void echo_over(const io::ListenAddress& where) {
   loop0.stop();
 }
 
-// Work in steps lets what others post, and sockets, have their turn after each step; what a loop posts to
-// itself runs up to a bound of rounds before that.
-TEST(Loop, StepsOfTheNextRoundLetOthersIn) {
+// What a loop posts to itself runs after what others have posted, and sockets, had their turn.
+TEST(Loop, APostedChainLetsOthersIn) {
   UvLoop loop("loop");
   std::mutex mutex;
   std::condition_variable changed;
@@ -204,10 +280,10 @@ TEST(Loop, StepsOfTheNextRoundLetOthersIn) {
     if (++steps == 1) changed.notify_all();
     // The second step waits until the other thread has posted, so that its task is there before the third.
     if (steps == 2) changed.wait(lock, [&] { return over; });
-    if (steps < 10) loop.in_next_round(step);
+    if (steps < 10) loop.post(step);
     if (steps == 10) changed.notify_all();
   };
-  loop.post([&] { loop.in_next_round(step); });
+  loop.post(step);
   {
     std::unique_lock lock(mutex);
     changed.wait(lock, [&] { return steps >= 1; });

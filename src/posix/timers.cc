@@ -4,6 +4,8 @@
 
 #include <chrono>
 
+#include "posix/executors.h"
+
 namespace quoin::posix {
 
 struct ThreadTimers::State {
@@ -59,6 +61,7 @@ std::unique_ptr<io::Timer> ThreadTimers::schedule(int64_t delay_ns, io::Executor
 
 void ThreadTimers::run() {
   pthread_setname_np(pthread_self(), "timers");
+  mark_timers_thread();
   std::unique_lock lock(mutex_);
   while (!stopping_) {
     if (due_.empty()) {

@@ -2,6 +2,9 @@
 //
 // Meant for ticks, intervals and deadlines of stages: a few hundred at a time. Per-request deadlines are kept
 // in wheels by their owners, which need one timer each.
+//
+// Posting to an inline strand that allows it (StrandOptions::in_timers_thread: raft) runs the task in this
+// thread; every other executor takes it elsewhere, so no timer waits for what another one started.
 #pragma once
 #include <condition_variable>
 #include <cstdint>

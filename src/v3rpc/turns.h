@@ -30,7 +30,8 @@ class Turns {
  private:
   void schedule() {
     if (steps_.empty() || std::exchange(scheduled_, true)) return;
-    loop_.in_next_round([this] {
+    // The loop looks at its sockets before it runs what it posted to itself.
+    loop_.post([this] {
       scheduled_ = false;
       auto step = std::move(steps_.front());
       steps_.pop_front();

@@ -36,8 +36,11 @@ Process::Process(const Config& config, std::vector<Notice> start_notices, std::v
   }
   append_.post([] { posix::LogSink::forbid_waiting(); });
   file_.post([] { posix::LogSink::forbid_waiting(); });
-  raft_.emplace(*loops_[0]);
+  raft_.emplace(*loops_[0], posix::StrandOptions{.in_timers_thread = true});
   apply_.emplace(*loops_.back());
+  raft_->meter().publish(metrics_, "raft");
+  apply_->meter().publish(metrics_, "apply");
+  for (unsigned i = 0; i < cores; ++i) loops_[i]->meter().publish(metrics_, fmt::format("client{}", i));
   append_fs_ = posix::make_file_system(append_);
   file_fs_ = posix::make_file_system(file_);
 }
