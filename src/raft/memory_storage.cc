@@ -3,6 +3,15 @@
 #include "base/check.h"
 
 namespace quoin::raft {
+namespace {
+
+uint64_t held_by(std::span<const Entry> entries) {
+  uint64_t bytes = 0;
+  for (const Entry& e : entries) bytes += sizeof(Entry) + e.data.size();
+  return bytes;
+}
+
+}  // namespace
 
 MemoryStorage::MemoryStorage() : snapshot_(std::make_shared<const Snapshot>()) {}
 
@@ -30,7 +39,10 @@ void MemoryStorage::append(std::vector<Entry> entries) {
   if (fresh.empty()) return;
   const Index first = fresh.front().index;
   CHECK(first <= last_index() + 1, "missing log entry [last: {}, append at: {}]", last_index(), first);
-  entries_.truncate(first - first_index());
+  const size_t kept = first - first_index();
+  bytes_ += held_by(fresh);
+  bytes_ -= held_by(entries_.range(kept, entries_.size()));
+  entries_.truncate(kept);
   entries_.append(fresh);
 }
 
@@ -41,6 +53,7 @@ Result<> MemoryStorage::apply_snapshot(std::shared_ptr<const Snapshot> snapshot)
   snapshot_ = std::move(snapshot);
   compacted_ = {snapshot_->metadata.term, snapshot_->metadata.index};
   entries_.clear();
+  bytes_ = 0;
   return {};
 }
 
@@ -65,8 +78,18 @@ Result<> MemoryStorage::compact(Index index) {
   CHECK(index <= last_index(), "compact {} is out of bound lastindex({})", index, last_index());
   const size_t n = index - compacted_.index;
   compacted_ = id_of(entries_[n - 1]);
+  bytes_ -= held_by(entries_.range(0, n));
   entries_.drop_front(n);
   return {};
+}
+
+Index MemoryStorage::compaction_within(uint64_t bytes_max, Index limit) const {
+  uint64_t left = bytes_;
+  Index index = compacted_.index;
+  for (size_t i = 0; left > bytes_max && index < limit && i < entries_.size(); ++i, ++index) {
+    left -= held_by(entries_.range(i, i + 1));
+  }
+  return index;
 }
 
 }  // namespace quoin::raft

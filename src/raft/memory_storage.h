@@ -38,12 +38,17 @@ class MemoryStorage : public Storage {
                                                           Blob data);
   // Drops entries up to and including `index`. kLogCompacted if that is done already.
   Result<> compact(Index index);
+  // What the entries hold: their data and themselves. The owner bounds it by compacting.
+  uint64_t bytes() const { return bytes_; }
+  // The lowest index to compact to, at most `limit`, so that no more than `bytes_max` are left.
+  Index compaction_within(uint64_t bytes_max, Index limit) const;
 
  private:
   HardState hard_state_;
   std::shared_ptr<const Snapshot> snapshot_;
   EntryId compacted_;
   EntryQueue entries_;
+  uint64_t bytes_ = 0;
 };
 
 }  // namespace quoin::raft

@@ -1,6 +1,5 @@
 // Proposals: the leader's own appends, the quota on what is uncommitted, the checks of configuration changes.
 // Source: spec raft-and-peers 10, 11.1.
-#include "base/check.h"
 #include "raft/codec.h"
 #include "raft/raft.h"
 
@@ -17,7 +16,8 @@ Result<> Raft::propose(std::vector<Entry>&& entries, Term guard) {
 }
 
 Result<> Raft::on_proposal(std::vector<Entry>&& entries) {
-  CHECK(!entries.empty(), "{:x} stepped empty MsgProp", id_);
+  // From another member, whom nothing obliges to send any.
+  if (entries.empty()) return make_error(Code::kMalformed, "raft: proposal without entries");
   // A leader that was removed takes no more proposals; it goes on only to spread its removal.
   if (!tracker_.progress.find(id_)) return Code::kProposalDropped;
   if (transferee_) {

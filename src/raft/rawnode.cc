@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "raft/codec.h"
+#include "raft/confchange/confchange.h"
 
 namespace quoin::raft {
 namespace {
@@ -28,6 +29,12 @@ bool consecutive(const Message& m) {
   Index expected = m.index;
   return std::all_of(m.entries.begin(), m.entries.end(),
                      [&](const Entry& e) { return e.index == ++expected; });
+}
+
+// A configuration that can be reached; a member that took over another one would be lost.
+bool valid(const ConfState& state, const Config& config) {
+  const tracker::Tracker empty(config.inflight_messages_max, config.inflight_bytes_max);
+  return confchange::restore(empty, Index{0}, state).has_value();
 }
 
 }  // namespace
@@ -68,10 +75,33 @@ Result<> RawNode::step(Message&& m) {
   if (is_response(m.type) && !from_storage && !raft_.tracker().progress.find(m.from)) {
     return make_error(Code::kNotFound, "raft: cannot step as peer not found");
   }
-  if (m.type == MessageType::kApp && !consecutive(m)) {
-    return make_error(Code::kMalformed, "raft: entries of an append are not consecutive");
-  }
+  TRY(check_form(m));
   return raft_.step(std::move(m));
+}
+
+Result<> RawNode::check_form(const Message& m) const {
+  switch (m.type) {
+    case MessageType::kApp:
+      if (consecutive(m)) return {};
+      return make_error(Code::kMalformed, "raft: entries of an append are not consecutive");
+    case MessageType::kVote:
+    case MessageType::kPreVote:
+      if (m.term) return {};
+      return make_error(Code::kMalformed, "raft: vote request without a term");
+    case MessageType::kAppResp:
+      // Of this term, about this member's log: nobody can have more of it than there is.
+      if (m.term < raft_.term() || raft_.role() != Role::kLeader || m.index <= raft_.log().last_index())
+        return {};
+      return make_error(Code::kMalformed, "raft: acknowledgement of index {} beyond the last index {}",
+                        m.index, raft_.log().last_index());
+    case MessageType::kSnap:
+      if (!m.snapshot || m.snapshot->empty() || valid(m.snapshot->metadata.conf_state, raft_.config()))
+        return {};
+      return make_error(Code::kMalformed, "raft: snapshot {} with an impossible configuration",
+                        m.snapshot->metadata.index);
+    default:
+      return {};
+  }
 }
 
 Result<> RawNode::propose(std::vector<Entry>&& entries) {

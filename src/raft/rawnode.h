@@ -105,7 +105,8 @@ class RawNode {
   // ---- in ----
   void tick() { raft_.tick(); }
   // A message from the network or from storage. Errors: kInvalidArgument for a local type from outside,
-  // kNotFound for a response of a member that has no Progress here, and those of propose().
+  // kNotFound for a response of a member that has no Progress here, kMalformed for what no member sends and
+  // this one could not survive, and those of propose().
   Result<> step(Message&& m);
   // kProposalDropped: no leader is known, or it cannot take proposals now; kMalformed: see Raft::step. All
   // entries go in as one batch, or none; only type and data count. A follower forwards them to the leader.
@@ -148,6 +149,7 @@ class RawNode {
   void set_randomized_election_ticks(int ticks) { raft_.set_randomized_election_ticks(ticks); }
 
  private:
+  Result<> check_form(const Message& m) const;
   bool async() const { return raft_.config().async_storage_writes; }
   // Votes and append responses have to wait for a configuration change
   // (Config::hold_responses_for_conf_change).

@@ -57,6 +57,7 @@ TEST(MemoryStorage, AgreesWithAMap) {
       }
       ASSERT_EQ(log.first_index(), twin.first());
       ASSERT_EQ(log.last_index(), twin.last());
+      ASSERT_EQ(log.bytes(), (twin.terms.size() - 1) * sizeof(Entry));
       for (const auto& [i, t] : twin.terms) ASSERT_EQ(*log.term(i), t) << i.v;
       ASSERT_EQ(log.term(twin.last() + 1).error().code(), Code::kLogUnavailable);
       if (twin.first() == Index{1}) continue;
@@ -81,6 +82,30 @@ TEST(MemoryStorage, ReadsAtLeastOneEntryWithinTheLimit) {
   ASSERT_TRUE(log.compact(Index{3}).has_value());
   std::vector<Entry> out;
   EXPECT_EQ(log.entries(Index{3}, Index{5}, 0, out).error().code(), Code::kLogCompacted);
+}
+
+TEST(MemoryStorage, BytesAreCountedAndBoundACompaction) {
+  MemoryStorage log;
+  std::vector<Entry> es = entries(1, 1, 11);
+  for (Entry& e : es) e.data = Blob::copy(std::string(1000, 'x'));
+  const uint64_t each = sizeof(Entry) + 1000;
+  log.append(es);
+  EXPECT_EQ(log.bytes(), 10 * each);
+  EXPECT_EQ(log.compaction_within(10 * each, Index{10}), Index{0}) << "nothing to do";
+  EXPECT_EQ(log.compaction_within(10 * each - 1, Index{10}), Index{1});
+  EXPECT_EQ(log.compaction_within(4 * each, Index{10}), Index{6});
+  EXPECT_EQ(log.compaction_within(4 * each, Index{2}), Index{2}) << "no further than the snapshot";
+  EXPECT_EQ(log.compaction_within(0, Index{10}), Index{10});
+  ASSERT_TRUE(log.compact(Index{6}));
+  EXPECT_EQ(log.bytes(), 4 * each);
+  std::vector<Entry> other = entries(2, 8, 9);
+  log.append(other);
+  EXPECT_EQ(log.bytes(), each + sizeof(Entry)) << "7 and the new 8 are left";
+  auto snapshot = std::make_shared<Snapshot>();
+  snapshot->metadata.index = Index{20};
+  snapshot->metadata.term = Term{2};
+  ASSERT_TRUE(log.apply_snapshot(snapshot));
+  EXPECT_EQ(log.bytes(), 0u);
 }
 
 TEST(MemoryStorage, SnapshotsMoveForwardOnly) {
