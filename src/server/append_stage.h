@@ -36,8 +36,8 @@ class AppendStage {
   void post_snapshot(raft::Snapshot snapshot, io::Executor& executor, Task done);
   // Files nobody needs any more go, at once and then every 30 s.
   void post_start_purging();
-  // Writes what is buffered and closes the log; `done` always runs, on `executor`. An error is logged: the member
-  // then ends as after a crash, losing nothing that was acknowledged.
+  // Writes what is buffered and closes the log; `done` always runs, on `executor`. An error is logged: the
+  // member then ends as after a crash, losing nothing that was acknowledged.
   void post_close(raft::HardState hard_state, io::Executor& executor, Task done);
 
  private:

@@ -13,11 +13,12 @@
 //     close()); only the newest is kept. A crash may lose it.
 //   - It is also written before a batch that holds a configuration change (wal/group_encoder.h).
 //   - A snapshot record is written behind every hard state saved before it. For a snapshot that this member
-//     made, the caller has saved one whose commit is at least its index. For a received one the caller saves the
-//     record first, then the hard state that covers it, then the entries: torn between them, the record lies
-//     beyond the commit and is ignored; the other order would leave a commit beyond the entries.
+//     made, the caller has saved one whose commit is at least its index. For a received one the caller saves
+//     the record first, then the hard state that covers it, then the entries: torn between them, the record
+//     lies beyond the commit and is ignored; the other order would leave a commit beyond the entries.
 //   - After a failed write or sync nothing is acknowledged any more: `on_failure` runs once with the first
-//     error, all completions but that of close() are dropped, later calls do nothing. The owner stops the member.
+//     error, all completions but that of close() are dropped, later calls do nothing. The owner stops the
+//     member.
 //   - With unsafe_no_fsync segments are never synced; all else is the same.
 //   - Entry data is not copied but for small pieces (kInlineBytes): the write takes frame heads from one
 //     buffer and data from the entries' Blobs, which the batch keeps alive.
@@ -79,8 +80,8 @@ class Appender {
   void purge(size_t segments_max, io::Completion done);
 
   // Writes what is buffered, with `hard_state` last (if not empty; its commit is at least the consistent
-  // index), syncs, and removes the prepared segment. Nothing may be saved afterwards. `closed` always runs, with
-  // the error if the log has failed or fails meanwhile.
+  // index), syncs, and removes the prepared segment. Nothing may be saved afterwards. `closed` always runs,
+  // with the error if the log has failed or fails meanwhile.
   void close(const raft::HardState& hard_state, Closed closed);
 
   // Bytes of entry data and snapshot records saved and not yet acknowledged.

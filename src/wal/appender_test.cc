@@ -156,8 +156,8 @@ TEST(Appender, TheCommitOfOneChangeStandsBeforeTheNextChange) {
   }
 }
 
-// The record of a received snapshot comes first, then the hard state that covers it. Torn between the two, the
-// record does not count and the log opens as it was.
+// The record of a received snapshot comes first, then the hard state that covers it. Torn between the two,
+// the record does not count and the log opens as it was.
 TEST(Appender, AReceivedSnapshotTornBeforeItsHardStateIsIgnored) {
   int torn = 0, whole = 0;
   for (uint64_t seed = 1; seed <= 200; ++seed) {

@@ -1,9 +1,9 @@
 // What one write to the log holds: the batches of a group as frames, each hard state where it belongs.
 //
-// Hard states move far more often than they must be written, so only the newest is kept and it is written where
-// something depends on its place:
-//   - before a batch with a configuration change: the commit of the change before must not be lost while the next
-//     change is kept, or a restarted member would count votes by a configuration two changes old;
+// Hard states move far more often than they must be written, so only the newest is kept and it is written
+// where something depends on its place:
+//   - before a batch with a configuration change: the commit of the change before must not be lost while the
+//     next change is kept, or a restarted member would count votes by a configuration two changes old;
 //   - before a snapshot record: the record only counts if a commit that covers it stands in the log;
 //   - at the end of a write.
 //
@@ -32,8 +32,8 @@ class GroupEncoder {
   }
   // All batches of the write have been added.
   void finish() { add_state(); }
-  // The records a segment begins with. The hard state also if it was read at start-up: the segments that hold it
-  // may be purged.
+  // The records a segment begins with. The hard state also if it was read at start-up: the segments that hold
+  // it may be purged.
   void begin_segment(std::string_view metadata);
 
   // Index of the last entry or snapshot record added.

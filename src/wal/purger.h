@@ -1,11 +1,12 @@
 // Removes old segments that nobody needs any more.
 //
-// One by one, oldest first, the directory synced after each, so that a crash leaves no gap in the sequence. It
-// stops at the first segment that somebody has locked. Purging is housekeeping: a segment that can't be opened or
-// locked now (another process reads it, the process is out of descriptors) is told and left for the next call.
+// One by one, oldest first, the directory synced after each, so that a crash leaves no gap in the sequence.
+// It stops at the first segment that somebody has locked. Purging is housekeeping: a segment that can't be
+// opened or locked now (another process reads it, the process is out of descriptors) is told and left for the
+// next call.
 //
-// Threads: confined to the executor of the file system. Callbacks run as its tasks. Lifetime: `fs`, `executor`
-// and `log` outlive it; dropping it drops what is outstanding.
+// Threads: confined to the executor of the file system. Callbacks run as its tasks. Lifetime: `fs`,
+// `executor` and `log` outlive it; dropping it drops what is outstanding.
 #pragma once
 #include <memory>
 #include <string>
