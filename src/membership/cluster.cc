@@ -135,17 +135,20 @@ void Cluster::apply(const Change& change) {
 }
 
 bool Cluster::set_attributes(MemberId id, std::string name, std::vector<std::string> client_urls) {
-  auto it = record_.members.find(id);
-  if (it == record_.members.end()) {
-    CHECK(record_.is_removed(id), "failed to update; member unknown: {}", hex(id.v));
-    LOG(log_, kWarn, "skipped attributes update of removed member",
-        {"cluster-id", log::Hex{record_.cluster_id.v}}, {"local-member-id", log::Hex{record_.local_id.v}},
-        {"updated-peer-id", log::Hex{id.v}});
+  if (!record_.set_attributes(id, std::move(name), std::move(client_urls))) {
+    const log::Field cluster{"cluster-id", log::Hex{record_.cluster_id.v}};
+    const log::Field local{"local-member-id", log::Hex{record_.local_id.v}};
+    if (record_.is_removed(id)) {
+      LOG(log_, kWarn, "skipped attributes update of removed member", cluster, local,
+          {"updated-peer-id", log::Hex{id.v}});
+    } else {
+      // etcd stops here, and at every start that replays the entry.
+      LOG(log_, kError, "skipped attributes update of unknown member", cluster, local,
+          {"updated-peer-id", log::Hex{id.v}});
+    }
     return false;
   }
-  it->second.name = std::move(name);
-  it->second.client_urls = std::move(client_urls);
-  store_member(it->second);
+  store_member(record_.members.at(id));
   publish();
   return true;
 }

@@ -40,13 +40,11 @@ class Cluster {
   std::shared_ptr<const Membership> view() const;
 
   // ---- applied entries ----
-  Refusal validate(const Change& change, int max_learners) const {
-    return record_.validate(change, max_learners);
-  }
-  // A change that validate() let pass.
+  // What the backend holds: without the members that are known from flags alone.
+  const Membership& record() const { return record_; }
+  // A change that record().validate() let pass.
   void apply(const Change& change);
-  // Published by a member of itself. False: it is removed (nothing happens). CHECKs that it is known
-  // otherwise.
+  // Published by a member of itself. False: it was removed or was never a member, and nothing happens.
   bool set_attributes(MemberId id, std::string name, std::vector<std::string> client_urls);
   // kUnsupported (the process must stop) if this server is older than `version`.
   Result<VersionSet> set_version(Version version);

@@ -188,6 +188,14 @@ void Membership::apply(const Change& change) {
   }
 }
 
+bool Membership::set_attributes(MemberId id, std::string name, std::vector<std::string> client_urls) {
+  auto it = members.find(id);
+  if (it == members.end()) return false;
+  it->second.name = std::move(name);
+  it->second.client_urls = std::move(client_urls);
+  return true;
+}
+
 namespace {
 size_t quorum(size_t n) {
   return n / 2 + 1;

@@ -65,6 +65,8 @@ struct Membership {
   Refusal validate(const Change& change, int max_learners) const;
   // Of a validated change.
   void apply(const Change& change);
+  // What a member publishes of itself. False: there is no such member, nothing happens.
+  bool set_attributes(MemberId id, std::string name, std::vector<std::string> client_urls);
 };
 
 // --strict-reconfig-check, made by the member that got the call, before it proposes. `connected`: itself, or

@@ -283,10 +283,10 @@ TEST_F(ClusterTest, ChangesAreRecordedAsEtcdDoes) {
   ASSERT_TRUE(c.recover(*db));
   // Flags alone: seen, but not in the way of the founders' own entries.
   EXPECT_EQ(c.view()->members.size(), 2u);
-  EXPECT_EQ(c.validate({ChangeKind::kAdd, member(0x1a)}, 1), Refusal::kNone);
+  EXPECT_EQ(c.record().validate({ChangeKind::kAdd, member(0x1a)}, 1), Refusal::kNone);
   c.apply({ChangeKind::kAdd, member(0x1a, "a")});
   c.apply({ChangeKind::kAdd, member(0x2b)});
-  EXPECT_EQ(c.validate({ChangeKind::kAdd, member(0x1a)}, 1), Refusal::kIdExists);
+  EXPECT_EQ(c.record().validate({ChangeKind::kAdd, member(0x1a)}, 1), Refusal::kIdExists);
   c.apply({ChangeKind::kAddLearner, member(0x3c, "", true)});
   EXPECT_TRUE(c.set_attributes(MemberId(0x2b), "b<>", {"http://b:2379"}));
   const auto before = c.view();

@@ -1,8 +1,10 @@
 // One applied entry's effect on the state machine: a function of the entry, the replicated state and nothing
 // else, so that all members reach the same verdict.
 //
-// The chain, outermost first: CORRUPT alarm, NOSPACE alarm, quota (the request is applied, then its result
-// becomes "no space"), the store.
+// The chain, outermost first: CORRUPT alarm, NOSPACE alarm, quota, the store. The quota refuses nothing here:
+// the entry is in the log, and all members apply it, whatever the size of each one's file. Where etcd then
+// tells the client "no space" for a write that is there, the outcome here says what happened to the write;
+// the alarm is raised either way, and refuses the next one.
 //
 // Threads: apply strand. Lifetime: everything in Parts outlives the Applier.
 // Source: spec raft-and-peers 27, api-semantics 2.1 (7), 2.8.
@@ -11,6 +13,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "backend/backend.h"
 #include "base/log.h"
@@ -35,10 +38,13 @@ class LeaseGlue final : public mvcc::LeaseAttachments, public lease::KeyDeleter 
   void detach(LeaseId lease, std::string_view key) override { lessor_.detach(lease, key); }
   LeaseId lease_of(std::string_view key) const override { return lessor_.lease_of(key); }
   void delete_keys(std::span<const std::string> keys) override;
+  // Why delete_keys() could not do all of it, since the last call.
+  std::optional<Error> take_fault() { return std::exchange(fault_, std::nullopt); }
 
  private:
   lease::Lessor& lessor_;
   mvcc::Store* store_ = nullptr;
+  std::optional<Error> fault_;
 };
 
 class Applier {
@@ -49,6 +55,7 @@ class Applier {
     backend::Backend& backend;
     mvcc::Store& store;
     lease::Lessor& lessor;
+    LeaseGlue& glue;
     Alarms& alarms;
     const Quota& quota;
     log::Logger& log;
@@ -66,12 +73,15 @@ class Applier {
     bool deferred = false;
     // The database grew past the quota by this request: raise NOSPACE, then answer.
     bool raise_nospace = false;
+    // This member's storage failed or the request is none that this version knows, so that the state may hold
+    // a part of it: the member must stop and commit nothing of it.
+    std::optional<Error> fault;
     // Which header etcd's response has at this moment, for the lines about slow requests.
     enum class Shown : uint8_t { kNoResponse, kNoHeader, kRevision, kFullHeader } shown = Shown::kNoResponse;
   };
   using Later = std::function<void(Answer)>;
   // `wanted`: somebody here waits for the answer; without it answers are not encoded. A deferred answer comes
-  // by `later` on the apply strand. CHECKs that exactly one known request is set.
+  // by `later` on the apply strand. A request that is refused leaves the state as if it had not been.
   Outcome apply(const wire::etcdserverpb::InternalRaftRequest& request, bool wanted, Later later);
 
  private:

@@ -15,22 +15,6 @@ namespace pb = wire::etcdserverpb;
 
 namespace {
 constexpr int kMaxLearners = 1;
-constexpr uint64_t kMemorySnapshotEntries = 100;
-
-snap::MembershipState membership_state(const membership::Membership& m) {
-  snap::MembershipState s;
-  for (const membership::Member& member : m.list()) {
-    snap::MemberState& out = s.members.emplace_back();
-    out.id = member.id;
-    out.peer_urls = member.peer_urls;
-    out.is_learner = member.is_learner;
-    if (!member.client_urls.empty())
-      out.attributes = snap::MemberState::Attributes{member.name, member.client_urls};
-  }
-  s.removed.assign(m.removed.begin(), m.removed.end());
-  if (m.version) s.cluster_version = m.version->text();
-  return s;
-}
 
 // The name under which metrics count a request.
 std::string_view operation_name(const pb::InternalRaftRequest& r) {
@@ -74,22 +58,19 @@ ApplyStage::ApplyStage(const Config& config, MemberId self, State state, io::Exe
       views_(&state_.store->views()),
       applied_(state_.applied),
       applied_term_(state_.applied_term),
-      disk_snapshot_(state_.disk_snapshot),
-      memory_snapshot_(state_.disk_snapshot),
+      snapshots_(config, self, state_.disk_snapshot, *state_.backend, strand, log),
       consistent_at_start_(state_.backend->consistent_index()),
-      validated_(state_.replay),
       applied_gauge_(metrics.gauge("etcd_server_proposals_applied_total",
                                    "The total number of consensus proposals applied.")) {
   applier_ = std::make_unique<Applier>(Applier::Parts{
-      config_, self_, *state_.backend, *state_.store, *state_.lessor, *state_.alarms, quota_, log_, metrics,
-      [this] {
+      config_, self_, *state_.backend, *state_.store, *state_.lessor, *state_.glue, *state_.alarms, quota_,
+      log_, metrics, [this] {
         const auto version = state_.cluster->view()->version;
         return config_.lease_checkpoint_persist || (version && *version >= membership::Version{3, 6, 0});
       }});
   state_.backend->set_not_full_callback([this] { run(); });
   state_.backend->set_failure_callback([this](Error e) { fail(std::move(e)); });
   watches_->publish();
-  db_size_ = state_.backend->size();
   if (const auto version = state_.cluster->view()->version) metrics_.cluster_version(version->minor_text());
   publish_status();
 }
@@ -99,11 +80,14 @@ ApplyStage::~ApplyStage() = default;
 void ApplyStage::connect(RaftStage* raft, AppendStage* append) {
   raft_ = raft;
   append_ = append;
+  snapshots_.connect(raft, append, [this] { follow_cluster_version(); });
 }
 
 void ApplyStage::fail(Error error) {
   if (stopped_) return;
   stopped_ = true;
+  // What the entry has changed so far is in memory and must not reach the file, nor may its index.
+  state_.backend->abandon(error);
   failed_(std::move(error));
 }
 
@@ -131,17 +115,17 @@ void ApplyStage::run() {
   if (running_ || stopped_ || conf_change_ || queue_.empty()) return;
   if (state_.backend->full()) return;  // goes on when it no longer is
   uint64_t encoded_bytes = 0, payload_bytes = 0;
-  for (size_t n = 0; n < kBatchEntries && !queue_.empty() && !stopped_ && !conf_change_; ++n) {
+  for (size_t n = 0; n < kBatchEntries && !queue_.empty() && !conf_change_; ++n) {
     if (state_.backend->full()) break;
     const raft::Entry entry = std::move(queue_.front());
     queue_.pop_front();
+    if (!apply_entry(entry)) return outbox_.flush();
     encoded_bytes += raft::encoded_size(entry);
     payload_bytes += entry.data.size();
-    apply_entry(entry);
     applied_ = entry.index;
     applied_term_ = entry.term;
   }
-  if (!stopped_) finish_batch(encoded_bytes, payload_bytes);
+  finish_batch(encoded_bytes, payload_bytes);
   if (queue_.empty() || stopped_ || conf_change_) return maintain();
   running_ = true;
   strand_.post([this] {
@@ -150,27 +134,34 @@ void ApplyStage::run() {
   });
 }
 
-void ApplyStage::apply_entry(const raft::Entry& entry) {
+bool ApplyStage::apply_entry(const raft::Entry& entry) {
   CHECK(entry.index == applied_ + 1, "entry {} after {}", entry.index, applied_);
-  const bool effective = entry.index > consistent_at_start_;
-  if (effective) {
-    if (!past_start_) {
-      past_start_ = true;
-      if (state_.backend_has_members) validated_ = *state_.cluster->view();
-    }
-    state_.backend->set_consistent_index(entry.index, entry.term);
+  const bool first_effective = entry.index == consistent_at_start_ + 1;
+  if (first_effective && state_.cluster->record().members.empty() && !state_.replay.members.empty()) {
+    fail(make_error(Code::kCorruption, "the database holds no members at index {}, where the log has {}",
+                    consistent_at_start_, state_.replay.members.size()));
   }
+  if (stopped_) return false;
   switch (entry.type) {
     case raft::EntryType::kNormal:
-      return apply_normal(entry);
-    case raft::EntryType::kConfChange:
-      return apply_conf_change(entry);
-    case raft::EntryType::kConfChangeV2:
+      apply_normal(entry);
       break;
+    case raft::EntryType::kConfChange:
+      apply_conf_change(entry);
+      break;
+    case raft::EntryType::kConfChangeV2:
+      fail(make_error(Code::kCorruption,
+                      "entry {}: unknown entry type; must be either EntryNormal or EntryConfChange",
+                      entry.index));
   }
-  fail(make_error(Code::kCorruption,
-                  "entry {}: unknown entry type; must be either EntryNormal or EntryConfChange",
-                  entry.index));
+  if (stopped_) return false;
+  // Not before: an entry that cannot be applied must not count as applied.
+  if (effective(entry.index)) state_.backend->set_consistent_index(entry.index, entry.term);
+  return true;
+}
+
+const membership::Membership& ApplyStage::members_now() const {
+  return effective(applied_ + 1) ? state_.cluster->record() : state_.replay;
 }
 
 void ApplyStage::apply_normal(const raft::Entry& entry) {
@@ -185,28 +176,34 @@ void ApplyStage::apply_normal(const raft::Entry& entry) {
   auto request = wire::decode<pb::InternalRaftRequest>(entry.data.view());
   if (!request) {
     auto old = translate_old_request(entry.data.view());
-    if (!old) return fail(old.error());
+    if (!old) return fail(old.error().prefixed(fmt::format("entry {}", entry.index)));
     return apply_request(entry, old->request, old->id);
   }
-  uint64_t id = request->id != 0 ? request->id : (request->header ? request->header->id : 0);
   if (request->v2) {
     auto old = translate_old_request(*request->v2);
-    if (!old) return fail(old.error());
+    if (!old) return fail(old.error().prefixed(fmt::format("entry {}", entry.index)));
     return apply_request(entry, old->request, old->id);
   }
-  if (id == 0) return fail(make_error(Code::kCorruption, "entry {}: request without an id", entry.index));
-  apply_request(entry, *request, id);
+  if (request->id == 0 && !request->header) {
+    return fail(make_error(Code::kCorruption, "entry {}: a request without an id or a header", entry.index));
+  }
+  apply_request(entry, *request, request->id != 0 ? request->id : request->header->id);
 }
 
 void ApplyStage::apply_request(const raft::Entry& entry, const pb::InternalRaftRequest& request,
                                uint64_t id) {
   if (request.downgrade_version_test) newest_36_entry_ = entry.index;
-  if (entry.index <= consistent_at_start_) return;
-  std::optional<Waiter> waiter = replayed(entry) ? std::nullopt : waiters_.take(id);
+  const bool effective = this->effective(entry.index);
+  if (!effective && !is_cluster_request(request)) return;
+  std::optional<Waiter> waiter = !effective || replayed(entry) ? std::nullopt : waiters_.take(id);
   const io::MonotonicNs start = clock_.monotonic();
-  if (apply_cluster_request(request)) {
-    note_applied_request(request, {}, start);
-    if (waiter) answer(std::move(*waiter), {.revision = state_.store->revision()});
+  if (is_cluster_request(request)) {
+    Applier::Outcome outcome;
+    outcome.answer.error = apply_cluster_request(request, effective);
+    if (stopped_ || !effective) return;
+    note_applied_request(request, outcome, start);
+    outcome.answer.revision = state_.store->revision();
+    if (waiter) answer(std::move(*waiter), std::move(outcome.answer));
     return;
   }
   const bool wanted = waiter.has_value();
@@ -222,11 +219,12 @@ void ApplyStage::apply_request(const raft::Entry& entry, const pb::InternalRaftR
     };
   }
   Applier::Outcome outcome = applier_->apply(request, wanted, later);
+  if (outcome.fault) return fail(outcome.fault->prefixed(fmt::format("entry {}", entry.index)));
   note_applied_request(request, outcome, start);
   if (outcome.raise_nospace) {
     LOG(log_, kWarn, "message exceeded backend quota; raising alarm", {"quota-size-bytes", quota_.limit()},
         {"quota-size", std::to_string(quota_.limit())});
-    return raise_nospace(waiter ? std::move(*waiter) : Waiter{});
+    return raise_nospace(waiter ? std::move(*waiter) : Waiter{}, std::move(outcome.answer));
   }
   if (request.alarm) publish_status();
   if (outcome.deferred) return;
@@ -234,8 +232,8 @@ void ApplyStage::apply_request(const raft::Entry& entry, const pb::InternalRaftR
   if (waiter) answer(std::move(*waiter), std::move(outcome.answer));
 }
 
-// The alarm is proposed first; whoever waits for the write that found no room hears of it afterwards.
-void ApplyStage::raise_nospace(Waiter waiter) {
+// The alarm is proposed first; whoever waits for the write that went over the quota hears of it afterwards.
+void ApplyStage::raise_nospace(Waiter waiter, Answer outcome) {
   pb::InternalRaftRequest request;
   const uint64_t id = ids_.next();
   request.header.emplace().id = id;
@@ -245,34 +243,44 @@ void ApplyStage::raise_nospace(Waiter waiter) {
   alarm.alarm = pb::AlarmType::kNospace;
   if (waiter.executor != nullptr) {
     const io::MonotonicNs now = clock_.monotonic();
-    waiters_.add(
-        id,
-        {waiter.executor,
-         [done = std::move(waiter.done)](Answer) mutable { done({.error = Error(Code::kNoSpace)}); }, now});
+    waiters_.add(id, {waiter.executor,
+                      [done = std::move(waiter.done), outcome = std::move(outcome)](Answer) mutable {
+                        done(std::move(outcome));
+                      },
+                      now});
   }
   raft_->post_proposals({{.id = id, .data = wire::encode_blob(request)}});
 }
 
-bool ApplyStage::apply_cluster_request(const pb::InternalRaftRequest& r) {
+bool ApplyStage::is_cluster_request(const pb::InternalRaftRequest& r) {
+  return r.cluster_version_set || r.cluster_member_attr_set || r.downgrade_info_set;
+}
+
+std::optional<Error> ApplyStage::apply_cluster_request(const pb::InternalRaftRequest& r, bool effective) {
   if (r.cluster_version_set) {
     const auto version = membership::parse_version(r.cluster_version_set->ver);
+    // etcd stops here. Nothing is known that such an entry could mean to any version.
     if (!version) {
-      fail(make_error(Code::kCorruption, "cluster version {} cannot be read", r.cluster_version_set->ver));
-      return true;
+      return make_error(Code::kInvalidArgument, "cluster version \"{}\" cannot be read",
+                        r.cluster_version_set->ver);
+    }
+    if (!effective) {
+      state_.replay.version = *version;
+      return std::nullopt;
     }
     auto set = state_.cluster->set_version(*version);
     if (!set) {
       fail(set.error());
-      return true;
+      return set.error();
     }
     if (set->lowered) {
       LOG(log_, kInfo, "Cluster version downgrade detected, forcing snapshot", );
-      snapshot_forced_ = true;
+      snapshots_.force();
     }
     metrics_.cluster_version(version->minor_text());
     // The schema's version says nothing before a term is in the file.
     state_.backend->commit([this] { follow_cluster_version(); });
-    return true;
+    return std::nullopt;
   }
   if (r.cluster_member_attr_set) {
     const auto& m = *r.cluster_member_attr_set;
@@ -282,15 +290,22 @@ bool ApplyStage::apply_cluster_request(const pb::InternalRaftRequest& r) {
       name = m.member_attributes->name;
       urls.assign(m.member_attributes->client_urls.begin(), m.member_attributes->client_urls.end());
     }
-    state_.cluster->set_attributes(MemberId(m.member_id), std::move(name), std::move(urls));
-    return true;
+    const MemberId id(m.member_id);
+    if (effective) {
+      state_.cluster->set_attributes(id, std::move(name), std::move(urls));
+    } else {
+      state_.replay.set_attributes(id, std::move(name), std::move(urls));
+    }
+    return std::nullopt;
   }
-  if (r.downgrade_info_set) {
+  if (r.downgrade_info_set && effective) {
     const auto& d = *r.downgrade_info_set;
+    if (d.enabled && !membership::parse_version(d.ver)) {
+      return make_error(Code::kInvalidArgument, "downgrade target \"{}\" cannot be read", d.ver);
+    }
     state_.cluster->set_downgrade({d.enabled, std::string(d.enabled ? d.ver : std::string_view())});
-    return true;
   }
-  return false;
+  return std::nullopt;
 }
 
 void ApplyStage::apply_conf_change(const raft::Entry& entry) {
@@ -298,17 +313,20 @@ void ApplyStage::apply_conf_change(const raft::Entry& entry) {
   if (!cc) return fail(cc.error().prefixed(fmt::format("entry {}", entry.index)));
   auto change = membership::decode_change(*cc);
   if (!change) return fail(change.error().prefixed(fmt::format("entry {}", entry.index)));
-  const bool effective = entry.index > consistent_at_start_;
+  const bool effective = this->effective(entry.index);
   std::optional<Waiter> waiter = effective && !replayed(entry) ? waiters_.take(cc->id) : std::nullopt;
-  const membership::Refusal refusal = validated_.validate(*change, kMaxLearners);
+  const membership::Refusal refusal = members_now().validate(*change, kMaxLearners);
   if (refusal != membership::Refusal::kNone) {
     LOG(log_, kError, "Validation on configuration change failed", {"shouldApplyV3", effective},
         {"error", membership::refusal_text(refusal)});
     cc->node_id = MemberId();
     if (waiter) answer(std::move(*waiter), {.error = membership::refusal_error(refusal)});
   } else {
-    validated_.apply(*change);
-    if (effective) state_.cluster->apply(*change);
+    if (effective) {
+      state_.cluster->apply(*change);
+    } else {
+      state_.replay.apply(*change);
+    }
     if (waiter) answer(std::move(*waiter), {.revision = state_.store->revision()});
     if (effective && change->kind == membership::ChangeKind::kRemove && change->member.id == self_) {
       LOG(log_, kWarn, "server error", {"error", "the member has been permanently removed from the cluster"});
@@ -367,7 +385,6 @@ void ApplyStage::answer(Waiter waiter, Answer a) {
 
 void ApplyStage::finish_batch(uint64_t encoded_bytes, uint64_t payload_bytes) {
   watches_->publish();
-  db_size_.store(state_.backend->size(), std::memory_order_relaxed);
   applied_gauge_.set(static_cast<double>(applied_.v));
   // Known as applied before the answers leave: who has an answer may count on linearizable reads of it.
   raft_->note_applied(applied_);
@@ -378,7 +395,9 @@ void ApplyStage::finish_batch(uint64_t encoded_bytes, uint64_t payload_bytes) {
     waiting_applied_.erase(waiting_applied_.begin());
     std::move(task)();
   }
-  maybe_snapshot();
+  // Within a configuration change that raft has yet to take, the ConfState of this index is not known.
+  if (conf_change_) return;
+  snapshots_.after_batch({applied_, applied_term_, state_.conf_state, members_now()});
 }
 
 void ApplyStage::when_applied(Index index, Task task) {
@@ -398,39 +417,6 @@ void ApplyStage::maintain() {
   });
 }
 
-// ---- snapshots (spec 32) ----
-
-void ApplyStage::maybe_snapshot() {
-  if (conf_change_) return;  // the configuration of this index is not known yet
-  const bool to_disk =
-      !snapshot_running_ && (snapshot_forced_ || applied_ - disk_snapshot_ > config_.snapshot_count);
-  const bool in_memory = applied_ - memory_snapshot_ > kMemorySnapshotEntries;
-  if (!to_disk && !in_memory) return;
-  raft::Snapshot snapshot;
-  snapshot.data =
-      Blob::copy(snap::write_membership_json(membership_state(*state_.cluster->view()), applied_.v));
-  snapshot.metadata = {state_.conf_state, applied_, applied_term_};
-  memory_snapshot_ = applied_;
-  const Index upto(
-      applied_.v > config_.snapshot_catchup_entries ? applied_.v - config_.snapshot_catchup_entries : 1);
-  raft_->post_compact(applied_, state_.conf_state, snapshot.data, upto);
-  if (!to_disk) return;
-  LOG(log_, kInfo, "triggering snapshot", {"local-member-id", log::Hex{self_.v}},
-      {"local-member-applied-index", applied_.v}, {"local-member-snapshot-index", disk_snapshot_.v},
-      {"local-member-snapshot-count", config_.snapshot_count}, {"snapshot-forced", snapshot_forced_});
-  snapshot_running_ = true;
-  snapshot_forced_ = false;
-  disk_snapshot_ = applied_;
-  // The database must be durable up to the snapshot's index before the file exists.
-  state_.backend->commit([this, snapshot = std::move(snapshot)] {
-    append_->post_snapshot(snapshot, strand_, [this] {
-      snapshot_running_ = false;
-      if (stopped_) return;
-      follow_cluster_version();
-    });
-  });
-}
-
 // ---- versions ----
 
 void ApplyStage::follow_cluster_version() {
@@ -440,8 +426,7 @@ void ApplyStage::follow_cluster_version() {
   const backend::SchemaVersion target{version->major, version->minor};
   auto stored = backend::detect_schema_version(*state_.backend);
   if (stored && *stored == target) return;
-  if (stored && target < *stored &&
-      (newest_36_entry_ > disk_snapshot_ || snapshot_running_ || snapshot_forced_)) {
+  if (stored && target < *stored && (newest_36_entry_ > snapshots_.disk() || snapshots_.under_way())) {
     // Entries an older server cannot read may still be replayed; the snapshot that puts them behind is under
     // way.
     return;

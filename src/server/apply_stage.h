@@ -6,8 +6,9 @@
 //
 // Threads: post_* and published state on any thread; the rest on the apply executor.
 // Bounds: entries queued here are committed ones, of which the server lets in at most kGapMax more than
-// applied. Errors: what cannot be survived (an unreadable entry, a storage fault) goes to `failed`; nothing
-// is applied afterwards. Source: spec raft-and-peers 27, 30, 32, 33.
+// applied. Errors: what cannot be survived (an unreadable entry, a storage fault) goes to `failed`. Then
+// nothing more is applied and nothing of the entry that failed is ever committed; the answers of the entries
+// before it still leave. Source: spec raft-and-peers 27, 30, 32, 33.
 #pragma once
 #include <atomic>
 #include <deque>
@@ -26,6 +27,7 @@
 #include "server/raft_stage.h"
 #include "server/server_metrics.h"
 #include "server/slow_requests.h"
+#include "server/snapshots.h"
 
 namespace quoin::server {
 
@@ -44,9 +46,9 @@ class ApplyStage {
     std::unique_ptr<mvcc::Store> store;
     std::unique_ptr<membership::Cluster> cluster;
     std::unique_ptr<Alarms> alarms;
-    // As of the snapshot the log starts from: what replayed configuration changes are checked against.
+    // As of the snapshot the log starts from. Followed up to the consistent index of the database, whose
+    // members count from there on.
     membership::Membership replay;
-    bool backend_has_members = false;
     raft::ConfState conf_state;
     Index applied;  // of the snapshot the log starts from
     Term applied_term;
@@ -72,8 +74,7 @@ class ApplyStage {
   io::Executor& strand() { return strand_; }
   std::shared_ptr<const mvcc::ReadView> view() const { return views_->load(); }
   std::shared_ptr<const membership::Membership> members() const { return state_.cluster->view(); }
-  // As of the last batch, for the quota; and the newest.
-  uint64_t db_size() const { return db_size_.load(std::memory_order_relaxed); }
+  // Of now, not of the last batch: a defragmentation or a compaction changes them between batches.
   uint64_t backend_size() const { return state_.backend->size(); }
   uint64_t backend_size_in_use() const { return state_.backend->size_in_use(); }
   // Under a lock; for Status and health.
@@ -98,7 +99,7 @@ class ApplyStage {
   // Brings the schema of the file to the cluster version, if it differs and the log allows it.
   void follow_cluster_version();
   // Asks for a `.snap` at the next batch's end, however few entries it covers.
-  void force_snapshot() { snapshot_forced_ = true; }
+  void force_snapshot() { snapshots_.force(); }
   // Takes no entry any more, closes watches, store and backend; `done` on `executor`.
   void stop(io::Executor& executor, Task done);
 
@@ -107,7 +108,8 @@ class ApplyStage {
     return e.index <= state_.log_end && e.term <= state_.log_end_term;
   }
   void run();
-  void apply_entry(const raft::Entry& entry);
+  // False: the entry could not be applied, and fail() was called.
+  bool apply_entry(const raft::Entry& entry);
   void apply_normal(const raft::Entry& entry);
   void apply_conf_change(const raft::Entry& entry);
   void apply_request(const raft::Entry& entry, const wire::etcdserverpb::InternalRaftRequest& request,
@@ -115,11 +117,16 @@ class ApplyStage {
   void note_applied_request(const wire::etcdserverpb::InternalRaftRequest& request,
                             const Applier::Outcome& outcome, io::MonotonicNs start);
   std::string response_text(const Applier::Outcome& outcome) const;
-  bool apply_cluster_request(const wire::etcdserverpb::InternalRaftRequest& request);
+  static bool is_cluster_request(const wire::etcdserverpb::InternalRaftRequest& request);
+  // Also of entries that the database holds already: the membership as of each index counts.
+  std::optional<Error> apply_cluster_request(const wire::etcdserverpb::InternalRaftRequest& request,
+                                             bool effective);
   void answer(Waiter waiter, Answer answer);
-  void raise_nospace(Waiter waiter);
+  void raise_nospace(Waiter waiter, Answer answer);
   void finish_batch(uint64_t encoded_bytes, uint64_t payload_bytes);
-  void maybe_snapshot();
+  bool effective(Index index) const { return index > consistent_at_start_; }
+  // As of the last applied entry.
+  const membership::Membership& members_now() const;
   void maintain();
   void fail(Error error);
 
@@ -149,20 +156,14 @@ class ApplyStage {
   bool maintaining_ = false;
   Index applied_;
   Term applied_term_;
-  Index disk_snapshot_, memory_snapshot_;
-  bool snapshot_forced_ = false, snapshot_running_ = false;
-  Index consistent_at_start_;
-  // Configuration changes are validated against this: the replay up to the consistent index the file was
-  // opened with, the database's membership from there on.
-  membership::Membership validated_;
-  bool past_start_ = false;
+  Snapshots snapshots_;
+  const Index consistent_at_start_;
   Index newest_36_entry_;  // newest entry that 3.5 could not read
   raft::SoftState soft_state_;
   Term soft_state_term_;
   Outbox outbox_;
   std::multimap<Index, Task> waiting_applied_;
 
-  std::atomic<uint64_t> db_size_{0};
   mutable std::mutex status_mutex_;
   std::vector<Alarm> published_alarms_;    // guarded by status_mutex_
   std::string published_storage_version_;  // guarded by status_mutex_

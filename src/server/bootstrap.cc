@@ -5,6 +5,7 @@
 #include "backend/schema.h"
 #include "base/coding.h"
 #include "membership/bootstrap.h"
+#include "membership/snapshot_state.h"
 #include "raft/codec.h"
 #include "server/force_new_cluster.h"
 #include "snap/membership_json.h"
@@ -174,17 +175,9 @@ Result<membership::Membership> replay_membership(const raft::Snapshot& snapshot,
     return Error(Code::kCorruption,
                  "detected disallowed custom content in v2store for stage --v2-deprecation=write-only");
   }
-  for (const snap::MemberState& s : text.state.members) {
-    membership::Member& member = m.members[s.id];
-    member.id = s.id;
-    member.peer_urls = s.peer_urls;
-    member.is_learner = s.is_learner;
-    if (s.attributes) {
-      member.name = s.attributes->name;
-      member.client_urls = s.attributes->client_urls;
-    }
-  }
-  m.removed.insert(text.state.removed.begin(), text.state.removed.end());
+  ASSIGN_OR_RETURN(m, membership::from_snapshot_state(text.state));
+  m.local_id = self;
+  m.cluster_id = cluster;
   return m;
 }
 
@@ -210,12 +203,6 @@ static Result<> load_state(const Config& config, Environment& env, membership::M
   LOG(env.log, kInfo, "bootstrapping storage", );
   TRY(backend::validate_schema(*state->backend, kOwnSchema));
   state->cluster = std::make_unique<membership::Cluster>(std::move(initial), membership::own_version(), env.log);
-  bool any = false;
-  TRY(state->backend->scan(backend::Bucket::kMembers, {}, {}, [&](std::string_view, std::string_view) {
-    any = true;
-    return false;
-  }));
-  state->backend_has_members = any;
   TRY(state->cluster->recover(*state->backend));
   LOG(env.log, kInfo, "bootstrapping raft", );
   if (founding) {

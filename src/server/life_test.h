@@ -31,8 +31,10 @@ inline Config life_config() {
 // One life of a member.
 class Life {
  public:
-  Life(sim::World& world, sim::SimDisk& disk, const Config& config)
-      : world_(world),
+  // `may_fail`: a failure is kept in `failed` and does not fail the test.
+  Life(sim::World& world, sim::SimDisk& disk, const Config& config, bool may_fail = false)
+      : may_fail(may_fail),
+        world_(world),
         process_(world.start_process("member")),
         loop_(process_.executor("loop")),
         append_fs_(disk, process_.executor("append")),
@@ -48,8 +50,12 @@ class Life {
     member_ = std::move(*started);
     bool ready = false;
     member_->run(
-        loop_, [&] { ready = true; }, [](Error e) { ADD_FAILURE() << e.text(); });
-    EXPECT_TRUE(world_.run_until([&] { return ready; }, kMaxNs));
+        loop_, [&] { ready = true; },
+        [this](Error e) {
+          if (!this->may_fail) ADD_FAILURE() << e.text();
+          failed = e;
+        });
+    EXPECT_TRUE(world_.run_until([&] { return ready || failed; }, kMaxNs));
     port_ = std::make_unique<ClientPort>(*member_, loop_);
   }
   ~Life() {
@@ -96,8 +102,36 @@ class Life {
   uint64_t db_size() { return member_->status().db_size; }
   sim::SimFileSystem& files() { return file_fs_; }
 
+  // Proposes all of it in one loop round, so that it is one batch, and waits for the answers; one that never
+  // comes is empty.
+  std::vector<std::optional<Answer>> propose_together(std::vector<pb::InternalRaftRequest> requests) {
+    std::vector<std::optional<Answer>> answers(requests.size());
+    size_t missing = requests.size();
+    loop_.post([&] {
+      for (size_t i = 0; i < requests.size(); ++i) {
+        const uint64_t id = member_->next_id();
+        requests[i].header.emplace().id = id;
+        port_->propose(id, wire::encode_blob(requests[i]), [&, i](Answer a) {
+          answers[i] = std::move(a);
+          --missing;
+        });
+      }
+    });
+    EXPECT_TRUE(world_.run_until([&] { return missing == 0 || failed; }, kMaxNs));
+    if (failed) pass(io::kSecond);
+    return answers;
+  }
+  Answer propose(pb::InternalRaftRequest request) {
+    return std::move(*propose_together({std::move(request)}).front());
+  }
+  Member& member() { return *member_; }
+  sim::SimExecutor& loop() { return loop_; }
+  bool run_until(const std::function<bool()>& condition) { return world_.run_until(condition, kMaxNs); }
+
   sim::LogSink log;
   std::optional<Error> start_error;  // nothing else may be called then
+  const bool may_fail;
+  std::optional<Error> failed;
 
  private:
   sim::World& world_;

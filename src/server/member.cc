@@ -241,7 +241,7 @@ Result<std::string> Member::check_downgrade(std::string_view version) const {
 }
 
 bool Member::quota_allows(uint64_t cost) const {
-  return stages_->quota->fits(stages_->apply->db_size(), cost);
+  return stages_->quota->fits(stages_->apply->backend_size(), cost);
 }
 
 SlowRequests& Member::slow_requests() {
