@@ -321,5 +321,103 @@ TEST_F(ApplyTest, ASnapshotCarriesTheMembersOfItsIndex) {
   EXPECT_TRUE(seen.contains(3)) << "no snapshot fell into the replay";
 }
 
+// ---- a log that lost what was acknowledged ----
+
+class LostLog : public ApplyTest {
+ protected:
+  static constexpr const char* kWal = "/data/member/wal/0000000000000000-0000000000000000.wal";
+  std::string read(const char* path) {
+    auto file = fs_.open(path, {});
+    EXPECT_TRUE(file);
+    std::string bytes(*(*file)->size(), '\0');
+    EXPECT_EQ(*(*file)->read_at(0, bytes), bytes.size());
+    return bytes;
+  }
+  // Nine keys acknowledged. `commit`: the database holds them as well.
+  void fill(bool commit) {
+    Life life(world_, disk_, life_config());
+    for (int i = 1; i <= 9; ++i)
+      life.put(fmt::format("k{}", i), std::string(2000, static_cast<char>('a' + i)));
+    if (commit) life.pass(io::kSecond);
+    if (commit) life.stop();
+  }
+  Config allowed() {
+    Config c = life_config();
+    c.allow_wal_cut = true;
+    return c;
+  }
+  sim::SimFileSystem fs_{disk_, world_.start_process("operator").executor("file")};
+};
+
+// Neither the database nor a snapshot knows of the keys: the records behind the damage tell.
+TEST_F(LostLog, AZeroedSectorBeforeWholeRecordsIsRefused) {
+  fill(false);
+  std::string bytes = read(kWal);
+  const size_t damaged = bytes.find(std::string(1000, 'f'));  // of k5
+  ASSERT_NE(damaged, std::string::npos);
+  bytes.replace((damaged / 512 + 1) * 512, 512, 512, '\0');
+  disk_.put_file(kWal, bytes);
+  {
+    Life life(world_, disk_, life_config());
+    ASSERT_TRUE(life.start_error);
+    for (const char* part :
+         {"0000000000000000-0000000000000000.wal", "hard state beyond the damage", "--quoin-allow-wal-cut"}) {
+      EXPECT_NE(life.start_error->text().find(part), std::string::npos) << life.start_error->text();
+    }
+  }
+  EXPECT_EQ(read(kWal), bytes) << "left as it is";
+  Life life(world_, disk_, allowed());
+  ASSERT_FALSE(life.start_error) << life.start_error->text();
+  EXPECT_EQ(version_of(life, "k4"), 1);
+  EXPECT_FALSE(version_of(life, "k9"));
+  life.put("k9", "again");
+}
+
+TEST_F(LostLog, AMissingLogBesideADatabaseIsRefused) {
+  fill(true);
+  ASSERT_TRUE(fs_.remove(kWal));
+  {
+    Life life(world_, disk_, life_config());
+    ASSERT_TRUE(life.start_error);
+    for (const char* part : {"/data/member/snap/db", "/data/member/wal", "--quoin-allow-wal-cut"}) {
+      EXPECT_NE(life.start_error->text().find(part), std::string::npos) << life.start_error->text();
+    }
+  }
+  for (int start = 0; start < 2; ++start) {
+    Life life(world_, disk_, start == 0 ? allowed() : life_config());
+    ASSERT_FALSE(life.start_error) << life.start_error->text();
+    EXPECT_EQ(version_of(life, "k9"), 1);
+    life.put("more", "v");
+    EXPECT_EQ(version_of(life, "more"), start + 1);
+    life.stop();
+  }
+}
+
+TEST_F(LostLog, ALogThatEndsBeforeTheDatabaseIsRefused) {
+  fill(true);
+  std::string bytes = read(kWal);
+  const size_t seventh = bytes.find(std::string(1000, 'h'));
+  ASSERT_NE(seventh, std::string::npos);
+  // The frame of k7: its length field stands some 40 bytes before the value, at a multiple of 8.
+  size_t frame = seventh / 8 * 8;
+  while (bytes.substr(frame, 8).substr(2, 5) != std::string(5, '\0')) frame -= 8;
+  bytes.replace(frame, bytes.size() - frame, bytes.size() - frame, '\0');
+  disk_.put_file(kWal, bytes);
+  {
+    Life life(world_, disk_, life_config());
+    ASSERT_TRUE(life.start_error);
+    EXPECT_NE(life.start_error->text().find("consistent index"), std::string::npos)
+        << life.start_error->text();
+  }
+  for (int start = 0; start < 2; ++start) {
+    Life life(world_, disk_, start == 0 ? allowed() : life_config());
+    ASSERT_FALSE(life.start_error) << life.start_error->text();
+    EXPECT_EQ(version_of(life, "k9"), 1);
+    life.put("more", "v");
+    EXPECT_EQ(version_of(life, "more"), start + 1);
+    life.stop();
+  }
+}
+
 }  // namespace
 }  // namespace quoin::server

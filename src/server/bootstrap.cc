@@ -318,6 +318,50 @@ static Result<> take_snapshot_database(const Config& config, Environment& env, I
   return {};
 }
 
+static Result<std::vector<std::string>> keys_of(const backend::Backend& db, backend::Bucket bucket) {
+  std::vector<std::string> keys;
+  TRY(db.scan(bucket, {}, {}, [&](std::string_view key, std::string_view) {
+    keys.emplace_back(key);
+    return true;
+  }));
+  return keys;
+}
+
+// A database that has applied entries, and no log. A log founded beside it would begin at index 1, and all of
+// it up to the database's index would count as applied: the member would never answer.
+static Result<> check_founding(const Config& config, Environment& env, backend::Backend& db) {
+  const Index applied = db.consistent_index();
+  if (!applied) return {};
+  if (!config.allow_wal_cut) {
+    return make_error(Code::kCorruption,
+                      "database file {} holds entries up to index {}, but there is no log in {}; put the log "
+                      "back, or start with --quoin-allow-wal-cut to found a new cluster on the data",
+                      database_path(config), applied, wal_dir(config));
+  }
+  LOG(env.log, kWarn, "the log is missing; founding a new cluster on the data",
+      {"path", database_path(config)}, {"consistent-index", applied.v});
+  for (const auto bucket : {backend::Bucket::kMembers, backend::Bucket::kMembersRemoved}) {
+    ASSIGN_OR_RETURN(const auto keys, keys_of(db, bucket));
+    for (const std::string& key : keys) db.erase(bucket, key);
+  }
+  db.set_consistent_index_forced(Index(0), Term(0));
+  return {};
+}
+
+// The log ends before the database, and the flag says to go on. What is appended next gets indexes that the
+// database counts as applied. Other members hold what is missing and send it again, so that it must be
+// skipped; a member alone goes on from the end of the log.
+static Result<> go_on_from(raft::EntryId end, Environment& env, backend::Backend& db) {
+  const Index applied = db.consistent_index();
+  if (end.index >= applied) return {};
+  ASSIGN_OR_RETURN(const auto members, keys_of(db, backend::Bucket::kMembers));
+  if (members.size() > 1) return {};
+  LOG(env.log, kWarn, "the log ends before the database; going on from the end of the log",
+      {"log-index", end.index.v}, {"consistent-index", applied.v});
+  db.set_consistent_index_forced(end.index, end.term);
+  return {};
+}
+
 static Result<> restart(const Config& config, Environment& env, Bootstrapped* out) {
   std::string passed_over;
   ASSIGN_OR_RETURN(const raft::Snapshot snapshot,
@@ -340,8 +384,12 @@ static Result<> restart(const Config& config, Environment& env, Bootstrapped* ou
   LOG(env.log, kInfo, "Bootstrapping WAL from snapshot", );
   wal::SnapshotRecord start{snapshot.metadata.index, snapshot.metadata.term, std::nullopt};
   if (!snapshot.empty()) start.conf_state = snapshot.metadata.conf_state;
+  ASSIGN_OR_RETURN(const auto members, keys_of(db, backend::Bucket::kMembers));
   auto opened = wal::open(env.append_fs, wal_dir(config), start,
-                          {.acknowledged = consistent, .allow_cut = config.allow_wal_cut}, env.log);
+                          {.acknowledged = consistent,
+                           .allow_cut = config.allow_wal_cut,
+                           .alone = members.size() <= 1 && snapshot.metadata.conf_state.voters.size() <= 1},
+                          env.log);
   if (!opened && opened.error().code() == Code::kFileNotFound && !passed_over.empty()) {
     return opened.error().prefixed(fmt::format(
         "snapshot file {} is missing or damaged, and the log does not begin before it", passed_over));
@@ -357,9 +405,12 @@ static Result<> restart(const Config& config, Environment& env, Bootstrapped* ou
   ASSIGN_OR_RETURN(out->state.replay, replay_membership(snapshot, out->self, out->cluster));
   raft::HardState hard_state = log.contents.hard_state;
   std::vector<raft::Entry> entries = std::move(log.contents.entries);
+  const raft::EntryId begin{snapshot.metadata.term, snapshot.metadata.index};
+  TRY(go_on_from(entries.empty() ? begin : raft::id_of(entries.back()), env, *out->state.backend));
   if (config.force_new_cluster) {
-    ASSIGN_OR_RETURN(out->forced, force_new_cluster(out->self, snapshot.metadata.conf_state, consistent,
-                                                    &hard_state, &entries));
+    ASSIGN_OR_RETURN(out->forced,
+                     force_new_cluster(out->self, snapshot.metadata.conf_state,
+                                       out->state.backend->consistent_index(), &hard_state, &entries));
     LOG(env.log, kInfo, "forcing restart member", {"cluster-id", log::Hex{out->cluster.v}},
         {"local-member-id", log::Hex{out->self.v}}, {"commit-index", hard_state.commit.v});
   } else {
@@ -404,6 +455,7 @@ Result<Bootstrapped> bootstrap(const Config& config, Environment& env) {
   out.restarted = initialised;
   out.defragment = wants_defragmentation(config, *out.state.backend, env.log);
   LOG(env.log, kInfo, "restore consistentIndex", {"index", out.state.backend->consistent_index().v});
+  if (!initialised) TRY(check_founding(config, env, *out.state.backend));
   Result<> done = initialised ? restart(config, env, &out) : found(config, env, &out);
   if (!done) return done.error();
   TRY(sync_names(config, env));

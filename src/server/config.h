@@ -21,7 +21,7 @@ struct Config {
   bool force_new_cluster = false;
   bool strict_reconfig_check = true;
   bool unsafe_no_fsync = false;
-  bool allow_wal_cut = false;  // go on, as etcd does, where acknowledged entries were cut from a damaged log
+  bool allow_wal_cut = false;  // go on where the log is missing or lost acknowledged entries
   bool pre_vote = true;
 
   uint64_t snapshot_count = 10'000;

@@ -164,8 +164,8 @@ struct Config {
   // Unsafe.
   bool force_new_cluster = false;
   bool unsafe_no_fsync = false;
-  // Quoin's own (--quoin-allow-wal-cut): a damaged WAL tail that proves to have held acknowledged entries is
-  // cut, as etcd does silently, instead of refused.
+  // Quoin's own (--quoin-allow-wal-cut): go on where the log is missing, ends before the database or is damaged
+  // so that acknowledged entries are lost, instead of refusing to start.
   bool allow_wal_cut = false;
 
   // Members of initial_cluster: name -> URLs sorted. Errors: etcd's text ("error setting up initial cluster:

@@ -548,8 +548,7 @@ constexpr Option kOptions[] = {
     {"force-new-cluster", FlagKind::kBool, "false", Section::kUnsafe,
      "Start a cluster of one member from the data of this one. Remove it for later starts."},
     {"quoin-allow-wal-cut", FlagKind::kBool, "false", Section::kUnsafe,
-     "Start although the write-ahead log lost entries that were acknowledged. Quoin's own; etcd always "
-     "does."},
+     "Start although the write-ahead log is missing or lost entries that were acknowledged. Quoin's own."},
     {"unsafe-no-fsync", FlagKind::kBool, "false", Section::kUnsafe,
      "Do not wait for the disk. A power cut loses data."},
     {"config-file", FlagKind::kString, "", Section::kMember,
