@@ -5,8 +5,7 @@
 //     WriteTxn& txn = store.begin();  txn.put(...); txn.delete_range(...);  store.end();     (per entry)
 //     store.publish();                                                                       (per batch)
 //     ... answers leave ...
-//     while (store.maintain(budget)) post another one;                                       (between
-//     batches)
+//     while (store.maintain(budget)) post another one;                               (between batches)
 // Nothing here blocks or posts; callbacks of the backend arrive on the apply strand.
 //
 // The newest state (between end() and publish()) is read on the apply strand with find_current() and through
@@ -106,14 +105,17 @@ class WriteTxn {
 
   // kKeyNotFound: ignore_value or ignore_lease on a missing key (nothing written).
   Result<PutResult> put(const PutRequest& request);
-  // Deletes in key order; `prev` (if given) is called with the encoded KeyValue of each before it goes; its
-  // bytes live until Store::end(). Returns how many.
+  // Deletes in key order; `prev` (if given) is called with the encoded KeyValue of each before the first one
+  // goes; its bytes live until Store::end(). Once it has returned false it is not called again. Returns how
+  // many were deleted. On an error (a record that cannot be read for `prev`) nothing was deleted. All in one
+  // go: where the range may be large, use RangeDelete.
   Result<int64_t> delete_range(std::string_view key, std::string_view range_end, const KvVisitor& prev = {});
   // A Range that sees the changes made so far. The scan must be finished before the next change.
   Result<RangeScan> range(const RangeRequest& request);
 
  private:
   friend class Store;
+  friend class RangeDelete;
   explicit WriteTxn(Store& store) : store_(store) {}
   struct Counts {
     uint64_t puts = 0, deletes = 0, ranges = 0;
@@ -128,6 +130,30 @@ class WriteTxn {
   Counts counts_;
   // Views whose records this transaction handed out.
   std::vector<std::shared_ptr<const backend::View>> pinned_;
+};
+
+// WriteTxn::delete_range in steps of bounded work, which need not be in one task: the transaction stays open
+// between them. Until it ends nothing else may be done with the store, while readers go on with what was
+// published before. Other changes of the same transaction come before the first or after the last step.
+//
+//     RangeDelete range(store.begin(), key, range_end);
+//     for (;;) { size_t keys = 1000; if (*range.step(&keys, prev)) break; /* another task goes on */ }
+//     store.end();
+class RangeDelete {
+ public:
+  RangeDelete(WriteTxn& txn, std::string key, std::string range_end);
+  // Looks at no more than `*keys_left` keys, which it takes off, and deletes those that live; `prev` as in
+  // WriteTxn::delete_range, for the keys of this step. True when the range is done. After an error this step
+  // deleted nothing, but those before it did, and a transaction cannot be taken back.
+  Result<bool> step(size_t* keys_left, const KvVisitor& prev = {});
+  int64_t deleted() const { return deleted_; }
+
+ private:
+  WriteTxn& txn_;
+  std::string next_;  // where the next step begins
+  const std::string range_end_;
+  int64_t deleted_ = 0;
+  bool wants_prev_ = true;  // `prev` has not returned false
 };
 
 class Store {
@@ -189,6 +215,7 @@ class Store {
 
  private:
   friend class WriteTxn;
+  friend class RangeDelete;
   struct Compaction;
   Store(backend::Backend& backend, LeaseAttachments& leases, metrics::Registry& metrics,
         const StoreOptions& options);

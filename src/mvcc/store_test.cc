@@ -205,10 +205,11 @@ class Rig {
       } else {
         const std::string a = key(), b = end_for(a);
         std::vector<TwinKv> want = twin.range({a, b}, main), got;
-        const auto r = txn.delete_range(a, b, [&](std::string_view bytes) {
+        const auto prev = [&](std::string_view bytes) {
           got.push_back(decoded(bytes));
           return true;
-        });
+        };
+        const auto r = prng.chance(1, 2) ? txn.delete_range(a, b, prev) : delete_in_steps(txn, a, b, prev);
         ASSERT_TRUE(r);
         ASSERT_EQ(*r, static_cast<int64_t>(want.size()));
         for (TwinKv& kv : want) {
@@ -234,6 +235,19 @@ class Rig {
       if (history.back().live && history.back().kv.lease) attached[k] = LeaseId(history.back().kv.lease);
     }
     ASSERT_EQ(leases.of, attached);
+  }
+
+  Result<int64_t> delete_in_steps(WriteTxn& txn, const std::string& a, const std::string& b,
+                                  const KvVisitor& prev) {
+    RangeDelete range(txn, a, b);
+    for (;;) {
+      const size_t keys = prng.between(1, 5);
+      size_t left = keys;
+      const int64_t before = range.deleted();
+      ASSIGN_OR_RETURN(const bool done, range.step(&left, prev));
+      CHECK_LE(range.deleted() - before, static_cast<int64_t>(keys));
+      if (done) return range.deleted();
+    }
   }
 
   RangeRequest random_request() {
@@ -656,6 +670,32 @@ TEST_F(Hashes, ReplacedByAReceivedSnapshot) {
   EXPECT_FALSE(store->publish()->get("mine", 5)->has_value());
   EXPECT_TRUE(old->get("mine", 2)->has_value());
   backend.run();  // the old backend's callbacks find nobody
+}
+
+// Each step looks at no more keys than it may, deleted ones included, and the whole is one revision.
+TEST_F(Hashes, ARangeIsDeletedInSteps) {
+  for (int i = 0; i < 1'000; ++i) put(fmt::format("k{:04}", i), "x");
+  for (int i = 0; i < 1'000; i += 2) erase(fmt::format("k{:04}", i));
+  put("l", "stays");
+  const int64_t before = store->revision();
+  const auto view = store->publish();
+  RangeDelete range(store->begin(), "k", "l");
+  int steps = 0;
+  size_t visited = 0;
+  const auto prev = [&](std::string_view) { return ++visited < 100; };
+  for (bool done = false; !done; ++steps) {
+    size_t keys = 10;
+    const auto r = range.step(&keys, prev);
+    ASSERT_TRUE(r);
+    done = *r;
+    EXPECT_EQ(store->published(), view);
+  }
+  EXPECT_EQ(steps, 100);
+  EXPECT_EQ(range.deleted(), 500);
+  EXPECT_EQ(visited, 100u);
+  EXPECT_EQ(store->end(), before + 1);
+  EXPECT_EQ(store->publish()->count("a", "z", store->revision()), 1);
+  EXPECT_EQ(view->count("a", "z", before), 501);
 }
 
 TEST(Restore, NamesTheRecordThatIsDamaged) {

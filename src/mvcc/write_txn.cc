@@ -74,31 +74,52 @@ void WriteTxn::erase_located(std::string_view key, bool has_lease) {
 
 Result<int64_t> WriteTxn::delete_range(std::string_view key, std::string_view range_end,
                                        const KvVisitor& prev) {
-  KeyIndex& index = *store_.index_;
-  ++counts_.deletes;
-  const KeyRange range{key, range_end};
+  RangeDelete range(*this, std::string(key), std::string(range_end));
+  size_t all = SIZE_MAX;
+  ASSIGN_OR_RETURN(const bool done, range.step(&all, prev));
+  CHECK(done);
+  return range.deleted();
+}
+
+RangeDelete::RangeDelete(WriteTxn& txn, std::string key, std::string range_end)
+    : txn_(txn), next_(std::move(key)), range_end_(std::move(range_end)) {
+  ++txn_.counts_.deletes;
+}
+
+Result<bool> RangeDelete::step(size_t* keys_left, const KvVisitor& prev) {
+  KeyIndex& index = *txn_.store_.index_;
+  const KeyRange range{next_, range_end_};
   // Entries stay where they are while the tree around them changes.
   std::vector<const KeyEntry*> doomed;
+  std::string next;
+  bool done = true;
   if (range.single()) {
-    const KeyEntry* entry = index.locate(key);
+    const KeyEntry* entry = index.locate(next_);
     if (entry && entry->live()) doomed.push_back(entry);
   } else if (!range.empty()) {
-    for (IndexCursor c(index.ref(), key, true); c.valid() && range.before_end(c.entry().key()); c.next()) {
+    for (IndexCursor c(index.ref(), next_, true); c.valid() && range.before_end(c.entry().key()); c.next()) {
+      if (*keys_left == 0) {
+        next = c.entry().key();
+        done = false;
+        break;
+      }
+      --*keys_left;
       if (c.entry().live()) doomed.push_back(&c.entry());
     }
   }
   if (prev) {
-    bool go_on = true;
     for (const KeyEntry* entry : doomed) {
-      ASSIGN_OR_RETURN(const std::string_view bytes, record(entry->newest()->meta()));
-      if (go_on) go_on = prev(bytes);
+      ASSIGN_OR_RETURN(const std::string_view bytes, txn_.record(entry->newest()->meta()));
+      if (wants_prev_) wants_prev_ = prev(bytes);
     }
   }
   for (const KeyEntry* entry : doomed) {
     if (!range.single()) index.locate(entry->key());
-    erase_located(entry->key(), entry->newest()->has_lease());
+    txn_.erase_located(entry->key(), entry->newest()->has_lease());
   }
-  return static_cast<int64_t>(doomed.size());
+  deleted_ += static_cast<int64_t>(doomed.size());
+  if (!done) next_ = std::move(next);
+  return done;
 }
 
 Result<RangeScan> WriteTxn::range(const RangeRequest& request) {
