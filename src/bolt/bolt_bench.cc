@@ -4,6 +4,7 @@
 
 #include "base/prng.h"
 #include "bolt/db.h"
+#include "bolt/freelist.h"
 #include "bolt/testing/memory_fs.h"
 
 namespace quoin::bolt {
@@ -76,6 +77,25 @@ void BM_CursorErase(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations() * static_cast<int64_t>(records));
 }
 BENCHMARK(BM_CursorErase)->Unit(benchmark::kMillisecond);
+
+// Ten runs of 2 to 11 pages and ten single pages a commit, in a file where every other page is free.
+void BM_AllocateAmongSinglePages(benchmark::State& state) {
+  Freelist f;
+  const auto free = static_cast<uint64_t>(state.range(0));
+  for (uint64_t i = 1; i <= free; ++i) f.add_free(PageId(2 * i));
+  uint64_t at = 3;
+  TxId tx(2);
+  for (auto _ : state) {
+    f.release({});
+    for (uint64_t count = 2; count < 12; ++count) {
+      benchmark::DoNotOptimize(f.allocate(count));
+      benchmark::DoNotOptimize(f.allocate(1));
+    }
+    for (int i = 0; i < 10; ++i, at = at + 2 < 2 * free ? at + 2 : 3) f.free_run(PageId(at), 1, tx);
+    tx = tx + 1;
+  }
+}
+BENCHMARK(BM_AllocateAmongSinglePages)->ArgName("free")->Arg(1000)->Arg(1'000'000);
 
 void BM_Get(benchmark::State& state) {
   Bed bed(static_cast<uint64_t>(state.range(0)));

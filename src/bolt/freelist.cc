@@ -10,7 +10,6 @@ bool Freelist::add_free(PageId id) {
   if (free_.test(id)) return false;
   free_.set(id);
   ++free_count_;
-  search_from_.clear();
   return true;
 }
 
@@ -26,7 +25,6 @@ void Freelist::place(const Run& run, const std::vector<TxId>& readers) {
   }
   pending_count_ -= run.count;
   free_count_ += run.count;
-  search_from_.clear();
 }
 
 void Freelist::release(const std::vector<TxId>& readers) {
@@ -46,32 +44,39 @@ void Freelist::release(const std::vector<TxId>& readers) {
       const auto it = allocated_by_.find(id);
       if (it != allocated_by_.end() && it->second == allocated_.front().first) allocated_by_.erase(it);
     }
+    allocated_ids_ -= allocated_.front().second.size();
     allocated_.pop_front();
   }
+  drop_freed_again();
+}
+
+void Freelist::drop_freed_again() {
+  constexpr uint64_t kSlack = 1024;
+  if (allocated_ids_ <= 2 * allocated_by_.size() + kSlack) return;
+  allocated_ids_ = 0;
+  std::erase_if(allocated_, [&](auto& by_tx) {
+    std::erase_if(by_tx.second, [&](PageId id) {
+      const auto it = allocated_by_.find(id);
+      return it == allocated_by_.end() || it->second != by_tx.first;
+    });
+    allocated_ids_ += by_tx.second.size();
+    return by_tx.second.empty();
+  });
 }
 
 std::optional<PageId> Freelist::allocate(uint64_t count) {
-  CHECK_GT(count, 0u);
-  PageId& from = search_from_[count];
-  for (;;) {
-    const auto first = free_.next_set(from);
-    if (!first) {
-      from = PageId(~uint64_t{0} / 2);
-      return std::nullopt;
-    }
-    const uint64_t n = free_.run_length(*first, count);
-    from = *first + n;
-    if (n < count) continue;
-    for (uint64_t i = 0; i < count; ++i) free_.clear(*first + i);
-    free_count_ -= count;
-    return first;
-  }
+  const auto first = free_.lowest_run(count);
+  if (!first) return std::nullopt;
+  for (uint64_t i = 0; i < count; ++i) free_.clear(*first + i);
+  free_count_ -= count;
+  return first;
 }
 
 void Freelist::note_allocated(PageId first, TxId txid, bool readers_open) {
   if (!readers_open) return;  // whoever opens later sees this page anyway
   if (allocated_.empty() || allocated_.back().first != txid) allocated_.push_back({txid, {}});
   allocated_.back().second.push_back(first);
+  ++allocated_ids_;
   allocated_by_[first] = txid;
 }
 

@@ -23,6 +23,7 @@
 
 #include "bolt/format.h"
 #include "bolt/page_bits.h"
+#include "bolt/page_runs.h"
 
 namespace quoin::bolt {
 
@@ -49,6 +50,10 @@ class Freelist {
   uint64_t pending_count() const { return pending_count_; }
   bool is_free(PageId id) const { return free_.test(id); }
   bool is_pending(PageId id) const { return pending_.test(id); }
+  // What allocate() looked at so far (page_runs.h), for tests.
+  uint64_t search_steps() const { return free_.steps(); }
+  // Allocations remembered for the sake of open readers, for tests.
+  uint64_t remembered() const { return allocated_ids_; }
   // Free and pending pages, ascending: what a saved list holds.
   std::vector<PageId> all() const;
 
@@ -60,16 +65,19 @@ class Freelist {
     TxId freed;
   };
   void place(const Run& run, const std::vector<TxId>& readers);
+  void drop_freed_again();
 
-  PageBits free_, pending_;
+  PageRuns free_;
+  PageBits pending_;
   uint64_t free_count_ = 0, pending_count_ = 0;
   std::vector<Run> fresh_;                  // freed by the commit that is being written
   std::map<TxId, std::vector<Run>> waits_;  // for the reader of that txid
   // Allocating transactions of pages younger than the oldest open reader; older ones need none.
   absl::flat_hash_map<PageId, TxId> allocated_by_;
-  std::deque<std::pair<TxId, std::vector<PageId>>> allocated_;  // the same by txid, to forget them in order
-  // No run of the key's length starts below the value. Holds until pages become free.
-  absl::flat_hash_map<uint64_t, PageId> search_from_;
+  // The same by txid, to forget them in order. Holds a page also when it was freed again since; such ones are
+  // dropped when they outnumber the others, so that it stays bounded by the file while a reader stays open.
+  std::deque<std::pair<TxId, std::vector<PageId>>> allocated_;
+  uint64_t allocated_ids_ = 0;  // in allocated_
 };
 
 }  // namespace quoin::bolt

@@ -74,6 +74,39 @@ TEST(Freelist, TrimStopsAtPending) {
   EXPECT_EQ(f.trim(PageId(7)), PageId(5));
 }
 
+// A file of 8 GiB in which every other page is free: what a commit pays for runs of several pages does not
+// grow with the number of pages that stand alone, also where it frees some at the file's start each time.
+TEST(Freelist, RunsAreFoundWithoutLookingAtShorterOnes) {
+  const uint64_t pages = 2u << 20;
+  Freelist f;
+  for (uint64_t id = 2; id < pages; id += 2) ASSERT_TRUE(f.add_free(PageId(id)));
+  EXPECT_EQ(f.allocate(2), std::nullopt);
+  const uint64_t commits = 100;
+  uint64_t freed = 3;
+  const uint64_t before = f.search_steps();
+  for (uint64_t tx = 2; tx < 2 + commits; ++tx) {
+    f.release({});
+    for (uint64_t count = 2; count < 12; ++count) static_cast<void>(f.allocate(count));
+    for (int i = 0; i < 4; ++i, freed += 2) ASSERT_TRUE(f.free_run(PageId(freed), 1, TxId(tx)));
+  }
+  EXPECT_LT((f.search_steps() - before) / commits, 500u);
+}
+
+// One reader that stays while commits go by: what is remembered for it follows the pages in use, not the commits.
+TEST(Freelist, AReaderThatStaysCostsNoMemoryPerCommit) {
+  Freelist f;
+  PageId in_use(1000);
+  f.note_allocated(in_use, TxId(2), true);
+  for (uint64_t tx = 3; tx < 20'000; ++tx) {
+    f.release({TxId(2)});
+    const PageId next = f.allocate(1).value_or(PageId(1000 + tx));
+    f.note_allocated(next, TxId(tx), true);
+    ASSERT_TRUE(f.free_run(in_use, 1, TxId(tx)));
+    in_use = next;
+    ASSERT_LT(f.remembered(), 1100u);
+  }
+}
+
 // Every page remembers who made it, who freed it and who can see it.
 TEST(Freelist, AgreesWithASlowTwin) {
   for (uint64_t seed = 1; seed <= 30; ++seed) {

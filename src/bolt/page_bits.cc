@@ -39,10 +39,4 @@ void PageBits::cut(PageId end) {
   if (end.v % 64 != 0 && words == words_.size()) words_[words - 1] &= ~(~uint64_t{0} << (end.v % 64));
 }
 
-uint64_t PageBits::run_length(PageId first, uint64_t limit) const {
-  uint64_t n = 0;
-  while (n < limit && test(first + n)) ++n;
-  return n;
-}
-
 }  // namespace quoin::bolt

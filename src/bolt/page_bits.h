@@ -27,8 +27,8 @@ class PageBits {
   std::optional<PageId> prev_set(PageId from) const;
   // Clears all bits from `end` on and gives their memory back.
   void cut(PageId end);
-  // Set bits in a row from `first` on, counted up to `limit`.
-  uint64_t run_length(PageId first, uint64_t limit) const;
+  // Bits [64 * i, 64 * i + 64), the lowest page's first.
+  uint64_t word(uint64_t i) const { return i < words_.size() ? words_[i] : 0; }
 
  private:
   std::vector<uint64_t> words_;
