@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "backend/member_test.h"
+#include "backend/probe.h"
 #include "base/coding.h"
 #include "base/crc32c.h"
 
@@ -306,6 +307,59 @@ TEST_P(BackendTest, CompactionDeletesInStepsAndMarksItsEnd) {
     }
     EXPECT_EQ(b().get(Bucket::kMeta, "finishedCompactRev"), RevisionKey({41, 0}).view());
   });
+}
+
+// A crash between two steps must not find the compaction finished.
+TEST_P(BackendTest, ACompactionIsMarkedFinishedWithItsLastStepOnly) {
+  m.options.compaction_batch_limit = 10;
+  m.open();
+  bool done = false;
+  m.on_apply([&] {
+    for (int64_t i = 2; i <= 60; ++i) put_record(i, std::to_string(i));
+    b().compact(60, std::make_shared<KeepOdd>(), [&] { done = true; });
+  });
+  int looks = 0;
+  while (!done) {
+    m.world.run_for(io::kMillisecond);
+    std::optional<std::string> mark;
+    std::string first_even;
+    m.on_apply([&] {
+      mark = b().get(Bucket::kMeta, "finishedCompactRev");
+      first_even = record(*b().view(), 2);
+    });
+    if (done || mark) break;
+    if (first_even == "none") ++looks;  // steps have been committed
+  }
+  EXPECT_GT(looks, 10);
+  EXPECT_TRUE(done || b().get(Bucket::kMeta, "finishedCompactRev").has_value());
+  m.on_apply([&] { EXPECT_EQ(record(*b().view(), 60), "none"); });
+}
+
+// Nobody writes after the compaction, and a view from before it is still open.
+TEST_P(FileTest, SizesAreThoseOfTheNewestCommit) {
+  m.open();
+  std::shared_ptr<const View> before;
+  bool done = false;
+  m.on_apply([&] {
+    for (int64_t i = 2; i <= 2001; ++i) put_record(i, std::string(1000, 'x'));
+    before = b().view();
+  });
+  m.commit();
+  const uint64_t full = b().size_in_use();
+  EXPECT_GT(full, 2'000'000u);
+  m.on_apply([&] {
+    before = b().view();
+    b().compact(2001, std::make_shared<KeepOdd>(), [&] { done = true; });
+  });
+  m.wait([&] { return done; });
+  EXPECT_LT(b().size_in_use(), full * 6 / 10);
+  EXPECT_EQ(b().probe()->in_use_bytes.value(), static_cast<double>(b().size_in_use()));
+  std::optional<Result<>> defragmented;
+  m.on_apply([&] { b().defragment([&](Result<> r) { defragmented = r; }); });
+  m.wait([&] { return defragmented.has_value(); });
+  ASSERT_TRUE(*defragmented);
+  EXPECT_LT(b().size(), full * 6 / 10);
+  EXPECT_EQ(b().probe()->total_size_bytes.value(), static_cast<double>(b().size()));
 }
 
 TEST_P(BackendTest, SegmentsDoNotWaitForACompaction) {

@@ -72,9 +72,10 @@ struct Stats {
   uint64_t file_bytes = 0;      // length of the file
   uint64_t reserved_bytes = 0;  // what it may grow to: Options::reserve_bytes, or less
   bool freelist_saved = false;  // the file holds a freelist (nothing was committed since a clean close)
-  // What etcd calls size and size in use.
+  // What etcd calls size and size in use. In use is what the newest commit reaches: a page it no longer needs
+  // does not count, even while the page waits for a reader or for the next commit before it is used again.
   uint64_t size_bytes() const { return hwm_pages * page_size; }
-  uint64_t size_in_use_bytes() const { return (hwm_pages - free_pages) * page_size; }
+  uint64_t size_in_use_bytes() const { return (hwm_pages - free_pages - pending_pages) * page_size; }
 };
 
 class Db {
