@@ -42,7 +42,8 @@ uint64_t round_up(uint64_t n, uint64_t step) {
 
 // Kept by the completions of its operations, so the bytes stay as long as the file may read them.
 struct Db::Commit {
-  enum class Stage { kStart, kGrown, kWritten, kSynced, kMetaWritten, kMetaSynced, kCut };
+  // In this order, whether the commit blocks or not; a stage that has nothing to do is passed over.
+  enum class Stage { kStart, kGrow, kWritePages, kSyncPages, kWriteMeta, kSyncMeta, kPublish, kCut, kEnd };
   Db* db;  // null when the Db was destroyed meanwhile
   std::unique_ptr<CommitPlan> plan;
   io::Completion done;
@@ -140,48 +141,68 @@ void Db::submit(std::unique_ptr<CommitPlan> plan, io::Completion done) {
   advance(commit_, {});
 }
 
+// Ends the stage that `c` is in and enters the next one that has operations on the file to do, or kEnd.
+Result<> Db::go_on(Commit& c) {
+  using Stage = Commit::Stage;
+  const CommitPlan& plan = *c.plan;
+  if (c.stage == Stage::kGrow || c.stage == Stage::kCut) {
+    file_bytes_ = c.stage == Stage::kGrow ? plan.grow_to : c.cut_to;
+    TRY(store_->refresh());
+  }
+  for (;;) {
+    c.stage = static_cast<Stage>(static_cast<int>(c.stage) + 1);
+    switch (c.stage) {
+      case Stage::kGrow:
+        if (plan.grow_to > 0) return {};
+        break;
+      case Stage::kWritePages:
+        if (!plan.pages.empty()) return {};
+        break;
+      case Stage::kSyncPages:
+      case Stage::kSyncMeta:
+        if (!options_.no_sync) return {};
+        break;
+      case Stage::kPublish:
+        publish(plan);
+        c.cut_to = cut_to();
+        break;
+      case Stage::kCut:
+        if (c.cut_to > 0) return {};
+        break;
+      case Stage::kStart:
+      case Stage::kWriteMeta:
+      case Stage::kEnd:
+        return {};
+    }
+  }
+}
+
 void Db::advance(const std::shared_ptr<Commit>& c, Result<> result) {
   Db* const db = c->db;
   if (!db) return;
-  if (!result) return db->end_commit(c, std::move(result));
+  if (result) result = db->go_on(*c);
+  if (!result || c->stage == Commit::Stage::kEnd) return db->end_commit(c, std::move(result));
   io::File& file = db->store_->file();
   const auto next = [c](Result<> r) { advance(c, std::move(r)); };
   using Stage = Commit::Stage;
   switch (c->stage) {
-    case Stage::kStart:
-      c->stage = Stage::kGrown;
-      if (c->plan->grow_to > 0) return file.async_allocate(c->plan->grow_to, next);
-      [[fallthrough]];
-    case Stage::kGrown:
-      if (c->plan->grow_to > 0) {
-        if (auto refreshed = db->store_->refresh(); !refreshed)
-          return db->end_commit(c, std::move(refreshed));
-        db->file_bytes_ = c->plan->grow_to;
-      }
-      c->stage = Stage::kWritten;
-      if (!c->plan->pages.empty()) return db->write_pages(c);
-      [[fallthrough]];
-    case Stage::kWritten:
-      c->stage = Stage::kSynced;
-      if (!db->options_.no_sync) return file.async_sync(next);
-      [[fallthrough]];
-    case Stage::kSynced:
-      c->stage = Stage::kMetaWritten;
+    case Stage::kGrow:
+      return file.async_allocate(c->plan->grow_to, next);
+    case Stage::kWritePages:
+      return db->write_pages(c);
+    case Stage::kSyncPages:
+    case Stage::kSyncMeta:
+      return file.async_sync(next);
+    case Stage::kWriteMeta:
       return file.async_write(c->plan->meta_slot() * db->meta_.page_size, {c->plan->meta_page}, next);
-    case Stage::kMetaWritten:
-      c->stage = Stage::kMetaSynced;
-      if (!db->options_.no_sync) return file.async_sync(next);
-      [[fallthrough]];
-    case Stage::kMetaSynced:
-      db->publish(*c->plan);
-      c->stage = Stage::kCut;
-      c->cut_to = db->cut_to();
-      if (c->cut_to == 0) return db->end_commit(c, {});
-      return file.async_truncate(c->cut_to, next);
     case Stage::kCut:
-      db->file_bytes_ = c->cut_to;
-      return db->end_commit(c, db->store_->refresh());
+      return file.async_truncate(c->cut_to, next);
+    case Stage::kStart:
+    case Stage::kPublish:
+    case Stage::kEnd:
+      break;
   }
+  CHECK(false, "a stage without an operation");
 }
 
 void Db::write_pages(const std::shared_ptr<Commit>& c) {
@@ -218,7 +239,8 @@ uint64_t Db::cut_to() const {
   if (options_.cut_slack_bytes == 0) return 0;
   const PageId needed = std::max({slot_hwm_[0], slot_hwm_[1], readers_->hwm_max()});
   const uint64_t keep = round_up((needed.v + 1) * meta_.page_size, options_.growth_bytes);
-  return file_bytes_ >= keep + options_.cut_slack_bytes ? keep : 0;
+  if (file_bytes_ < keep + options_.cut_slack_bytes) return 0;
+  return std::max(keep, file_bytes_ - std::min(file_bytes_, options_.cut_bytes_max));
 }
 
 void Db::close(bool save_freelist, io::Completion done) {
@@ -252,22 +274,34 @@ Result<> Db::commit_blocking(std::unique_ptr<WriteTx> tx) {
 
 Result<> Db::run_blocking(std::unique_ptr<CommitPlan> plan) {
   io::File& file = store_->file();
-  if (plan->grow_to > 0) {
-    TRY(file.allocate(plan->grow_to));
-    file_bytes_ = plan->grow_to;
-    TRY(store_->refresh());
+  Commit c{.db = this, .plan = std::move(plan)};
+  using Stage = Commit::Stage;
+  for (;;) {
+    TRY(go_on(c));
+    switch (c.stage) {
+      case Stage::kGrow:
+        TRY(file.allocate(c.plan->grow_to));
+        break;
+      case Stage::kWritePages:
+        for (const PageWrite& w : c.plan->pages)
+          TRY(file.write_at(w.first.v * meta_.page_size, {w.bytes, w.count * meta_.page_size}));
+        break;
+      case Stage::kSyncPages:
+      case Stage::kSyncMeta:
+        TRY(file.sync());
+        break;
+      case Stage::kWriteMeta:
+        TRY(file.write_at(c.plan->meta_slot() * meta_.page_size, c.plan->meta_page));
+        break;
+      case Stage::kCut:
+        TRY(file.truncate(c.cut_to));
+        break;
+      case Stage::kStart:
+      case Stage::kPublish:
+      case Stage::kEnd:
+        return {};
+    }
   }
-  for (const PageWrite& w : plan->pages)
-    TRY(file.write_at(w.first.v * meta_.page_size, {w.bytes, w.count * meta_.page_size}));
-  if (!options_.no_sync) TRY(file.sync());
-  TRY(file.write_at(plan->meta_slot() * meta_.page_size, plan->meta_page));
-  if (!options_.no_sync) TRY(file.sync());
-  publish(*plan);
-  const uint64_t length = cut_to();
-  if (length == 0) return {};
-  TRY(file.truncate(length));
-  file_bytes_ = length;
-  return store_->refresh();
 }
 
 Result<> Db::close_blocking(bool save_freelist) {

@@ -13,7 +13,8 @@
 // dropped anywhere. One WriteTx at a time, and none while a commit runs (CHECK).
 // Lifetime: `fs` outlives the Db. Destroying a Db drops lock and mapping unless ReadTxs still hold them. A
 // commit that runs meanwhile stops where it is, as in a crash, and its `done` is never called. ReadTxs may
-// outlive the Db. Errors: kLocked      another process (or handle) has the file open for writing
+// outlive the Db.
+// Errors: kLocked      another process (or handle) has the file open for writing
 //         kCorruption  the file is damaged: names file, page and what is wrong
 //         kLimit       the file outgrew the address space reserved for it
 //         kIo, kNoSpaceOnDevice
@@ -52,6 +53,9 @@ struct Options {
   // The file is cut when this much or more lies behind the next multiple of growth_bytes above all that needs
   // it. 0: never cut.
   uint64_t cut_slack_bytes = 64u << 20;
+  // The most that one commit cuts off, since giving back much at once holds up the file thread; the commits
+  // that follow cut the rest.
+  uint64_t cut_bytes_max = 256u << 20;
   bool lower_hwm = true;
   bool create = true;      // make a missing file (written and synced; syncing the directory is the caller's)
   bool read_only = false;  // shared lock, begin_write fails with kUnsupported
@@ -139,6 +143,7 @@ class Db {
   Result<> free_pages_of(const WriteTx& tx, CommitPlan* plan);
   Result<uint64_t> growth_for(PageId hwm) const;
   void submit(std::unique_ptr<CommitPlan> plan, io::Completion done);
+  Result<> go_on(Commit& c);
   // Goes on to the next stage of `c` after the operations of the one before ended with `result`.
   static void advance(const std::shared_ptr<Commit>& c, Result<> result);
   void write_pages(const std::shared_ptr<Commit>& c);

@@ -280,6 +280,27 @@ TEST_F(DbTest, HighWaterMarkGoesDownAndTheFileIsCutLater) {
   EXPECT_EQ(db_->check(), Findings());
 }
 
+TEST_F(DbTest, ACommitCutsOffABoundedPart) {
+  options_.cut_bytes_max = 256 << 10;
+  open();
+  fill("key", 0, 20000, std::string(50, 'v'));
+  const uint64_t full = db_->stats().file_bytes;
+  ASSERT_GT(full, 5 * options_.cut_bytes_max);
+  erase("key", 0, 20000);
+  uint64_t before = full;
+  int cuts = 0;
+  for (int i = 0; i < 40; ++i) {
+    fill("low", 0, 1, "v");
+    const uint64_t now = db_->stats().file_bytes;
+    ASSERT_LE(before - now, options_.cut_bytes_max);
+    if (now < before) ++cuts;
+    before = now;
+  }
+  EXPECT_GE(cuts, 5);
+  EXPECT_EQ(before, 65536u);
+  EXPECT_EQ(db_->check(), Findings());
+}
+
 TEST_F(DbTest, ViewKeepsTheFileFromBeingCut) {
   open();
   fill("key", 0, 20000, std::string(50, 'v'));

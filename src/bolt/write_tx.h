@@ -7,8 +7,8 @@
 // Lifetime: Bucket pointers belong to the WriteTx and live as long as it does (a deleted bucket's pointer
 // ends with delete_bucket). Bytes handed out end with the WriteTx or with the next change of the same bucket.
 // put() copies key and value; put_ref() keeps views and the caller keeps the bytes until commit() has
-// returned (not until the commit is durable). Errors: kInvalidArgument  bolt's texts: "key required", "key
-// too large", "value too large",
+// returned (not until the commit is durable).
+// Errors: kInvalidArgument  bolt's texts: "key required", "key too large", "value too large",
 //                           "incompatible value" (bucket where an item is meant or the other way round)
 //         kCorruption       a page met is damaged; the transaction can only be dropped
 #pragma once
@@ -82,7 +82,8 @@ class Bucket {
 
   uint64_t sequence() const { return sequence_; }
   void set_sequence(uint64_t sequence);
-  // How full pages are made when a node is split at commit; clamped to 0.1 .. 1. Not stored in the file.
+  // How full pages are made when a node is split at commit; clamped to 0.1 .. 1. Not stored in the file. With
+  // kFillSequential or more leaves are filled completely, for buckets whose keys only ever ascend (spill.cc).
   void set_fill_percent(double fill);
 
  private:
