@@ -1,43 +1,51 @@
 // Inside of a CatchUp, shared with the table that makes and takes back CatchUps.
 #pragma once
 #include <deque>
-#include <string>
 #include <vector>
 
+#include "base/metrics.h"
+#include "mvcc/event_pass.h"
 #include "mvcc/watch.h"
-#include "mvcc/watcher_set.h"
 
 namespace quoin::mvcc {
 
+// What one step of a CatchUp may do. Whole revisions are read, so one revision may exceed it.
+struct CatchUpBounds {
+  size_t records = 0;  // looked at; a value before an event counts as one
+  size_t bytes = 0;    // of events collected, and again of tails encoded
+};
+
 // A watcher's part of a CatchUp.
-struct CatchUp::Item {
-  uint64_t serial = 0;  // of the watcher: its id may be taken by another one meanwhile
-  int64_t watch_id = 0;
-  WatchFilter filter;
-  int64_t next = 0;  // revision of the first event it has not been sent
+struct CatchUp::Item : WatchTarget {
   bool forgotten = false;
-  bool sent = false;              // an event went out
-  std::vector<uint32_t> matched;  // events of the step under way
+  bool sent = false;  // an event went out
 };
 
 struct CatchUp::State {
-  struct Outgoing {
-    WatchMessage message;
-    uint32_t item;
-    int64_t first_revision;  // of its events
-    bool continues;          // the rest of a fragmented response
-  };
-  explicit State(const WatchOptions& o, size_t header) : options(o), header_bytes_beside_revision(header) {}
+  State(const WatchOptions& o, size_t header, metrics::Counter& events)
+      : options(o), header_bytes_beside_revision(header), events_sent(events) {}
   void add(Item item) { items.push_back(std::move(item)); }
-  bool flush(const Emit& emit);
-  Result<bool> scan(const ReadView& view, size_t records_max);
+  Result<Outcome> step(const ReadView& view, const CatchUpBounds& bounds, const Emit& emit);
 
   const WatchOptions options;
   const size_t header_bytes_beside_revision;
-  std::deque<Item> items;  // addresses must hold: the set points to them
-  WatcherSet<Item> set;
-  bool matching = false;  // the set is filled
-  std::deque<Outgoing> out;
+  metrics::Counter& events_sent;  // of the process: outlives every CatchUp
+  std::deque<Item> items;         // addresses must hold: the set points to them
+
+ private:
+  friend class CatchUp;
+  void fill_set();
+  bool send_refused(const Emit& emit);
+  Result<int64_t> collect(const ReadView& view, const CatchUpBounds& bounds);
+  Outcome send_collected(const ReadView& view, int64_t upto, const CatchUpBounds& bounds, const Emit& emit);
+
+  TargetSet set;
+  bool set_filled = false;
+  EventPass pass;  // empty between steps
+  // The one response that was not taken, as its messages; it is offered again before anything else is read.
+  std::vector<WatchMessage> refused;
+  Item* refused_item = nullptr;
+  int64_t refused_next = 0;  // the item's `next` once it is taken
 };
 
 }  // namespace quoin::mvcc

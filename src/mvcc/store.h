@@ -76,7 +76,6 @@ struct CompactionMarks {
 struct Change {
   Revision revision;
   bool tombstone = false;
-  bool create = false;   // a put whose create_revision is its mod_revision
   Blob record;           // the encoded KeyValue; of a tombstone: with only the key
   std::string_view key;  // within `record`
 };
@@ -122,7 +121,7 @@ class WriteTxn {
     int64_t put_bytes = 0;
   };
   Result<std::string_view> record(const KeyMeta& meta);
-  void append(Revision revision, bool tombstone, bool create, Blob record, size_t key_size);
+  void append(Revision revision, bool tombstone, Blob record, size_t key_size);
   void erase_located(std::string_view key, bool has_lease);
 
   Store& store_;

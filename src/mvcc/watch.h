@@ -1,20 +1,22 @@
 // Watches: who is told which changes, in which order, exactly once.
 //
 // A watcher is in one of four states:
-//   synced       it has been sent everything up to the published revision; matched when apply publishes
-//   catching up  a CatchUp that runs on its stream's loop reads its past from views
-//   waiting      unsynced and not in a CatchUp: its stream has one out already, or had no room (a slow
-//   watcher) dead         cancelled by compaction; its id stays taken until the client cancels it
-// Only apply moves a watcher to synced, when at most kSwitchRevisions are missing, which it sends itself. A
-// sink that has no room turns the watcher into a waiting one; nothing is buffered here for it. So a stream
-// costs memory for its watchers, for one CatchUp (kCatchUpBytesMax) and for what its sink holds.
+//   synced       It has been sent everything up to the published revision. It is matched when apply publishes.
+//   catching up  A CatchUp that runs on its stream's loop reads its past from views.
+//   waiting      Neither of the two: its stream has a CatchUp out already, or had no room (a slow watcher).
+//   dead         Compaction cancelled it. Its id stays taken until the client cancels it.
+// Only apply moves a watcher to synced, when at most kSwitchRevisions are missing and those are no more than
+// apply may read in one call; it sends them itself. A sink that has no room turns the watcher into a waiting
+// one; nothing is buffered for it. So a stream costs memory for its watchers, for one CatchUp (at most one
+// response that was refused) and for what its sink holds.
 //
 // Threads: WatchTable and WatchSink are confined to the apply strand. A CatchUp belongs to whoever holds it:
-// apply makes it, the sink moves it to the loop, the loop posts it back to WatchTable::caught_up. Order:
-// created, events, cancel and progress of a stream leave through its sink in order, catch_up() included; the
-// loop must handle them in that order and write a CatchUp's messages straight to the stream. Then no event
-// precedes its created message, and a progress message with revision R follows all events <= R. Source: spec
-// api-semantics 3; design.md section 1 (Bytes, Bounds).
+// apply makes it, the sink moves it to the loop, the loop posts it back to WatchTable::caught_up.
+// Order: created, events, cancel and progress of a stream leave through its sink in order, catch_up()
+// included. The loop must handle them in that order and write a CatchUp's messages straight to the stream.
+// Then no event precedes its created message, and a progress message with revision R follows all events up
+// to R.
+// Source: spec api-semantics 3; design.md section 1 (Bytes, Bounds).
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -38,10 +40,11 @@ using StreamId = StrongId<struct WatchStreamTag, uint64_t>;
 
 constexpr int64_t kSwitchRevisions = 256;    // gap that apply closes itself
 constexpr size_t kCatchUpWatchersMax = 512;  // in one CatchUp
-constexpr size_t kCatchUpBytesMax =
-    1u << 20;  // events collected before they are emitted (one revision may exceed it)
-constexpr int64_t kCatchUpRevisionsMax = 1000;  // distinct revisions in one response
-constexpr int64_t kStreamProgressId = -1;       // watch_id of the answer to a progress request
+// What one step of a CatchUp does at most; one revision may exceed it. About a millisecond of work.
+constexpr size_t kCatchUpStepRecords = 512;   // looked at; a value before an event counts as one
+constexpr size_t kCatchUpStepMatches = 4096;  // events times watchers that want them
+constexpr size_t kCatchUpStepBytes = 256u << 10;
+constexpr int64_t kStreamProgressId = -1;  // watch_id of the answer to a progress request
 
 struct WatchRequest {
   std::string key;        // as received; empty means "\0"
@@ -110,9 +113,10 @@ class CatchUp {
   };
   ~CatchUp();
   StreamId stream() const { return stream_; }
-  // Scans at most `records_max` records of `view` (the newest one; never older than the last step's).
-  // Messages go to `emit` in order; false from it means that the message was not taken and must be offered
-  // again. Errors: kCorruption, kIo from the backend.
+  // Reads at most `records_max` records of `view` (the newest one; never older than the last step's), and no
+  // more than the bounds above allow. Messages go to `emit` in order; after false from it, which says that the
+  // message was not taken, nothing more is read: the next step offers that response again, first of all. What
+  // follows a message with `fragment` set must be taken. Errors: kCorruption, kIo from the backend.
   using Emit = std::function<bool(const WatchMessage&)>;
   Result<Outcome> step(const ReadView& view, size_t records_max, const Emit& emit);
   // The cancel message of this watcher has gone out: emit nothing for it any more.
@@ -122,7 +126,7 @@ class CatchUp {
   friend class WatchTable;
   struct Item;
   struct State;
-  CatchUp(StreamId stream, const WatchOptions& options, size_t header_bytes_beside_revision);
+  CatchUp(StreamId stream, std::unique_ptr<State> state);
   StreamId stream_;
   std::unique_ptr<State> state_;
 };

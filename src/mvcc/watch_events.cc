@@ -62,40 +62,34 @@ Blob encode_events(std::span<const EventRef> events) {
   });
 }
 
-Result<std::optional<std::string_view>> previous_record(const ReadView& view, const EventRef& event,
-                                                        bool create) {
+Result<std::optional<std::string_view>> previous_record(const ReadView& view, const EventRef& event) {
   const int64_t before = event.mod_revision - 1;
-  if (create || before < view.compact_revision()) return std::optional<std::string_view>();
+  if (before < view.compact_revision()) return std::optional<std::string_view>();
+  if (!event.tombstone) {
+    const auto kv = decode_key_value(event.record);
+    if (kv && kv->create_revision == event.mod_revision) return std::optional<std::string_view>();
+  }
   return view.get(event.key, before);
 }
 
 std::vector<WatchMessage> cut_response(const WatchMessage& head, std::span<const EventRef> events,
-                                       bool fragment, size_t fragment_bytes, size_t header_bytes) {
-  std::vector<WatchMessage> out;
-  auto add = [&](std::span<const EventRef> part, bool last) {
-    out.push_back(head);
-    out.back().fragment = !last;
-    out.back().event_count = part.size();
-    out.back().events = encode_events(part);
-  };
+                                       size_t fragment_bytes, size_t header_bytes) {
   size_t head_bytes = header_bytes;
   if (head.watch_id != 0) head_bytes += varint_field_bytes(kWatchId, static_cast<uint64_t>(head.watch_id));
-  if (fragment && events.size() > 1) {
-    size_t total = head_bytes;
-    for (const EventRef& e : events) total += event_field_bytes(e);
-    fragment = total >= fragment_bytes;
-  }
-  if (!fragment || events.size() < 2) {
-    add(events, true);
-    return out;
-  }
+  if (events.size() < 2 || head_bytes + head.events.size() < fragment_bytes) return {head};
   head_bytes += varint_field_bytes(kFragment, 1);
+  std::vector<WatchMessage> out;
+  std::string_view rest = head.events.view();
   while (!events.empty()) {
-    size_t n = 1, size = head_bytes + event_field_bytes(events[0]);
-    while (n < events.size() && size + event_field_bytes(events[n]) < fragment_bytes) {
+    size_t n = 1, size = event_field_bytes(events[0]);
+    while (n < events.size() && head_bytes + size + event_field_bytes(events[n]) < fragment_bytes) {
       size += event_field_bytes(events[n++]);
     }
-    add(events.subspan(0, n), n == events.size());
+    WatchMessage& part = out.emplace_back(head);
+    part.fragment = n < events.size();
+    part.event_count = n;
+    part.events = head.events.slice(rest.substr(0, size));
+    rest.remove_prefix(size);
     events = events.subspan(n);
   }
   return out;

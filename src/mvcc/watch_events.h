@@ -4,7 +4,6 @@
 // Source: spec api-semantics 3.2, 3.5; wire.md (Event, WatchResponse).
 #pragma once
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -29,14 +28,13 @@ struct EventRef {
 size_t event_field_bytes(const EventRef& event);
 Blob encode_events(std::span<const EventRef> events);
 
-// The KeyValue of `key` as of mod_revision - 1, for prev_kv. Empty if it did not exist, if that revision is
-// compacted in `view`, or if the event created the key.
-Result<std::optional<std::string_view>> previous_record(const ReadView& view, const EventRef& event,
-                                                        bool create);
+// The KeyValue of the event's key as of mod_revision - 1, for prev_kv. Empty if it did not exist, if that
+// revision is compacted in `view`, or if the event is a put that created the key.
+Result<std::optional<std::string_view>> previous_record(const ReadView& view, const EventRef& event);
 
-// One response as its messages: one, or if `fragment` is set and the response reaches `fragment_bytes`,
-// several. `head` is filled in but for events; `header_bytes` is the encoded size of its header field.
+// A response, whose encoded `events` are head.events, as its messages: one, or several if it reaches
+// `fragment_bytes`. The parts are slices of the one tail. `header_bytes` is the encoded size of the header.
 std::vector<WatchMessage> cut_response(const WatchMessage& head, std::span<const EventRef> events,
-                                       bool fragment, size_t fragment_bytes, size_t header_bytes);
+                                       size_t fragment_bytes, size_t header_bytes);
 
 }  // namespace quoin::mvcc

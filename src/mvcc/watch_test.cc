@@ -26,6 +26,7 @@ namespace {
 TEST(WatcherSet, MatchesALinearSearch) {
   struct W {
     std::string key, end;
+    size_t place = 0;
   };
   Prng prng(5);
   std::deque<W> all;
@@ -310,13 +311,16 @@ TEST_F(Watch, AtMostAThousandRevisionsInAResponse) {
   auto work = std::move(q.items.front().work);
   q.items.pop_front();
   std::vector<size_t> sizes;
-  const auto outcome = work->step(*store->views().load(), 100'000, [&](const WatchMessage& m) {
-    sizes.push_back(m.event_count);
-    EXPECT_EQ(m.header_revision, 2501);
-    return true;
-  });
-  EXPECT_EQ(*outcome, CatchUp::Outcome::kDone);
-  EXPECT_EQ(sizes, (std::vector<size_t>{1000, 1000, 500}));
+  CatchUp::Outcome outcome = CatchUp::Outcome::kMore;
+  while (outcome == CatchUp::Outcome::kMore) {
+    outcome = *work->step(*store->views().load(), 100'000, [&](const WatchMessage& m) {
+      sizes.push_back(m.event_count);
+      EXPECT_EQ(m.header_revision, 2501);
+      return true;
+    });
+  }
+  EXPECT_EQ(outcome, CatchUp::Outcome::kDone);
+  EXPECT_EQ(sizes, (std::vector<size_t>{512, 512, 512, 512, 452}));
 }
 
 TEST_F(Watch, Compacted) {

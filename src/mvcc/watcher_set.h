@@ -3,12 +3,14 @@
 // The tree is a treap ordered by (begin, end), each node knowing the furthest end below it; watchers of the
 // same range share a node, so ten thousand watchers of one prefix cost one comparison.
 //
+// T has a member `size_t place`, which is the set's while the watcher is in it: with it a watcher is removed
+// without a search among those of the same range. A watcher is in one set at a time.
+//
 // Threads: confined to its owner. The set does not own what it points to.
 // Order: match() calls in no particular order; callers that send anything sort.
 #pragma once
 #include <absl/container/flat_hash_map.h>
 
-#include <algorithm>
 #include <functional>
 #include <memory>
 #include <string>
@@ -29,18 +31,18 @@ class WatcherSet {
   void add(const KeyRange& range, T* watcher) {
     ++size_;
     if (range.single()) {
-      points_[range.key].push_back(watcher);
+      put_in(&points_[range.key], watcher);
       return;
     }
     if (Node* node = find(root_.get(), range)) {
-      node->watchers.push_back(watcher);
+      put_in(&node->watchers, watcher);
       return;
     }
     auto fresh = std::make_unique<Node>();
     fresh->begin = range.key;
     fresh->end = range.range_end;
     fresh->priority = prng_.next();
-    fresh->watchers.push_back(watcher);
+    put_in(&fresh->watchers, watcher);
     fresh->update();
     auto [below, above] = split(std::move(root_), range);
     root_ = merge(merge(std::move(below), std::move(fresh)), std::move(above));
@@ -144,10 +146,15 @@ class WatcherSet {
     tree->update();
     return tree;
   }
+  static void put_in(std::vector<T*>* watchers, T* watcher) {
+    watcher->place = watchers->size();
+    watchers->push_back(watcher);
+  }
   static void drop(std::vector<T*>* watchers, T* watcher) {
-    const auto it = std::find(watchers->begin(), watchers->end(), watcher);
-    CHECK(it != watchers->end());
-    *it = watchers->back();
+    const size_t place = watcher->place;
+    CHECK(place < watchers->size() && (*watchers)[place] == watcher);
+    (*watchers)[place] = watchers->back();
+    (*watchers)[place]->place = place;
     watchers->pop_back();
   }
   template <class Visit>

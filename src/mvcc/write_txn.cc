@@ -13,11 +13,11 @@ Result<std::string_view> WriteTxn::record(const KeyMeta& meta) {
   return store_.records_upto(meta.revision)->record(meta.revision);
 }
 
-void WriteTxn::append(Revision revision, bool tombstone, bool create, Blob record, size_t key_size) {
+void WriteTxn::append(Revision revision, bool tombstone, Blob record, size_t key_size) {
   if (store_.collect_changes_) {
     // The key is the record's first field: tag, length, bytes.
     const size_t at = 1 + wire::varint_size(key_size);
-    store_.changes_.push_back({revision, tombstone, create, record, record.view().substr(at, key_size)});
+    store_.changes_.push_back({revision, tombstone, record, record.view().substr(at, key_size)});
   }
   store_.backend_->append(revision, tombstone, std::move(record));
   store_.appended_upto_ = revision;
@@ -54,7 +54,7 @@ Result<PutResult> WriteTxn::put(const PutRequest& request) {
     }
   }
   counts_.put_bytes += static_cast<int64_t>(kv.key.size() + kv.value.size());
-  append(revision, false, kv.create_revision == revision.main, encode_key_value(kv), request.key.size());
+  append(revision, false, encode_key_value(kv), request.key.size());
   index.put_located(request.key,
                     RevisionNode::put(revision, kv.create_revision, kv.version, static_cast<bool>(kv.lease)));
   result.revision = revision;
@@ -68,7 +68,7 @@ void WriteTxn::erase_located(std::string_view key, bool has_lease) {
     const LeaseId lease = store_.leases_.lease_of(key);
     if (lease) store_.leases_.detach(lease, key);
   }
-  append(revision, true, false, encode_key_value({.key = key}), key.size());
+  append(revision, true, encode_key_value({.key = key}), key.size());
   store_.index_->tombstone_located(revision);
 }
 

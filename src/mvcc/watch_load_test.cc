@@ -1,0 +1,182 @@
+// Watches under load: what one call or one step does is bounded, whatever number of watchers, records and bytes
+// stands behind it. Everything is counted, nothing timed.
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <set>
+#include <vector>
+
+#include "mvcc/fake_backend_test.h"
+#include "mvcc/fake_leases_test.h"
+#include "mvcc/watch.h"
+
+namespace quoin::mvcc {
+namespace {
+
+struct WatchLoad : ::testing::Test {
+  FakeBackend backend;
+  FakeLeases leases;
+  metrics::Registry registry;
+  std::unique_ptr<Store> store = std::move(*Store::restore(backend, leases, registry));
+  std::unique_ptr<WatchTable> table = std::make_unique<WatchTable>(*store, registry);
+
+  uint64_t counter(std::string_view name) const {
+    uint64_t value = UINT64_MAX;
+    registry.visit([&](const metrics::Family& f) {
+      if (f.name == name) value = std::get<const metrics::Counter*>(f.cells.front().source)->value();
+    });
+    return value;
+  }
+  void put(std::string_view key, std::string_view value) {
+    ASSERT_TRUE(store->begin().put({.key = key, .value = value}));
+    store->end();
+  }
+};
+
+// Takes a few messages after each room() and counts what it is offered.
+struct NarrowSink final : WatchSink {
+  size_t room = 0, offered = 0, taken = 0, events = 0;
+  std::set<const char*> tails;  // of what was offered
+  std::vector<Blob> kept;       // so that no address is used twice
+  std::unique_ptr<CatchUp> work;
+  void control(WatchMessage) override {}
+  bool deliver(const WatchMessage& m) override {
+    ++offered;
+    if (tails.insert(m.events.view().data()).second) kept.push_back(m.events);
+    if (room == 0) return false;
+    --room;
+    ++taken;
+    events += m.event_count;
+    return true;
+  }
+  void catch_up(std::unique_ptr<CatchUp> w) override {
+    ASSERT_EQ(work, nullptr);
+    work = std::move(w);
+  }
+  size_t header_bytes(int64_t) const override { return 24; }
+};
+
+// Very many watchers of one key on a stream that stops reading: per call one response is made and refused,
+// however many watchers wait, and all of them share what was encoded.
+TEST_F(WatchLoad, AStreamThatDoesNotReadCostsOneTailPerCall) {
+  constexpr size_t kWatchers = 1'000;
+  NarrowSink sink;
+  const StreamId s = table->open_stream(sink);
+  for (size_t i = 0; i < kWatchers; ++i) table->create(s, {.key = "a"});
+  for (int i = 0; i < 10; ++i) {
+    put("a", std::string(10'000, 'v'));
+    table->publish();
+  }
+  EXPECT_EQ(sink.offered, 1u);
+  EXPECT_EQ(table->slow_watchers(), kWatchers);
+  // Each time there is room for 100 messages. They come in passes over what was missed, so that a handful of
+  // tails serve all; without sharing there would be one per watcher.
+  sink.tails.clear();
+  size_t calls = 0;
+  while (table->slow_watchers() > 0 && ++calls < 1'000) {
+    sink.room = 100;
+    const size_t before = sink.offered;
+    if (sink.work) {
+      const auto outcome = sink.work->step(*store->views().load(), 100'000,
+                                           [&](const WatchMessage& m) { return sink.deliver(m); });
+      ASSERT_TRUE(outcome);
+      ASSERT_LE(sink.offered - before, 101u);  // nothing more is offered after a refusal
+      if (*outcome == CatchUp::Outcome::kDone) table->caught_up(std::move(sink.work));
+    } else {
+      table->has_room(s);
+      ASSERT_LE(sink.offered - before, 101u);
+    }
+  }
+  EXPECT_EQ(sink.events, 10 * kWatchers);
+  EXPECT_LE(sink.tails.size(), 30u);
+}
+
+// Few revisions may be many records: apply reads a bounded number of them, the loop the rest.
+TEST_F(WatchLoad, SmallGapsOfManyRecordsGoToTheLoop) {
+  for (int i = 0; i < 100; ++i) {
+    WriteTxn& txn = store->begin();
+    for (int k = 0; k < 100; ++k) ASSERT_TRUE(txn.put({.key = fmt::format("k{:03}", k), .value = "v"}));
+    store->end();
+  }
+  table->publish();
+  NarrowSink q;
+  q.room = SIZE_MAX;
+  table->create(table->open_stream(q), {.key = "k", .range_end = "l", .start_revision = 2});
+  size_t events = q.events;
+  EXPECT_EQ(events, 1'000u);
+  std::unique_ptr<CatchUp> work = std::move(q.work);
+  ASSERT_NE(work, nullptr);
+  for (;;) {
+    size_t in_step = 0;
+    const auto outcome = work->step(*store->views().load(), SIZE_MAX, [&](const WatchMessage& m) {
+      in_step += m.event_count;
+      return true;
+    });
+    ASSERT_TRUE(outcome);
+    EXPECT_LE(in_step, kCatchUpStepRecords + 100);  // the last revision is read to its end
+    events += in_step;
+    if (*outcome == CatchUp::Outcome::kDone) break;
+  }
+  EXPECT_EQ(events, 10'000u);
+  EXPECT_EQ(table->slow_watchers(), 1u);
+  table->caught_up(std::move(work));
+  EXPECT_EQ(table->slow_watchers(), 0u);
+  EXPECT_EQ(counter("etcd_debugging_mvcc_events_total"), 10'000u);
+}
+
+// A step is bounded in bytes too, and what a refused response holds is one step's.
+TEST_F(WatchLoad, AStepOfLargeValuesIsShort) {
+  for (int i = 0; i < 300; ++i) put("a", std::string(100'000, 'v'));
+  table->publish();
+  NarrowSink q;
+  q.room = SIZE_MAX;
+  table->create(table->open_stream(q), {.key = "a", .start_revision = 2});
+  std::unique_ptr<CatchUp> work = std::move(q.work);
+  ASSERT_NE(work, nullptr);
+  int steps = 0;
+  for (bool refuse = true, done = false; !done; refuse = !refuse, ++steps) {
+    size_t bytes = 0;
+    const auto outcome = work->step(*store->views().load(), SIZE_MAX, [&](const WatchMessage& m) {
+      bytes += m.events.size();
+      return !refuse;
+    });
+    ASSERT_TRUE(outcome);
+    EXPECT_LE(bytes, 2 * (kCatchUpStepBytes + 101'000));  // the refused one and one of this step
+    done = *outcome == CatchUp::Outcome::kDone;
+    EXPECT_EQ(*outcome == CatchUp::Outcome::kBlocked, refuse);
+  }
+  EXPECT_GE(steps, 90);
+}
+
+// More watchers wait than one look takes: all get their turn, whatever their ids.
+TEST_F(WatchLoad, EveryWaitingWatcherGetsItsTurn) {
+  NarrowSink sink;
+  const StreamId s = table->open_stream(sink);
+  constexpr int64_t kWatchers = 2'000;
+  for (int64_t i = 0; i < kWatchers; ++i) table->create(s, {.key = fmt::format("{:05}", i)});
+  const auto put_all = [&] {
+    WriteTxn& txn = store->begin();
+    for (int64_t i = 0; i < kWatchers; ++i)
+      ASSERT_TRUE(txn.put({.key = fmt::format("{:05}", i), .value = "v"}));
+    store->end();
+    table->publish();
+  };
+  put_all();
+  std::set<int64_t> served;
+  for (int round = 0; round < 60 && served.size() < kWatchers; ++round) {
+    put_all();  // those served are behind again
+    sink.room = 100;
+    if (!sink.work) table->has_room(s);
+    for (int step = 0; sink.work && step < 100; ++step) {
+      const auto outcome = sink.work->step(*store->views().load(), SIZE_MAX, [&](const WatchMessage& m) {
+        served.insert(m.watch_id);
+        return true;
+      });
+      if (*outcome == CatchUp::Outcome::kDone) table->caught_up(std::move(sink.work));
+    }
+  }
+  EXPECT_EQ(served.size(), static_cast<size_t>(kWatchers));
+}
+
+}  // namespace
+}  // namespace quoin::mvcc
