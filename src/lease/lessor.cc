@@ -18,16 +18,10 @@ constexpr int64_t kExpiriesPerSecond = 750;
 // with the next call.
 constexpr int kEntriesPerCall = 20'000;
 
-// Moves expiries back where they stand closer than the rate allows, in their order.
-void spread(std::vector<std::pair<io::MonotonicNs, LeaseId>>* order) {
-  constexpr int64_t kGap = io::kSecond / kExpiriesPerSecond + 1;
-  io::MonotonicNs earliest = 0;
-  for (auto& [at, id] : *order) {
-    if (at > std::numeric_limits<io::MonotonicNs>::max() - io::kSecond) return;
-    at = std::max(at, earliest);
-    earliest = at + kGap;
-  }
-}
+// Closest that two expiries of a crowd may be.
+constexpr int64_t kGap = io::kSecond / kExpiriesPerSecond + 1;
+// Expiries beyond are not spread: they would leave the clock's range.
+constexpr io::MonotonicNs kSpreadMax = std::numeric_limits<io::MonotonicNs>::max() - io::kSecond;
 
 std::string record_key(LeaseId id) {
   return be64(static_cast<uint64_t>(id.v));
@@ -53,6 +47,8 @@ Result<> Lessor::recover(backend::Backend& backend) {
   backend_ = &backend;
   leases_.clear();
   lease_of_.clear();
+  slots_.clear();
+  free_slots_.clear();
   Result<> damage;
   TRY(backend.scan(backend::Bucket::kLease, {}, {}, [&](std::string_view key, std::string_view value) {
     auto stored = wire::decode<wire::leasepb::Lease>(value);
@@ -60,7 +56,11 @@ Result<> Lessor::recover(backend::Backend& backend) {
       damage = make_error(Code::kCorruption, "lease record {}: {}", hex_bytes(key), stored.error().text());
       return false;
     }
-    Lease& lease = leases_[LeaseId(stored->id)];
+    if (!stored->id || leases_.contains(LeaseId(stored->id))) {
+      damage = make_error(Code::kCorruption, "lease record {}: id {}", hex_bytes(key), stored->id);
+      return false;
+    }
+    Lease& lease = add(LeaseId(stored->id));
     lease.ttl_s = std::max(stored->ttl, options_.min_ttl_s);
     lease.remaining_ttl_s = stored->remaining_ttl;
     return true;
@@ -69,6 +69,19 @@ Result<> Lessor::recover(backend::Backend& backend) {
 }
 
 // ---- applied entries ----
+
+Lessor::Lease& Lessor::add(LeaseId id) {
+  Lease& lease = leases_[id];
+  if (free_slots_.empty()) {
+    lease.slot = static_cast<uint32_t>(slots_.size());
+    slots_.push_back(id);
+  } else {
+    lease.slot = free_slots_.back();
+    free_slots_.pop_back();
+    slots_[lease.slot] = id;
+  }
+  return lease;
+}
 
 void Lessor::persist(LeaseId id, const Lease& lease) {
   wire::leasepb::Lease stored;
@@ -82,14 +95,10 @@ Result<int64_t> Lessor::grant(LeaseId id, int64_t ttl_s) {
   if (!id) return Code::kLeaseNotFound;
   if (ttl_s > kTtlMaxSeconds) return Code::kLeaseTtlTooLarge;
   if (leases_.contains(id)) return Code::kLeaseExist;
-  Lease& lease = leases_[id];
+  Lease& lease = add(id);
   lease.ttl_s = std::max(ttl_s, options_.min_ttl_s);
   persist(id, lease);
-  if (primary_) {
-    lease.expiry = after_seconds(clock_.monotonic(), lease.ttl_s);
-    queue_expiry(id, lease);
-    schedule_checkpoint(id, lease);
-  }
+  if (primary_) give_expiry(id, lease, after_seconds(clock_.monotonic(), lease.ttl_s));
   granted_.inc();
   ttl_.observe(static_cast<double>(lease.ttl_s));
   return lease.ttl_s;
@@ -98,13 +107,14 @@ Result<int64_t> Lessor::grant(LeaseId id, int64_t ttl_s) {
 Result<> Lessor::revoke(LeaseId id) {
   auto it = leases_.find(id);
   if (it == leases_.end()) return Code::kLeaseNotFound;
-  const std::vector<std::string> doomed = keys(id);
-  detach_all(it->second);
+  const std::vector<std::string> doomed = take_keys(id, SIZE_MAX);
   if (!doomed.empty()) {
     CHECK(deleter_ != nullptr);
     deleter_->delete_keys(doomed);
   }
-  leases_.erase(id);
+  slots_[it->second.slot] = LeaseId();
+  free_slots_.push_back(it->second.slot);
+  leases_.erase(it);
   backend_->erase(backend::Bucket::kLease, record_key(id));
   revoked_.inc();
   gone(id, Error(Code::kLeaseNotFound));
@@ -142,9 +152,15 @@ void Lessor::detach(LeaseId id, std::string_view key) {
   lease_of_.erase(item);
 }
 
-void Lessor::detach_all(Lease& lease) {
-  for (const std::string_view key : lease.keys) lease_of_.erase(lease_of_.find(key));
-  lease.keys.clear();
+std::vector<std::string> Lessor::take_keys(LeaseId id, size_t max) {
+  std::vector<std::string> taken = keys(id, {}, max);
+  if (taken.empty()) return taken;
+  auto& held = leases_.at(id).keys;
+  auto end = held.begin();
+  for (size_t i = 0; i < taken.size(); ++i) ++end;
+  held.erase(held.begin(), end);
+  for (const std::string& key : taken) lease_of_.erase(lease_of_.find(key));
+  return taken;
 }
 
 LeaseId Lessor::lease_of(std::string_view key) const {
@@ -166,30 +182,64 @@ void Lessor::queue_expiry(LeaseId id, Lease& lease) {
   expiries_.push({lease.expiry, id, lease.expiry_serial});
 }
 
+io::MonotonicNs Lessor::expiry_of(const Lease& lease) const {
+  if (lease.era == era_) return lease.expiry;
+  return promotion_ ? after_seconds(promotion_->from, rest_s(lease)) : kNever;
+}
+
+// The first one of this era, or another one.
+void Lessor::give_expiry(LeaseId id, Lease& lease, io::MonotonicNs at) {
+  lease.expiry = at;
+  const bool first = std::exchange(lease.era, era_) != era_;
+  // A later expiry finds itself when the time of the queued one comes.
+  if (first || at < lease.queued_at) queue_expiry(id, lease);
+  if (first) schedule_checkpoint(id, lease);
+}
+
 void Lessor::promote(int64_t extend_ns) {
   primary_ = true;
-  const io::MonotonicNs now = clock_.monotonic();
-  std::vector<std::pair<io::MonotonicNs, LeaseId>> order;
-  order.reserve(leases_.size());
-  for (const auto& [id, lease] : leases_)
-    order.emplace_back(after_seconds(now + extend_ns, rest_s(lease)), id);
-  std::sort(order.begin(), order.end());
-  if (order.size() >= kCrowd) spread(&order);
+  ++era_;
   expiries_ = {};
   checkpoints_ = {};
-  for (const auto& [at, id] : order) {
-    Lease& lease = leases_.at(id);
-    lease.expiry = at;
-    queue_expiry(id, lease);
-    schedule_checkpoint(id, lease);
+  promotion_.emplace();
+  promotion_->from = clock_.monotonic() + extend_ns;
+  promotion_->spread = leases_.size() >= kCrowd;
+  maintain(kPromotedPerCall);
+}
+
+bool Lessor::maintain(size_t budget) {
+  if (!promotion_) return false;
+  Promotion& p = *promotion_;
+  for (; p.next_slot < slots_.size(); ++p.next_slot) {
+    if (budget-- == 0) return true;
+    const auto it = leases_.find(slots_[p.next_slot]);
+    if (it == leases_.end() || it->second.era == era_) continue;
+    p.heap.emplace_back(after_seconds(p.from, rest_s(it->second)), it->first);
+    std::push_heap(p.heap.begin(), p.heap.end(), std::greater<>());
   }
+  while (!p.heap.empty()) {
+    if (budget-- == 0) return true;
+    std::pop_heap(p.heap.begin(), p.heap.end(), std::greater<>());
+    auto [at, id] = p.heap.back();
+    p.heap.pop_back();
+    const auto it = leases_.find(id);
+    if (it == leases_.end() || it->second.era == era_) continue;  // revoked, or renewed meanwhile
+    if (p.spread && at <= kSpreadMax) {
+      at = std::max(at, p.earliest);
+      p.earliest = at + kGap;
+    }
+    give_expiry(id, it->second, at);
+  }
+  promotion_.reset();
+  return false;
 }
 
 void Lessor::demote() {
   primary_ = false;
+  ++era_;
+  promotion_.reset();
   expiries_ = {};
   checkpoints_ = {};
-  for (auto& [id, lease] : leases_) lease.expiry = kNever;
   for (auto& [id, callbacks] : std::exchange(waiting_, {})) {
     for (auto& gone : callbacks) gone(Error(Code::kNotPrimary));
   }
@@ -201,10 +251,9 @@ Result<Renewal> Lessor::renew(LeaseId id) {
   if (it == leases_.end()) return Code::kLeaseNotFound;
   Lease& lease = it->second;
   const io::MonotonicNs now = clock_.monotonic();
-  if (lease.expiry <= now) return Renewal{Renewal::Kind::kExpired};
+  if (expiry_of(lease) <= now) return Renewal{Renewal::Kind::kExpired};
   if (options_.checkpoint && lease.remaining_ttl_s > 0) return Renewal{Renewal::Kind::kCheckpointFirst};
-  lease.expiry = after_seconds(now, rest_s(lease));
-  if (lease.expiry < lease.queued_at) queue_expiry(id, lease);  // a promotion had given it more
+  give_expiry(id, lease, after_seconds(now, rest_s(lease)));
   renewed_.inc();
   return Renewal{Renewal::Kind::kRenewed, lease.ttl_s};
 }
@@ -224,6 +273,7 @@ void Lessor::gone(LeaseId id, const Error& why) {
 }
 
 std::vector<LeaseId> Lessor::take_expired() {
+  maintain(kPromotedPerCall);
   std::vector<LeaseId> expired;
   const io::MonotonicNs now = clock_.monotonic();
   for (int i = 0; i < kEntriesPerCall && expired.size() < kExpiredPerCall; ++i) {
@@ -262,8 +312,9 @@ std::vector<Checkpoint> Lessor::take_checkpoints(size_t max) {
     auto it = leases_.find(due.id);
     if (it == leases_.end() || it->second.checkpoint_serial != due.serial) continue;
     Lease& lease = it->second;
-    if (lease.expiry <= now || lease.expiry == kNever) continue;
-    const int64_t remaining_s = (lease.expiry - now + io::kSecond - 1) / io::kSecond;
+    const io::MonotonicNs expiry = expiry_of(lease);
+    if (expiry <= now || expiry == kNever) continue;
+    const int64_t remaining_s = (expiry - now + io::kSecond - 1) / io::kSecond;
     // Renewed since, as good as new: there is nothing to remember. The next one is due an interval later.
     if (remaining_s >= lease.ttl_s) {
       schedule_checkpoint(due.id, lease);
@@ -282,28 +333,41 @@ std::optional<LeaseInfo> Lessor::info(LeaseId id) const {
   LeaseInfo out;
   out.granted_ttl_s = it->second.ttl_s;
   out.demoted = !primary_;
-  out.remaining_s = (it->second.expiry - clock_.monotonic()) / io::kSecond;
+  out.remaining_s = (expiry_of(it->second) - clock_.monotonic()) / io::kSecond;
   return out;
 }
 
-std::vector<std::string> Lessor::keys(LeaseId id) const {
+std::vector<std::string> Lessor::keys(LeaseId id, std::string_view from, size_t max) const {
   std::vector<std::string> out;
   auto it = leases_.find(id);
   if (it == leases_.end()) return out;
-  out.assign(it->second.keys.begin(), it->second.keys.end());
-  std::sort(out.begin(), out.end());
+  const auto& keys = it->second.keys;
+  for (auto key = keys.lower_bound(from); key != keys.end() && out.size() < max; ++key)
+    out.emplace_back(*key);
   return out;
 }
 
 std::vector<LeaseId> Lessor::leases() const {
-  std::vector<std::pair<io::MonotonicNs, LeaseId>> by_expiry;
-  by_expiry.reserve(leases_.size());
-  for (const auto& [id, lease] : leases_) by_expiry.emplace_back(lease.expiry, id);
-  std::sort(by_expiry.begin(), by_expiry.end());
-  std::vector<LeaseId> out;
-  out.reserve(by_expiry.size());
-  for (const auto& [at, id] : by_expiry) out.push_back(id);
-  return out;
+  LeaseList list(*this);
+  CHECK(list.step(SIZE_MAX));
+  return list.take();
+}
+
+bool LeaseList::step(size_t leases_max) {
+  for (; next_slot_ < lessor_.slots_.size(); ++next_slot_) {
+    if (leases_max-- == 0) return false;
+    const auto it = lessor_.leases_.find(lessor_.slots_[next_slot_]);
+    if (it == lessor_.leases_.end()) continue;
+    heap_.emplace_back(lessor_.expiry_of(it->second), it->first);
+    std::push_heap(heap_.begin(), heap_.end(), std::greater<>());
+  }
+  while (!heap_.empty()) {
+    if (leases_max-- == 0) return false;
+    std::pop_heap(heap_.begin(), heap_.end(), std::greater<>());
+    sorted_.push_back(heap_.back().second);
+    heap_.pop_back();
+  }
+  return true;
 }
 
 }  // namespace quoin::lease

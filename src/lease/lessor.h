@@ -6,15 +6,16 @@
 // nothing is ever revoked by the clock directly. Elsewhere every expiry is "never".
 //
 // Threads: apply strand only. Renewals and questions reach it by the server's bounded queues and are cheap
-// (renew: one look-up), so nothing is published for other threads.
+// (renew: one look-up), so nothing is published for other threads. What grows with the number of leases, or of
+// keys of one lease, can be done in steps: maintain() after a promotion, LeaseList, keys(), take_keys().
 // Lifetime: clock, backend and deleter outlive the Lessor.
 // Units: TTLs are whole seconds; expiries are io::MonotonicNs.
 // Errors: kLeaseNotFound, kLeaseExist, kLeaseTtlTooLarge as clients see them; kNotPrimary for what only the
-// leader may answer; kCorruption from a stored lease that cannot be read. Source: spec api-semantics 4,
-// raft-and-peers 33, storage-formats 2.1 (bucket lease).
+// leader may answer; kCorruption from a stored lease that cannot be read.
+// Source: spec api-semantics 4, raft-and-peers 33, storage-formats 2.1 (bucket lease).
 #pragma once
+#include <absl/container/btree_set.h>
 #include <absl/container/flat_hash_map.h>
-#include <absl/container/flat_hash_set.h>
 #include <absl/container/node_hash_map.h>
 #include <absl/hash/hash.h>
 #include <absl/strings/string_view.h>
@@ -111,6 +112,9 @@ class Lessor {
   // ---- attachments, from the store ----
   // A key hangs on one lease at most: an older attachment is replaced. False: no such lease.
   bool attach(LeaseId id, std::string_view key);
+  // Detaches the first `max` keys of the lease and returns them, ascending: for a revocation of many keys in
+  // steps, which deletes these and calls revoke() when there are no more.
+  std::vector<std::string> take_keys(LeaseId id, size_t max);
   // Nothing happens if `key` hangs on another lease or on none.
   void detach(LeaseId id, std::string_view key);
   // 0 if there is none.
@@ -118,8 +122,11 @@ class Lessor {
 
   // ---- primary ----
   // Gives every lease its remaining time (the checkpointed rest or all of it) plus `extend_ns` from now. Of
-  // 1000 leases or more at most 750 get to expire within a second.
+  // 1000 leases or more at most 750 get to expire within a second. Of many leases the first are done here, the
+  // others by maintain(). Until then such a lease has its full time, can be renewed, and does not expire.
   void promote(int64_t extend_ns);
+  // Goes on with the promotion, at most `budget` leases of it. True if there is more to do.
+  bool maintain(size_t budget);
   // Every expiry becomes "never"; those who wait in when_gone() get kNotPrimary.
   void demote();
   bool primary() const { return primary_; }
@@ -133,6 +140,8 @@ class Lessor {
   // Up to `max` checkpoints that are due, empty unless Options::checkpoint; for one log entry.
   std::vector<Checkpoint> take_checkpoints(size_t max = kCheckpointsPerEntry);
 
+  // What promote() does at once, and take_expired() where nobody calls maintain().
+  static constexpr size_t kPromotedPerCall = 2000;
   static constexpr int64_t kScanInterval = 500 * io::kMillisecond;
   static constexpr int64_t kRetryInterval = 3 * io::kSecond;
   static constexpr size_t kExpiredPerCall = 500;
@@ -141,22 +150,28 @@ class Lessor {
   // ---- questions ----
   bool exists(LeaseId id) const { return leases_.contains(id); }
   std::optional<LeaseInfo> info(LeaseId id) const;
-  std::vector<std::string> keys(LeaseId id) const;  // ascending; empty if there is no such lease
-  // Those that end first come first.
+  // The lease's keys from `from` on, ascending, at most `max`; none if there is no such lease.
+  std::vector<std::string> keys(LeaseId id, std::string_view from = {}, size_t max = SIZE_MAX) const;
+  // Those that end first come first. All in one go; see LeaseList.
   std::vector<LeaseId> leases() const;
   size_t size() const { return leases_.size(); }
 
  private:
+  friend class LeaseList;
   static constexpr io::MonotonicNs kNever = INT64_MAX;
   struct Lease {
     int64_t ttl_s = 0;
     int64_t remaining_ttl_s = 0;  // checkpointed; 0: none
+    // Counts if given in the present era: a promotion or the end of one begins another, so that nothing has to
+    // be taken back from every lease.
+    uint64_t era = 0;
     io::MonotonicNs expiry = kNever;
+    uint32_t slot = 0;  // in slots_
     // Of the live entry in each queue; entries with another serial mean nothing.
     uint64_t expiry_serial = 0;
     uint64_t checkpoint_serial = 0;
-    io::MonotonicNs queued_at = kNever;                                    // of the entry in expiries_
-    absl::flat_hash_set<std::string_view, KeyHash, std::equal_to<>> keys;  // bytes in lease_of_
+    io::MonotonicNs queued_at = kNever;      // of the entry in expiries_
+    absl::btree_set<std::string_view> keys;  // bytes in lease_of_
   };
   // A lease has one live entry in expiries_ while this member is primary, at its expiry or earlier. A renewal
   // that moves the expiry back leaves the entry; it finds that out when its time comes, and is put back.
@@ -166,6 +181,16 @@ class Lessor {
     uint64_t serial;
     friend bool operator>(const Due& a, const Due& b) { return a.at != b.at ? a.at > b.at : a.id > b.id; }
   };
+  using Order = std::pair<io::MonotonicNs, LeaseId>;
+  // A promotion under way: leases are first collected into a heap, by expiry, and then given their expiries in
+  // that order.
+  struct Promotion {
+    io::MonotonicNs from = 0;  // when the remaining times begin
+    bool spread = false;
+    io::MonotonicNs earliest = 0;  // for the next lease, where they are spread
+    size_t next_slot = 0;
+    std::vector<Order> heap;  // the first to expire on top
+  };
   using Queue = std::priority_queue<Due, std::vector<Due>, std::greater<>>;
 
   // From now: what a renewal or promotion gives.
@@ -173,11 +198,14 @@ class Lessor {
   int64_t rest_s(const Lease& lease) const {
     return lease.remaining_ttl_s > 0 ? lease.remaining_ttl_s : lease.ttl_s;
   }
+  io::MonotonicNs expiry_of(const Lease& lease) const;
+  // A new lease in its slot.
+  Lease& add(LeaseId id);
+  void give_expiry(LeaseId id, Lease& lease, io::MonotonicNs at);
   void persist(LeaseId id, const Lease& lease);
   void queue_expiry(LeaseId id, Lease& lease);
   void schedule_checkpoint(LeaseId id, Lease& lease);
   void gone(LeaseId id, const Error& why);
-  void detach_all(Lease& lease);
 
   const Options options_;
   io::Clock& clock_;
@@ -185,7 +213,12 @@ class Lessor {
   KeyDeleter* deleter_ = nullptr;
   absl::flat_hash_map<LeaseId, Lease> leases_;
   absl::node_hash_map<std::string, LeaseId, KeyHash, std::equal_to<>> lease_of_;
+  // Every lease at a place that stays its own, so that all can be gone through in steps; 0 where there is none.
+  std::vector<LeaseId> slots_;
+  std::vector<uint32_t> free_slots_;
   bool primary_ = false;
+  uint64_t era_ = 1;
+  std::optional<Promotion> promotion_;
   uint64_t next_serial_ = 1;
   Queue expiries_, checkpoints_;
   absl::flat_hash_map<LeaseId, std::vector<std::function<void(Error)>>> waiting_;
@@ -194,6 +227,22 @@ class Lessor {
   metrics::Counter& revoked_;
   metrics::Counter& renewed_;
   metrics::Histogram& ttl_;
+};
+
+// Lessor::leases() in steps, between which the lessor may change: who exists all the time is listed once.
+class LeaseList {
+ public:
+  // The lessor must outlive the list.
+  explicit LeaseList(const Lessor& lessor) : lessor_(lessor) {}
+  // Does about `leases_max` leases' work. True when take() has the answer.
+  bool step(size_t leases_max);
+  std::vector<LeaseId> take() { return std::move(sorted_); }
+
+ private:
+  const Lessor& lessor_;
+  size_t next_slot_ = 0;
+  std::vector<Lessor::Order> heap_;  // the first to end on top
+  std::vector<LeaseId> sorted_;
 };
 
 }  // namespace quoin::lease

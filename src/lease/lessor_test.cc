@@ -240,6 +240,119 @@ TEST_F(LessorTest, ACrowdIsSpreadOverTime) {
   EXPECT_LE(most, 376u);
 }
 
+// A promotion of very many leases goes in steps. Meanwhile leases are granted, renewed, revoked and asked for,
+// none expires early, and none is forgotten.
+TEST_F(LessorTest, ManyLeasesArePromotedInSteps) {
+  constexpr int64_t kLeases = 20'000;
+  for (int64_t i = 1; i <= kLeases; ++i) ASSERT_TRUE(lessor->grant(LeaseId(i), 10));
+  ASSERT_TRUE(lessor->revoke(LeaseId(5)));
+  lessor->promote(0);
+  // The last ones have not had their turn. They have their full time, and can be renewed.
+  EXPECT_EQ(lessor->info(LeaseId(kLeases))->remaining_s, 10);
+  EXPECT_FALSE(lessor->info(LeaseId(kLeases))->demoted);
+  pass(2 * io::kSecond);
+  EXPECT_EQ(lessor->info(LeaseId(kLeases))->remaining_s, 8);
+  EXPECT_EQ(lessor->renew(LeaseId(kLeases))->kind, Renewal::Kind::kRenewed);
+  EXPECT_EQ(lessor->info(LeaseId(kLeases))->remaining_s, 10);
+  ASSERT_TRUE(lessor->revoke(LeaseId(kLeases - 1)));
+  ASSERT_TRUE(lessor->grant(LeaseId(kLeases - 1), 1'000));
+  ASSERT_TRUE(lessor->grant(LeaseId(5), 1'000));
+  int steps = 0;
+  while (lessor->maintain(1'000)) ++steps;
+  // Each lease is looked at twice: collected, and given its expiry in order.
+  EXPECT_GE(steps, 2 * kLeases / 1'000 - 6);
+  EXPECT_EQ(lessor->info(LeaseId(kLeases))->remaining_s, 10);  // the renewal holds
+  std::set<LeaseId> expired;
+  for (int half = 0; half < 120; ++half) {
+    for (const LeaseId id : lessor->take_expired()) {
+      EXPECT_TRUE(expired.insert(id).second);
+      ASSERT_TRUE(lessor->revoke(id));
+    }
+    pass(Lessor::kScanInterval);
+  }
+  EXPECT_EQ(expired.size(), static_cast<size_t>(kLeases - 2));
+  EXPECT_FALSE(expired.contains(LeaseId(5)));
+  EXPECT_FALSE(expired.contains(LeaseId(kLeases - 1)));
+}
+
+// Where nobody calls maintain() the scans for expired leases carry a promotion on.
+TEST_F(LessorTest, ScansCarryAPromotionOn) {
+  for (int64_t i = 1; i <= 5'000; ++i) ASSERT_TRUE(lessor->grant(LeaseId(i), 3));
+  lessor->promote(0);
+  std::set<LeaseId> expired;
+  for (int half = 0; half < 60; ++half) {
+    pass(Lessor::kScanInterval);
+    for (const LeaseId id : lessor->take_expired()) {
+      expired.insert(id);
+      ASSERT_TRUE(lessor->revoke(id));
+    }
+  }
+  EXPECT_EQ(expired.size(), 5'000u);
+}
+
+// A promotion that the next one or a demotion interrupts leaves nothing behind.
+TEST_F(LessorTest, AnInterruptedPromotion) {
+  for (int64_t i = 1; i <= 10'000; ++i) ASSERT_TRUE(lessor->grant(LeaseId(i), 5));
+  lessor->promote(0);
+  lessor->demote();
+  EXPECT_FALSE(lessor->maintain(1'000));
+  EXPECT_TRUE(lessor->info(LeaseId(1))->demoted);
+  pass(10 * io::kSecond);
+  EXPECT_TRUE(lessor->take_expired().empty());
+  lessor->promote(0);
+  pass(2 * io::kSecond);
+  lessor->promote(0);
+  while (lessor->maintain(1'000)) {
+  }
+  EXPECT_EQ(lessor->info(LeaseId(1))->remaining_s, 5);
+  pass(4 * io::kSecond);
+  EXPECT_TRUE(lessor->take_expired().empty());
+}
+
+TEST_F(LessorTest, ListedInSteps) {
+  lessor->promote(0);
+  Prng prng(3);
+  std::set<int64_t> all_the_time;
+  for (int64_t i = 1; i <= 3'000; ++i) {
+    ASSERT_TRUE(lessor->grant(LeaseId(i), static_cast<int64_t>(prng.between(10, 1'000))));
+    all_the_time.insert(i);
+  }
+  LeaseList list(*lessor);
+  int steps = 0;
+  for (int64_t gone = 1; !list.step(100); ++steps, gone += 7) {
+    if (gone >= 3'000) continue;
+    ASSERT_TRUE(lessor->revoke(LeaseId(gone)));
+    all_the_time.erase(gone);
+    ASSERT_TRUE(lessor->grant(LeaseId(10'000 + gone), 50));
+  }
+  EXPECT_GE(steps, 58);
+  std::set<int64_t> seen;
+  int64_t last = 0;
+  for (const LeaseId id : list.take()) {
+    EXPECT_TRUE(seen.insert(id.v).second) << "twice: " << id.v;
+    if (!lessor->exists(id) || id.v > 10'000) continue;
+    EXPECT_GE(lessor->info(id)->remaining_s, last);
+    last = lessor->info(id)->remaining_s;
+  }
+  for (const int64_t id : all_the_time) EXPECT_TRUE(seen.contains(id)) << id;
+}
+
+TEST_F(LessorTest, KeysInParts) {
+  ASSERT_TRUE(lessor->grant(LeaseId(7), 100));
+  for (int i = 999; i >= 0; --i) ASSERT_TRUE(lessor->attach(LeaseId(7), fmt::format("k{:03}", i)));
+  EXPECT_EQ(lessor->keys(LeaseId(7), "k500", 2), (std::vector<std::string>{"k500", "k501"}));
+  EXPECT_EQ(lessor->keys(LeaseId(7), "k9985", 5), (std::vector<std::string>{"k999"}));
+  EXPECT_TRUE(lessor->keys(LeaseId(8), "", 5).empty());
+  EXPECT_EQ(lessor->take_keys(LeaseId(7), 3), (std::vector<std::string>{"k000", "k001", "k002"}));
+  EXPECT_EQ(lessor->lease_of("k001"), LeaseId());
+  EXPECT_EQ(lessor->lease_of("k003"), LeaseId(7));
+  ASSERT_TRUE(lessor->revoke(LeaseId(7)));
+  ASSERT_EQ(deleted.calls.size(), 1u);
+  EXPECT_EQ(deleted.calls[0].size(), 997u);
+  EXPECT_EQ(deleted.calls[0].front(), "k003");
+  EXPECT_TRUE(lessor->take_keys(LeaseId(7), 3).empty());
+}
+
 TEST_F(LessorTest, OneCallGivesABoundedNumber) {
   lessor->promote(0);
   for (int64_t i = 1; i <= 1200; ++i) ASSERT_TRUE(lessor->grant(LeaseId(i), 10));
