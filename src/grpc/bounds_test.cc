@@ -108,6 +108,112 @@ TEST(Bounds, UnfinishedRequestsGiveWayYoungestFirst) {
   EXPECT_EQ(h.client.streams[ids[0]]->status(), "0 ");
 }
 
+// An upload whose window was withheld goes on when there is room again, although nothing of it arrives any more.
+TEST(Bounds, AWithheldUploadGoesOn) {
+  auto limits = Harness::small_limits();
+  limits.request_bytes = 300'000;
+  Harness h(limits);
+  h.call("/test.Echo/Later", framed(std::string(290'000, 'h')));  // complete, and held
+  h.run();
+  // The oldest message under way has a window of its own, so that none is left for the next.
+  h.call("/test.Echo/Unary", framed(std::string(200'000, 'o')).substr(0, 10), false);
+  h.run();
+  auto& withheld = h.call("/test.Echo/Unary", framed(std::string(200'000, 'w')));
+  h.run();
+  EXPECT_GT(withheld.to_send.size(), 100'000u);
+  EXPECT_EQ(withheld.status(), "none");
+  h.calls.find(h.later.calls.at(0))->respond(Blob());
+  h.run();
+  EXPECT_EQ(withheld.status(), "0 ");
+}
+
+// The oldest message under way always moves, even when nothing may.
+TEST(Bounds, TheOldestUploadIsNeverWithheld) {
+  auto limits = Harness::small_limits();
+  limits.request_bytes = 100'000;
+  Harness h(limits, 1);
+  h.memory.add(1'000'000);  // others hold more than there is
+  auto& s = h.call("/test.Echo/Unary", framed(std::string(900'000, 'o')));
+  h.run();
+  EXPECT_EQ(s.status(), "0 ");
+}
+
+// Windows that were given to long messages are given again.
+TEST(Bounds, WindowsOfLongMessagesComeBack) {
+  auto limits = Harness::small_limits();
+  limits.request_bytes = 2'100'000;
+  Harness h(limits);
+  for (int i = 0; i < 10; ++i) {
+    h.call("/test.Echo/Unary", framed(std::string(1'000'000, 'q')));
+    h.run();
+  }
+  auto& s = h.call("/test.Echo/Unary", framed(std::string(1'000'000, 'q')));
+  int rounds = 0;
+  for (; rounds < 30 && !s.to_send.empty(); ++rounds) {
+    http2::ByteQueue out;
+    ASSERT_TRUE(h.client.session.produce(out, 4 << 20));
+    ASSERT_TRUE(h.server->feed(out.take_all(), h.now));
+    ASSERT_TRUE(h.server->produce(out, 4 << 20));
+    ASSERT_TRUE(h.client.session.feed(out.take_all(), h.now));
+  }
+  EXPECT_LE(rounds, 5);
+}
+
+// Once no complete request is held there is nothing to wait for, and the connection's window opens.
+TEST(Bounds, TheWindowOpensWhenNothingIsBeingAnswered) {
+  auto limits = Harness::small_limits();
+  limits.request_bytes = 100'000;
+  Harness h(limits);
+  for (int i = 0; i < 3; ++i) {
+    h.call("/test.Echo/Later", framed(std::string(60'000, 'h')));
+    h.run();
+    h.calls.find(h.later.calls.back())->respond(Blob());
+    h.run();
+  }
+  std::vector<RawClient::Stream*> streams;
+  for (int i = 0; i < 30; ++i)
+    streams.push_back(&h.call("/test.Echo/Unary", framed(std::string(60'000, 'u')).substr(0, 59'000), false));
+  h.run();
+  // All of it is here, although it is more than the bound and a window.
+  for (const auto* s : streams) EXPECT_TRUE(s->to_send.empty() || s->closed);
+}
+
+TEST(Bounds, AMessageOfTheGreatestLengthIsTaken) {
+  Harness h;
+  auto& most = h.call("/test.Echo/Unary", framed(std::string(1 << 20, 'm')));
+  auto& more = h.call("/test.Echo/Unary", framed(std::string((1 << 20) + 1, 'm')));
+  h.run();
+  EXPECT_EQ(most.status(), "0 ");
+  EXPECT_EQ(more.status(), "8 grpc: received message larger than max (1048577 vs. 1048576)");
+}
+
+// A stream is told that it may write when half of its queue is free, not before.
+TEST(Bounds, WritableAtHalfTheQueue) {
+  auto limits = Harness::small_limits();
+  limits.stream_queue_bytes = 100'000;
+  Harness h(limits);
+  h.client.read = false;
+  const auto id = h.client.request(RawClient::post("/test.Echo/Bidi"), framed("-"), false);
+  h.run();
+  StreamLog& log = *h.bidi.streams.at(0);
+  while (log.call->writable()) {
+    log.call->send({}, Blob::copy(std::string(5'000, 'b')));
+    h.run();
+  }
+  const auto take = [&](size_t n) {
+    h.client.session.consume_connection(n);
+    h.client.session.consume_stream(id, n);
+    h.run();
+  };
+  take(40'000);
+  EXPECT_GT(log.call->queued_bytes(), 50'000u);
+  EXPECT_LT(log.call->queued_bytes(), 70'000u);
+  EXPECT_EQ(log.events.back(), "message -");
+  take(40'000);
+  EXPECT_LE(log.call->queued_bytes(), 50'000u);
+  EXPECT_EQ(log.events.back(), "writable");
+}
+
 // A unary answer in pieces, and what of it is held before it is sent.
 TEST(Bounds, AnswersUnderConstructionCount) {
   Harness h;

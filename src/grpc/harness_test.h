@@ -58,6 +58,7 @@ struct EchoService final : UnaryHandler {
   }
 };
 struct LaterService final : UnaryHandler {
+  size_t over = 0;  // calls that ended() was told of
   std::vector<CallId> calls;
   std::vector<std::string_view> requests;
   std::vector<std::pair<CallId, CancelReason>> cancels;
@@ -69,6 +70,7 @@ struct LaterService final : UnaryHandler {
     cancels.emplace_back(call.id(), reason);
     return GrpcStatus::kUnknown;
   }
+  void ended(Call&, std::string_view, size_t) override { ++over; }
 };
 struct StreamLog {
   Call* call = nullptr;
@@ -238,6 +240,27 @@ struct Harness : ServerConnection::Notify {
           EXPECT_TRUE(client.session.feed(std::string_view(bytes).substr(i, chunk), now));
         }
       }
+    }
+  }
+  // The ways in which a call ends without its service.
+  enum class End : uint8_t { kReset, kDeadline, kConnection, kStop };
+  // Ends all calls of `ids` that way, or, by the last two, all there are. For kDeadline the calls must have been
+  // made with `grpc-timeout` kTimeout.
+  static constexpr const char* kTimeout = "30S";
+  void end(End how, const std::vector<http2::StreamId>& ids) {
+    switch (how) {
+      case End::kReset:
+        for (const auto id : ids) client.session.reset(id, http2::ErrorCode::kCancel);
+        return run();
+      case End::kDeadline:
+        now += 30 * io::kSecond;
+        EXPECT_TRUE(server->tick(now));
+        return run();
+      case End::kConnection:
+        return server.reset();
+      case End::kStop:
+        server->shutdown(now);
+        return server->close(CancelReason::kServerStopped);
     }
   }
   RawClient::Stream& call(std::string_view path, std::string_view body, bool end = true) {

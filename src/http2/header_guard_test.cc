@@ -87,6 +87,24 @@ TEST(HeaderGuard, AStringThatIsTooLongCostsItsStream) {
   }
 }
 
+// Such a string with indexing leaves both tables empty: an index that the client does not use any more names
+// nothing.
+TEST(HeaderGuard, AStringThatIsTooLongEmptiesTheTable) {
+  for (const bool long_one : {false, true}) {
+    Server s;
+    const std::string post = literals(kPost);
+    ASSERT_TRUE(s.feed(headers(1, post + "\x40\1a\1b", true)));
+    ASSERT_TRUE(s.feed(headers(3, post + "\xbe", true)));  // index 62: the newest entry
+    if (long_one) {
+      std::string block = literals({{"x", std::string(70'000, '~')}});
+      block[0] = '\x40';
+      ASSERT_TRUE(s.feed(headers(5, post + block, true)));
+    }
+    s.feed(headers(7, post + "\xbe", true));
+    EXPECT_EQ(s.requests.contains(7), !long_one);
+  }
+}
+
 TEST(HeaderGuard, WhatGoTakesIsTaken) {
   Server s;
   Encoder encoder;
