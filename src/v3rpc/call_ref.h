@@ -27,6 +27,7 @@ class CallRef {
  public:
   explicit CallRef(const grpc::Call& call) : table_(&call.table()), id_(call.id()) {}
 
+  bool ended() const { return table_->find(id_) == nullptr; }
   // Runs `f(grpc::Call&)` unless the call has ended.
   template <class F>
   void with(F&& f) const {

@@ -17,6 +17,10 @@
 #include "wire/message.h"
 #include "wire/rpc.h"
 
+namespace quoin::grpc {
+class MemoryBudget;
+}
+
 namespace quoin::v3rpc {
 
 // One loop's view of the member, shared by its services.
@@ -28,7 +32,8 @@ struct Loop {
   log::Logger& log;
   RpcMetrics& metrics;
   Limits limits = {};
-  Turns* turns = nullptr;  // set by Services
+  const grpc::MemoryBudget* memory = nullptr;  // what answers count in; null: no bound
+  Turns* turns = nullptr;                      // set by Services
 };
 
 class Gate {

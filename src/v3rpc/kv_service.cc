@@ -61,7 +61,7 @@ KvService::KvService(Loop& loop, Gate& gate, grpc::MethodTable& methods)
           Unary(gate, false, [this](grpc::Call& c, std::string_view r) { delete_range(c, r); }),
           Unary(gate, false, [this](grpc::Call& c, std::string_view r) { txn(c, r); }),
           Unary(gate, false, [this](grpc::Call& c, std::string_view r) { compact(c, r); }),
-          RangeStreamHandler(loop, gate),
+          RangeStreamHandler(loop, gate, long_reads_),
       }) {
   constexpr std::string_view kService = "etcdserverpb.KV";
   methods.add_unary(kService, "Range", handlers_->range);
@@ -101,10 +101,13 @@ void KvService::answer_range(grpc::Call& call, std::string_view bytes) {
   if (done && !*done) {
     auto stepped = std::make_unique<server::SteppedRange>(std::move(*range));
     server::RangeSteps* steps = &stepped->range();
-    return long_reads_.add(call, std::move(stepped),
-                           [this, bytes, start, steps](grpc::Call& c, const Error* error) {
-                             range_read(c, bytes, start, steps, error);
-                           });
+    return long_reads_.add(
+        call, std::move(stepped),
+        [this, bytes, start, steps](grpc::Call& c, server::SteppedRead& read, const Error* error) {
+          range_read(c, bytes, start, steps, error);
+          if (error != nullptr) return c.fail(*error);
+          long_reads_.respond(c, read);
+        });
   }
   range_read(call, bytes, start, range ? &*range : nullptr, done ? nullptr : &done.error());
   if (!done) return call.fail(done.error());
@@ -175,10 +178,13 @@ void KvService::answer_read_only_txn(grpc::Call& call, std::string_view bytes) {
   const Result<bool> done = txn ? (*txn)->step({}) : Result<bool>(txn.error());
   if (done && !*done) {
     server::SteppedTxn* steps = txn->get();
-    return long_reads_.add(call, std::move(*txn),
-                           [this, bytes, start, steps](grpc::Call& c, const Error* error) {
-                             txn_read(c, bytes, start, steps, error);
-                           });
+    return long_reads_.add(
+        call, std::move(*txn),
+        [this, bytes, start, steps](grpc::Call& c, server::SteppedRead& read, const Error* error) {
+          txn_read(c, bytes, start, steps, error);
+          if (error != nullptr) return c.fail(*error);
+          long_reads_.respond(c, read);
+        });
   }
   txn_read(call, bytes, start, txn ? txn->get() : nullptr, done ? nullptr : &done.error());
   if (!done) return call.fail(done.error());

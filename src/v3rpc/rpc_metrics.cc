@@ -11,6 +11,10 @@ RpcMetrics::RpcMetrics(metrics::Registry& registry)
                                             "Times that a full queue of a watch stream had room again.")),
       watch_catch_ups(registry.counter("quoin_watch_catch_ups_total",
                                        "Catch-ups of watchers that ran on a client loop.")),
+      reads_waiting(registry.gauge("quoin_long_reads_waiting",
+                                   "Long reads that wait because answers exceed the memory budget.")),
+      snapshots_given_up(registry.counter("quoin_snapshot_streams_given_up_total",
+                                          "Snapshot streams ended because their client read too slowly.")),
       registry_(registry) {}
 
 metrics::Counter& RpcMetrics::client_requests(bool stream, std::string_view version) {

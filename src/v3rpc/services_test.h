@@ -49,7 +49,7 @@ class ServicesTest : public ::testing::Test, public grpc::ServerConnection::Noti
     EXPECT_TRUE(world_.run_until([&] { return ready; }, kMaxNs));
     port_ = std::make_unique<server::ClientPort>(*member_, loop_);
     services_ = std::make_unique<Services>(
-        Loop{*member_, *port_, process_.timers(), process_.clock(), log_, rpc_metrics_}, 1);
+        Loop{*member_, *port_, process_.timers(), process_.clock(), log_, rpc_metrics_, &memory_}, 1);
     context_ = std::make_unique<grpc::ServerContext>(
         grpc::ServerContext{services_->methods(), calls_, probe_, memory_, {}});
     connection_ = std::make_unique<grpc::ServerConnection>(*context_, grpc::PeerInfo{"127.0.0.1:1", ""},
@@ -66,15 +66,16 @@ class ServicesTest : public ::testing::Test, public grpc::ServerConnection::Noti
   void output_ready() override {}
 
   // Carries bytes both ways until nothing moves; on the loop.
-  void carry() {
+  virtual void carry() { carry(*connection_, *client_); }
+  void carry(grpc::ServerConnection& connection, grpc::test::RawClient& client) {
     for (bool moved = true; moved;) {
       http2::ByteQueue out;
-      ASSERT_TRUE(client_->session.produce(out, 64 << 20));
+      ASSERT_TRUE(client.session.produce(out, 64 << 20));
       moved = !out.empty();
-      ASSERT_TRUE(connection_->feed(out.take_all(), process_.clock().monotonic()));
-      ASSERT_TRUE(connection_->produce(out, 64 << 20));
+      ASSERT_TRUE(connection.feed(out.take_all(), process_.clock().monotonic()));
+      ASSERT_TRUE(connection.produce(out, 64 << 20));
       moved |= !out.empty();
-      ASSERT_TRUE(client_->session.feed(out.take_all(), process_.clock().monotonic()));
+      ASSERT_TRUE(client.session.feed(out.take_all(), process_.clock().monotonic()));
     }
   }
   void run_until(const std::function<bool()>& done) {
@@ -95,6 +96,30 @@ class ServicesTest : public ::testing::Test, public grpc::ServerConnection::Noti
                             grpc::test::framed(wire::encode_string(request)), true);
   }
   grpc::test::RawClient::Stream& stream(http2::StreamId id) { return *client_->streams[id]; }
+  // The client takes answers that wait for its windows from now on.
+  void read_on(http2::StreamId id) {
+    client_->read = true;
+    const size_t bytes = stream(id).body.size();
+    client_->session.consume_connection(bytes);
+    client_->session.consume_stream(id, bytes);
+  }
+  // Complete messages of a stream so far.
+  static std::vector<std::string_view> messages(std::string_view body) {
+    std::vector<std::string_view> out;
+    while (body.size() >= grpc::kPrefixBytes) {
+      uint32_t size = 0;
+      for (size_t i = 1; i < grpc::kPrefixBytes; ++i) size = size << 8 | static_cast<uint8_t>(body[i]);
+      if (body.size() < grpc::kPrefixBytes + size) break;
+      out.push_back(body.substr(grpc::kPrefixBytes, size));
+      body.remove_prefix(grpc::kPrefixBytes + size);
+    }
+    return out;
+  }
+  // Lets everything that can happen without the client's help happen.
+  void settle(int64_t ns = io::kSecond) {
+    const io::MonotonicNs until = process_.clock().monotonic() + ns;
+    run_until([&] { return process_.clock().monotonic() >= until; });
+  }
   static std::string_view message(const grpc::test::RawClient::Stream& s) {
     return std::string_view(s.body).substr(grpc::kPrefixBytes);
   }

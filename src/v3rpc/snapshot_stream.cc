@@ -47,8 +47,10 @@ class SnapshotStreamHandler::Listener final : public StreamBase<Listener> {
     if (!source) return call_.fail(source.error());
     source_ = std::move(*source);
     total_ = source_->size();
+    db_size_at_start_ = loop_.member.status().db_size;
     LOG(loop_.log, kInfo, "sending database snapshot to client", {"total-bytes", total_},
         {"size", log::Size{total_}}, {"storage-version", version_});
+    watch_pace();
     read_more();
   }
   void read_more() {
@@ -90,7 +92,38 @@ class SnapshotStreamHandler::Listener final : public StreamBase<Listener> {
     const size_t size = encoded_size(r);
     call_.send_message(size, [&](char* out) { wire::encode(r, out, size); });
   }
+  // The snapshot pins every page that was freed since it began, so its client must read at some pace.
+  void watch_pace() {
+    pace_ = loop_.timers.schedule(SnapshotStreamHandler::kPaceCheckNs, loop_.port.loop(),
+                                  self().then(&Listener::check_pace));
+  }
+  void check_pace() {
+    const uint64_t taken = offset_ - std::min<uint64_t>(offset_, call_.queued_bytes());
+    const uint64_t db_size = loop_.member.status().db_size;
+    const uint64_t pinned = db_size - std::min(db_size, db_size_at_start_);
+    const bool much_pinned = pinned > SnapshotStreamHandler::kPinnedBytesMax;
+    if (taken - counted_ >=
+        (much_pinned ? SnapshotStreamHandler::kPaceBytesPinned : SnapshotStreamHandler::kPaceBytes)) {
+      counted_ = taken;
+      slow_ns_ = 0;
+    } else {
+      slow_ns_ += SnapshotStreamHandler::kPaceCheckNs;
+    }
+    if (slow_ns_ == 0 || (!much_pinned && slow_ns_ < SnapshotStreamHandler::kSlowMaxNs)) return watch_pace();
+    LOG(loop_.log, kWarn, "gave up sending database snapshot to client that reads too slowly",
+        {"total-bytes", total_}, {"taken-bytes", taken}, {"pinned-bytes", pinned},
+        {"slow-for", log::Duration{slow_ns_}});
+    loop_.metrics.snapshots_given_up.inc();
+    let_go();
+    call_.fail(GrpcStatus::kResourceExhausted, "etcdserver: snapshot given up, the client reads too slowly");
+  }
+  void let_go() {
+    source_.reset();
+    pace_.reset();
+  }
+
   void finish() {
+    let_go();  // what is left to be sent may wait as long as the client likes
     const std::string digest = digest_.finish();
     LOG(loop_.log, kInfo, "sending database sha256 checksum to client", {"total-bytes", total_},
         {"checksum-size", digest.size()});
@@ -108,6 +141,10 @@ class SnapshotStreamHandler::Listener final : public StreamBase<Listener> {
   io::MonotonicNs began_ = 0;
   uint64_t total_ = 0, offset_ = 0;
   bool reading_ = false;
+  std::unique_ptr<io::Timer> pace_;
+  uint64_t db_size_at_start_ = 0;
+  uint64_t counted_ = 0;  // bytes the client had taken when it last read fast enough
+  int64_t slow_ns_ = 0;   // for how long it has not since
   Sha256 digest_;
 };
 
