@@ -248,12 +248,41 @@ std::string Snapshotter::new_tmp_path() {
   return path(fmt::format("tmp{}", ++next_tmp_));
 }
 
+// A database that was there before the one just received: what the sync of its file needs to stay.
+struct Snapshotter::Existing {
+  std::unique_ptr<io::File> file;
+  std::string tmp_path;
+  io::Completion done;
+};
+
+void Snapshotter::sync_existing(const std::string& name, const std::string& tmp_path, io::Completion done) {
+  const auto alive = std::weak_ptr<int>(alive_);
+  auto opened = [this, alive, tmp_path,
+                 done = std::move(done)](Result<std::unique_ptr<io::File>> file) mutable {
+    if (alive.expired()) return;
+    if (!file) return done(file.error());
+    // The file's completion does not own what owns the file; this object does.
+    const auto at = existing_.insert(
+        existing_.end(),
+        std::make_unique<Existing>(Existing{std::move(*file), std::move(tmp_path), std::move(done)}));
+    (*at)->file->async_sync([this, alive, at](Result<> synced) {
+      if (alive.expired()) return;
+      auto existing = std::shared_ptr<Existing>(std::move(*at));
+      existing_.erase(at);
+      if (!synced) return existing->done(std::move(synced));
+      fs_.async_sync_dir(dir_, [this, alive, existing](Result<> synced) {
+        if (alive.expired()) return;
+        if (!synced) return existing->done(std::move(synced));
+        fs_.async_remove(existing->tmp_path, std::move(existing->done));
+      });
+    });
+  };
+  fs_.async_open(path(name), {.write = true}, std::move(opened));
+}
+
 void Snapshotter::commit_db(const std::string& tmp_path, Index index, io::Completion done) {
   const std::string name = snap_db_name(index);
-  if (dbs_.count(name)) {
-    fs_.async_remove(tmp_path, std::move(done));
-    return;
-  }
+  if (dbs_.count(name)) return sync_existing(name, tmp_path, std::move(done));
   const auto alive = std::weak_ptr<int>(alive_);
   fs_.async_rename(tmp_path, path(name), [this, alive, name, done = std::move(done)](Result<> r) mutable {
     if (alive.expired()) return;

@@ -15,6 +15,7 @@
 #include <absl/functional/function_ref.h>
 
 #include <cstdint>
+#include <list>
 #include <memory>
 #include <set>
 #include <string>
@@ -87,7 +88,8 @@ class Snapshotter {
   // Name for receiving a database into: `tmp` and a number, in the directory; unique within the process.
   std::string new_tmp_path();
   // Makes a received and synced temporary file the database of `index`: renames it and syncs the directory.
-  // If that name exists already the temporary file is removed instead.
+  // If that name exists already the temporary file is removed instead; the file that is there, and its name,
+  // are synced first, since the life that received it may have ended before that.
   void commit_db(const std::string& tmp_path, Index index, io::Completion done);
 
   // The file of commit_db() has been renamed away, to become the db.
@@ -97,12 +99,14 @@ class Snapshotter {
 
  private:
   struct Saving;
+  struct Existing;
   std::string path(const std::string& name) const { return dir_ + "/" + name; }
   Result<raft::Snapshot> load(const std::string& name);
   void write(const std::shared_ptr<Saving>& saving);
   std::shared_ptr<Saving> take(Saving* saving);
   void saved(Saving& saving);
   void save_failed(const std::shared_ptr<Saving>& saving, const Error& error);
+  void sync_existing(const std::string& name, const std::string& tmp_path, io::Completion done);
   void remove_files(std::vector<std::string> names, size_t at, std::string_view message, io::Completion done);
 
   io::FileSystem& fs_;
@@ -113,7 +117,8 @@ class Snapshotter {
   std::set<std::string> snaps_, dbs_;  // names in the directory
   Term needed_term_;                   // of the newest snapshot with a record; 0: none
   Index needed_index_;
-  std::vector<std::shared_ptr<Saving>> saving_;  // writes under way
+  std::vector<std::shared_ptr<Saving>> saving_;    // writes under way
+  std::list<std::unique_ptr<Existing>> existing_;  // files being synced once more
   uint64_t next_tmp_ = 0;
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };

@@ -192,6 +192,24 @@ TEST(Snapshotter, DatabasesAreReceivedReleasedAndPurged) {
   d.snaps->db_taken(Index(7));
 }
 
+// The life before this one renamed the database into place and ended before it synced the directory.
+TEST(Snapshotter, ADatabaseThatIsThereAlreadyIsMadeDurable) {
+  SnapDir d(4);
+  const std::string name = snap_db_name(Index(7));
+  d.machine.write_file("/snap/tmp9", "db 7");
+  ASSERT_TRUE(d.machine.fs().rename("/snap/tmp9", "/snap/" + name).has_value());
+  ASSERT_TRUE(d.snaps->open().has_value());
+  const std::string tmp = d.snaps->new_tmp_path();
+  d.machine.write_file(tmp, "the same again");
+  ASSERT_TRUE(
+      d.wait([&](io::Completion done) { d.snaps->commit_db(tmp, Index(7), std::move(done)); }).has_value());
+  EXPECT_EQ(d.files(), std::vector<std::string>{name});
+  d.crash();
+  auto path = d.snaps->db_path(Index(7));
+  ASSERT_TRUE(path.has_value());
+  EXPECT_EQ(d.machine.read_file(*path), "db 7");
+}
+
 TEST(Snapshotter, AFailedSaveIsRemovedAndReported) {
   for (uint64_t n = 0; n < 4; ++n) {  // open, write, sync, sync of the directory
     SnapDir d(5 + n);
