@@ -63,7 +63,7 @@ void BM_HotKeyKeepRule(benchmark::State& state) {
                              })
               .has_value());
   }
-  CHECK_EQ(kept, static_cast<size_t>(state.iterations()));
+  CHECK_EQ(kept, static_cast<uint64_t>(state.iterations()));
   state.SetItemsProcessed(state.iterations() * middle);
 }
 
