@@ -402,19 +402,33 @@ TEST(Floods, PermittedPingsNeverEndTheConnection) {
   }
 }
 
-// What was begun for calls that are over: too much of it and nothing is read, until there is less.
+// What was begun for cancelled calls and is not done: too much of it and nothing is read, until there is less.
 TEST(Bounds, WorkLeftBehindBlocks) {
   Harness h;
   std::vector<std::shared_ptr<const void>> work;
-  h.call("/test.Echo/Later", framed("x"));
-  h.run();
-  const Call& call = *h.calls.find(h.later.calls[0]);
-  for (size_t i = 0; i < ServerConnection::kWorkAfterCalls + 1; ++i) work.push_back(call.work());
-  EXPECT_FALSE(h.server->blocked());  // one piece is of the call in progress
-  work.push_back(call.work());
+  for (size_t i = 0; i < ServerConnection::kWorkAfterCalls + 1; ++i) {
+    const auto id = h.client.request(RawClient::post("/test.Echo/Later"), framed("x"), true);
+    h.run();
+    const Call& call = *h.calls.find(h.later.calls.back());
+    // Many references are one piece of work.
+    work.push_back(call.work());
+    const auto more = call.work();
+    if (i == 7) continue;  // goes on
+    h.client.session.reset(id, http2::ErrorCode::kCancel);
+    h.run();
+  }
+  EXPECT_FALSE(h.server->blocked());
+  h.end(Harness::End::kReset, {15});
   EXPECT_TRUE(h.server->blocked());
   work.pop_back();
   EXPECT_FALSE(h.server->blocked());
+  // What was done by the time of the end leaves nothing behind, and work may outlive its connection.
+  h.call("/test.Echo/Later", framed("x"));
+  h.run();
+  h.calls.find(h.later.calls.back())->respond(Blob());
+  h.run();
+  EXPECT_FALSE(h.server->blocked());
+  h.server.reset();
 }
 
 // A client that reads no answers: after a bound of bytes, and a number of calls, new ones wait for their turn.

@@ -125,8 +125,8 @@ class Call {
   virtual void resume_reading() = 0;
 
   // To be kept by whatever works for this call elsewhere (queues, callbacks), and dropped with it, on any
-  // thread. A cancelled call is over at once, but what was begun for it is not: a connection for whose calls
-  // too much of that is left is not read from until there is less (server_connection.h, Bounds). May be null.
+  // thread. A cancelled call is over at once, but what was begun for it is not: a connection with too many such
+  // calls is not read from until there are less (server_connection.h, Bounds). May be null.
   virtual std::shared_ptr<const void> work() const { return nullptr; }
 
   // A word for the service: whatever links the call to what it waits for.

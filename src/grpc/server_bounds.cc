@@ -34,9 +34,8 @@ void Impl::hold_answer(int64_t delta, bool unary) {
 }
 
 bool Impl::blocked() const {
-  // One of the copies is our own; calls in progress may have some each.
-  const auto copies = static_cast<size_t>(work_.use_count());
-  return copies > 1 + ServerConnection::kWorkAfterCalls + in_progress_;
+  const auto behind = static_cast<size_t>(left_behind_->load(std::memory_order_relaxed));
+  return behind > ServerConnection::kWorkAfterCalls;
 }
 
 // ---------------------------------------------------------------- headers

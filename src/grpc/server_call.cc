@@ -45,6 +45,7 @@ void ServerCall::start_stream() {
 void ServerCall::release() {
   DCHECK(ended_);
   listener_.reset();
+  work_.reset();
   headers_.clear();
   owner_.hold_headers(-s_.headers_held);
   if (!out_.empty()) hold_answer(-static_cast<int64_t>(out_.size()));
@@ -109,6 +110,12 @@ void ServerCall::cancel(CancelReason reason) {
     status = listener_->on_cancelled(reason);
   }
   if (s_.counted == Counted::kStarted) owner_.context().probe.handled(*this, status);
+  // The handler is done with the call; who still works for it elsewhere does so in vain.
+  if (work_ && work_.use_count() > 1) {
+    owner_.left_behind()->fetch_add(1, std::memory_order_relaxed);
+    work_->cancelled = true;
+  }
+  work_.reset();
 }
 
 // ---------------------------------------------------------------- receiving
@@ -296,7 +303,8 @@ std::optional<std::string_view> ServerCall::metadata(std::string_view key) const
   return headers_.find(key);
 }
 std::shared_ptr<const void> ServerCall::work() const {
-  return owner_.work();
+  if (!work_ && !ended_) work_ = std::make_shared<WorkForCall>(owner_.left_behind());
+  return work_;
 }
 std::string_view ServerCall::peer_address() const {
   return owner_.peer().address;

@@ -19,7 +19,7 @@
 //             (Call::writable()).
 //   headers   of all calls: header_bytes. A call whose metadata does not fit fails with code 8 alone; metadata
 //             of kHeadersAlwaysTaken bytes always fits, as a stream costs about that much anyway.
-//   work      what services still do for calls that are over (Call::work()): above kWorkAfterCalls such pieces
+//   work      what is still done for cancelled calls (Call::work()): above kWorkAfterCalls such calls
 //             blocked() is true until there are less.
 #pragma once
 #include <atomic>

@@ -2,9 +2,11 @@
 // only: server_connection.cc (bytes, time, streams), server_bounds.cc, server_call.cc (life and requests),
 // server_answer.cc.
 #pragma once
+#include <atomic>
 #include <deque>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "grpc/deadline_heap.h"
@@ -17,6 +19,19 @@ namespace quoin::grpc {
 
 // The connection's window once a first DATA frame came; a client that never sends much never sees it.
 inline constexpr uint32_t kConnectionWindowBytes = 1 << 20;
+
+// What is done for one call elsewhere; each holder has a reference (Call::work()). Once the call is cancelled,
+// it counts among what its connection has left behind, until the last holder drops it, on any thread.
+struct WorkForCall {
+  explicit WorkForCall(std::shared_ptr<std::atomic<int64_t>> l) : left_behind(std::move(l)) {}
+  ~WorkForCall() {
+    if (cancelled) left_behind->fetch_sub(1, std::memory_order_relaxed);
+  }
+  WorkForCall(const WorkForCall&) = delete;
+  WorkForCall& operator=(const WorkForCall&) = delete;
+  const std::shared_ptr<std::atomic<int64_t>> left_behind;
+  bool cancelled = false;  // set before the call drops its own reference
+};
 
 // A gRPC call: reads messages out of the stream's DATA, hands them to the service, queues what it answers.
 // When the HTTP/2 stream is over it is released and used again for another call.
@@ -137,6 +152,7 @@ class ServerCall final : public Call, public http2::BodySource {
   http2::StreamId stream_ = 0;
   http2::HeaderBlock headers_;
   std::unique_ptr<StreamListener> listener_;
+  mutable std::shared_ptr<WorkForCall> work_;  // made when it is asked for
 
   MessageReader reader_;
   std::string request_;   // unary, server stream: the one message
@@ -180,7 +196,7 @@ class ServerConnection::Impl final : public http2::SessionHandler {
   void hold_headers(int64_t delta) { hold(header_bytes_, delta); }
   // Whether a complete request may be served now. False: it waits, and serve() will be called.
   bool may_serve(ServerCall& call);
-  const std::shared_ptr<const void>& work() const { return work_; }
+  const std::shared_ptr<std::atomic<int64_t>>& left_behind() const { return left_behind_; }
   void message_under_way(ServerCall& call);
   void message_complete(ServerCall& call);
   // The message under way is this long, prefix included.
@@ -251,8 +267,8 @@ class ServerConnection::Impl final : public http2::SessionHandler {
     kClosed,  // close()
   } stop_ = Stop::kNo;
   io::MonotonicNs notice_until_ = kNoDeadline;  // of kNotice
-  // Each copy of it stands for a piece of work.
-  const std::shared_ptr<const void> work_ = std::make_shared<char>();
+  // Cancelled calls for which something is still done.
+  const std::shared_ptr<std::atomic<int64_t>> left_behind_ = std::make_shared<std::atomic<int64_t>>(0);
   int busy_ = 0;  // in feed(), produce() or tick(): the owner asks for output afterwards
 
   http2::Session session_;

@@ -331,12 +331,18 @@ TEST_F(StalledReader, IsNotReadFrom) {
 }
 
 TEST_F(Fixture, WorkLeftBehindStopsReadingForAWhile) {
-  client.request(RawClient::post("/test.Echo/Later"), framed("x"), true);
-  send();
+  std::vector<std::shared_ptr<const void>> work;
+  for (size_t i = 0; i <= ServerConnection::kWorkAfterCalls; ++i) {
+    const auto id = client.request(RawClient::post("/test.Echo/Later"), framed("x"), true);
+    send();
+    work.push_back(calls.find(later.calls.back())->work());
+    EXPECT_TRUE(stream->reading);
+    client.session.reset(id, http2::ErrorCode::kCancel);
+    send();
+    if (i < ServerConnection::kWorkAfterCalls) loop.run();
+    if (i % 100 == 0) receive();
+  }
   loop.run();
-  std::vector<std::shared_ptr<const void>> work(ServerConnection::kWorkAfterCalls + 2,
-                                                calls.find(later.calls.at(0))->work());
-  stream->handler->on_data(std::string("\0\0\0\x55\0\0\0\0\0", 9));
   EXPECT_FALSE(stream->reading);
   time.advance(ServerTransport::kBlockedNs);
   loop.run();
