@@ -15,6 +15,7 @@ DRIVERS = [
     ("differential", "interop/differential.py", [], 300, 2400),
     ("rangestream", "interop/rangestream.py", [], 200, 1200),
     ("malformed", "interop/malformed.py", [], 200, 200),
+    ("connections", "interop/connections.py", [], 200, 200),
     ("slow_lines", "interop/slow_lines.py", [], 200, 200),
     ("own_checks", "interop/own_checks.py", [], 200, 200),
     ("logs", "interop/logs.py", [], 240, 240),
