@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <iterator>
+#include <system_error>
 
 #include "base/utf8.h"
 
@@ -90,6 +91,12 @@ std::string go_json_string(std::string_view s) {
   }
   out += '"';
   return out;
+}
+
+std::string go_errno_text(int errno_value) {
+  std::string text = std::generic_category().message(errno_value);
+  if (!text.empty() && text[0] >= 'A' && text[0] <= 'Z') text[0] = static_cast<char>(text[0] + 32);
+  return text;
 }
 
 }  // namespace quoin

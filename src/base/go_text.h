@@ -14,4 +14,7 @@ std::string go_quote(std::string_view s);
 // becomes \ufffd, one for each byte.
 std::string go_json_string(std::string_view s);
 
+// An error number as Go's syscall package words it: strerror's text, which begins in lower case.
+std::string go_errno_text(int errno_value);
+
 }  // namespace quoin

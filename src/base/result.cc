@@ -1,7 +1,8 @@
 #include "base/result.h"
 
 #include <cerrno>
-#include <system_error>
+
+#include "base/go_text.h"
 
 namespace quoin {
 namespace {
@@ -21,6 +22,6 @@ Error errno_error(std::string_view operation, std::string_view path, int errno_v
   if (errno_value == ENOSPC || errno_value == EDQUOT) code = Code::kNoSpaceOnDevice;
   if (errno_value == ENOENT) code = Code::kFileNotFound;
   if (errno_value == EEXIST) code = Code::kFileExists;
-  return make_error(code, "{} {}: {}", operation, path, std::generic_category().message(errno_value));
+  return make_error(code, "{} {}: {}", operation, path, go_errno_text(errno_value));
 }
 }  // namespace quoin

@@ -52,7 +52,7 @@ template <class... A>
 Error make_error(Code code, fmt::format_string<A...> f, A&&... args) {
   return Error(code, fmt::format(f, std::forward<A>(args)...));
 }
-// kIo with the operation, the path and strerror(errno_value).
+// kIo with the operation, the path and go_errno_text(errno_value).
 Error errno_error(std::string_view operation, std::string_view path, int errno_value);
 
 }  // namespace quoin

@@ -9,6 +9,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/go_text.h"
+
 namespace quoin::posix {
 
 namespace {
@@ -43,9 +45,7 @@ void append_field(std::string& out, std::string_view name, std::string_view valu
 }
 
 Error socket_error(std::string_view what, const std::string& path, int e) {
-  std::string why = std::strerror(e);
-  if (!why.empty() && why[0] >= 'A' && why[0] <= 'Z') why[0] = static_cast<char>(why[0] + 32);
-  return make_error(Code::kIo, "{} {}: {}", what, path, why);
+  return make_error(Code::kIo, "{} {}: {}", what, path, go_errno_text(e));
 }
 
 sockaddr_un address_of(const std::string& path) {

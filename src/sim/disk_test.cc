@@ -175,7 +175,7 @@ TEST(SimDisk, AFailedSyncForgetsWhatItDidNotWrite) {
     auto failed = f->sync();
     ASSERT_FALSE(failed.has_value());
     EXPECT_EQ(failed.error().code(), Code::kIo);
-    EXPECT_EQ(failed.error().text(), "fdatasync /f: Input/output error");
+    EXPECT_EQ(failed.error().text(), "fdatasync /f: input/output error");
     ok(f->sync());  // says ok, yet covers nothing of it
     EXPECT_EQ(m.read_file("/f"), sector('a') + sector('b'));
     m.crash();

@@ -9,14 +9,14 @@
 #include <cstddef>
 #include <cstring>
 
+#include "base/go_text.h"
+
 namespace quoin::cmd {
 
 namespace {
 // As Go words a failed dial.
 Error dial_error(const std::string& path, int e) {
-  std::string why = std::strerror(e);
-  if (!why.empty() && why[0] >= 'A' && why[0] <= 'Z') why[0] = static_cast<char>(why[0] + 32);
-  return make_error(Code::kIo, "dial unixgram {}: connect: {}", path, why);
+  return make_error(Code::kIo, "dial unixgram {}: connect: {}", path, go_errno_text(e));
 }
 }  // namespace
 
