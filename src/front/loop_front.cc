@@ -8,13 +8,15 @@ namespace {
 constexpr std::string_view kHttp2Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 constexpr size_t kFirstLineMax = 4096;  // of an HTTP/1.1 request, before its protocol is known
 
-// "GET /path HTTP/1.1": three words, the last of them HTTP/1.x. Whoever begins otherwise is hung up on.
+// "GET /path HTTP/1.1": what stands behind the second blank is HTTP/1.x. Whoever begins otherwise is hung up
+// on, as by etcd.
 bool speaks_http1(std::string_view line) {
   if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
-  const size_t first = line.find(' '), last = line.rfind(' ');
-  if (first == std::string_view::npos || first == 0 || last == first) return false;
-  const std::string_view version = line.substr(last + 1);
-  return version == "HTTP/1.1" || version == "HTTP/1.0";
+  const size_t first = line.find(' ');
+  const size_t second = first == std::string_view::npos ? first : line.find(' ', first + 1);
+  if (second == std::string_view::npos || first == 0) return false;
+  const std::string_view version = line.substr(second + 1);
+  return version.size() == 8 && version.starts_with("HTTP/1.") && version[7] >= '0' && version[7] <= '9';
 }
 
 }  // namespace
@@ -73,6 +75,9 @@ class LoopFront::Connection final : public io::StreamHandler {
     const std::string first = std::move(first_);
     Task closed = [this] { remove(); };
     if (http2) {
+      // As grpc-go: a connection whose pings are never due has no such bound.
+      if (const auto& l = front_.context_.limits; l.keepalive_interval_ns > 0 && l.keepalive_timeout_ns > 0)
+        stream_->set_unacknowledged_timeout(l.keepalive_timeout_ns);
       grpc::PeerInfo peer{stream_->peer_address(), {}};
       grpc_ =
           std::make_unique<grpc::ServerTransport>(front_.context_, std::move(stream_), std::move(peer),

@@ -43,6 +43,11 @@ void register_constant_metrics(metrics::Registry& r, const ConstantMetrics& fact
     r.callback("os_fd_used", "Open file descriptors.", metrics::Type::kGauge, facts.open_fds);
     r.callback("os_fd_limit", "File descriptors that may be open.", metrics::Type::kGauge, facts.max_fds);
   }
+  if (facts.output_queued_bytes) {
+    r.callback("quoin_network_output_queued_bytes",
+               "Bytes of answers and events that connections hold because their clients do not read.",
+               metrics::Type::kGauge, facts.output_queued_bytes);
+  }
   register_absent_parts(r);
 }
 

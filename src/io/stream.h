@@ -44,6 +44,9 @@ class Stream {
   virtual void shutdown() = 0;
   // Drops what is queued; on_closed follows as a task of its own.
   virtual void close() = 0;
+  // Ends the connection, by on_closed with an error, once what was sent is not acknowledged for so long
+  // (TCP_USER_TIMEOUT). Nothing where there is no network between.
+  virtual void set_unacknowledged_timeout(int64_t /*ns*/) {}
   // "127.0.0.1:51234", "@" for an unnamed unix socket.
   virtual const std::string& peer_address() const = 0;
   virtual const std::string& local_address() const = 0;

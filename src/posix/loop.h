@@ -38,6 +38,9 @@ class UvLoop final : public io::Loop {
   std::unique_ptr<Impl> impl_;
 };
 
+// What all streams of this process hold of output that their peers do not take. Any thread.
+size_t queued_output_bytes();
+
 class UvNetwork final : public io::Network {
  public:
   Result<std::unique_ptr<io::Listener>> listen(

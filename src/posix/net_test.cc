@@ -2,6 +2,7 @@
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -14,6 +15,7 @@
 #include <future>
 #include <thread>
 
+#include "io/clock.h"
 #include "posix/loop.h"
 
 namespace quoin::posix {
@@ -91,6 +93,55 @@ TEST_F(Listeners, NobodyIsAcceptedBeforeStart) {
   EXPECT_EQ(accepted_, 0);
   listener_->start();
   EXPECT_TRUE(eventually([&] { return accepted_ == 1; }));
+  close(client);
+}
+
+// A network that fails for a minute must not end idle connections.
+TEST_F(Listeners, KeepaliveIsGosAndTheUserTimeoutIsSetWhereAskedFor) {
+  listen({.host = "127.0.0.1"});
+  const int client = dial(listener_->port());
+  ASSERT_TRUE(eventually([&] { return accepted_ == 1; }));
+  run_on(loop_, [&] { streams_.open[0]->set_unacknowledged_timeout(20 * io::kSecond); });
+  sockaddr_in own{};
+  socklen_t n = sizeof own;
+  getsockname(client, reinterpret_cast<sockaddr*>(&own), &n);
+  int found = 0;
+  for (int fd = 3; fd < 256; ++fd) {  // the server's end is the one whose peer is this client
+    sockaddr_in peer{};
+    n = sizeof peer;
+    if (getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &n) != 0 || peer.sin_port != own.sin_port)
+      continue;
+    ++found;
+    const auto option = [fd](int level, int name) {
+      int value = -1;
+      socklen_t size = sizeof value;
+      getsockopt(fd, level, name, &value, &size);
+      return value;
+    };
+    EXPECT_EQ(option(SOL_SOCKET, SO_KEEPALIVE), 1);
+    EXPECT_EQ(option(IPPROTO_TCP, TCP_KEEPIDLE), 15);
+    EXPECT_EQ(option(IPPROTO_TCP, TCP_KEEPINTVL), 15);
+    EXPECT_EQ(option(IPPROTO_TCP, TCP_KEEPCNT), 9);
+    EXPECT_EQ(option(IPPROTO_TCP, TCP_USER_TIMEOUT), 20'000);
+  }
+  EXPECT_EQ(found, 1);
+  close(client);
+}
+
+TEST_F(Listeners, WhatClientsDoNotReadIsCounted) {
+  listen({.host = "127.0.0.1"});
+  const int client = dial(listener_->port());
+  ASSERT_TRUE(eventually([&] { return accepted_ == 1; }));
+  EXPECT_EQ(queued_output_bytes(), 0u);
+  size_t queued = 0;
+  run_on(loop_, [&] {
+    for (int i = 0; i < 64; ++i) streams_.open[0]->write(std::string(1 << 20, 'x'));
+  });
+  run_on(loop_, [&] { queued = streams_.open[0]->queued_bytes(); });
+  EXPECT_GT(queued, size_t{32 << 20});
+  EXPECT_EQ(queued_output_bytes(), queued);
+  run_on(loop_, [&] { streams_.open.clear(); });
+  EXPECT_EQ(queued_output_bytes(), 0u);
   close(client);
 }
 
