@@ -7,21 +7,45 @@
 
 namespace quoin::httpapi {
 
-std::string gzip(std::string_view data) {
-  constexpr int kGzipWrapper = 16;  // added to the window bits: gzip head and trailer instead of zlib's
+struct GzipStream::State {
   z_stream z{};
-  CHECK_EQ(
-      deflateInit2(&z, Z_DEFAULT_COMPRESSION, Z_DEFLATED, MAX_WBITS + kGzipWrapper, 8, Z_DEFAULT_STRATEGY),
-      Z_OK);
-  std::string out(deflateBound(&z, static_cast<uLong>(data.size())), '\0');
-  CHECK_LE(data.size(), size_t{UINT32_MAX});
-  z.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(data.data()));
-  z.avail_in = static_cast<uInt>(data.size());
-  z.next_out = reinterpret_cast<Bytef*>(out.data());
-  z.avail_out = static_cast<uInt>(out.size());
-  CHECK_EQ(deflate(&z, Z_FINISH), Z_STREAM_END);
-  out.resize(z.total_out);
-  deflateEnd(&z);
+};
+
+GzipStream::GzipStream() : state_(std::make_unique<State>()) {
+  constexpr int kGzipWrapper = 16;  // added to the window bits: gzip head and trailer instead of zlib's
+  CHECK_EQ(deflateInit2(&state_->z, Z_DEFAULT_COMPRESSION, Z_DEFLATED, MAX_WBITS + kGzipWrapper, 8,
+                        Z_DEFAULT_STRATEGY),
+           Z_OK);
+}
+
+GzipStream::~GzipStream() {
+  deflateEnd(&state_->z);
+}
+
+void GzipStream::add(std::string_view piece, bool last, std::string& out) {
+  constexpr size_t kStepBytes = 1 << 20;  // zlib counts in 32 bits
+  z_stream& z = state_->z;
+  do {
+    const std::string_view step = piece.substr(0, kStepBytes);
+    piece.remove_prefix(step.size());
+    z.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(step.data()));
+    z.avail_in = static_cast<uInt>(step.size());
+    const int flush = last && piece.empty() ? Z_FINISH : Z_NO_FLUSH;
+    do {
+      char packed[16 << 10];
+      z.next_out = reinterpret_cast<Bytef*>(packed);
+      z.avail_out = sizeof packed;
+      const int r = deflate(&z, flush);
+      CHECK(r == Z_OK || r == Z_STREAM_END || r == Z_BUF_ERROR, "deflate: {}", r);
+      out.append(packed, sizeof packed - z.avail_out);
+      if (r == Z_STREAM_END) return;
+    } while (z.avail_out == 0);
+  } while (!piece.empty());
+}
+
+std::string gzip(std::string_view data) {
+  std::string out;
+  GzipStream().add(data, /*last=*/true, out);
   return out;
 }
 

@@ -106,50 +106,26 @@ Result<> write_all(int fd, std::string_view data, std::string_view path) {
   return {};
 }
 
-// path -> path.gz, with the same mode and owner; the original goes when the copy is whole.
-Result<> compress_file(const std::string& path, const std::function<std::string(std::string_view)>& gzip) {
-  const int in = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (in < 0) return errno_error("open", path, errno);
-  struct stat st {};
-  std::string text;
-  bool ok = fstat(in, &st) == 0;
-  if (ok) {
-    text.resize(static_cast<size_t>(st.st_size));
-    size_t at = 0;
-    while (at < text.size()) {
-      const ssize_t n = ::read(in, text.data() + at, text.size() - at);
-      if (n < 0 && errno == EINTR) continue;
-      if (n <= 0) break;
-      at += static_cast<size_t>(n);
-    }
-    ok = at == text.size();
-  }
-  ::close(in);
-  if (!ok) return errno_error("read", path, errno);
-
-  const std::string target = path + std::string(kGzSuffix);
-  const int out = ::open(target.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, st.st_mode & 07777);
-  if (out < 0) return errno_error("open", target, errno);
-  (void)!fchown(out, st.st_uid, st.st_gid);
-  auto written = write_all(out, gzip(text), target);
-  if (::close(out) != 0 && written) written = errno_error("close", target, errno);
-  if (!written) {
-    ::unlink(target.c_str());
-    return written;
-  }
-  if (::unlink(path.c_str()) != 0) return errno_error("remove", path, errno);
-  return {};
-}
-
 }  // namespace
 
 RotatingFile::RotatingFile(std::string path, LogRotateOptions options, std::function<int64_t()> wall_ns)
     : path_(std::move(path)), options_(std::move(options)), wall_ns_(std::move(wall_ns)) {
+  constexpr int64_t kMaxMib = INT64_MAX >> 20, kMaxDays = INT64_MAX / kNsPerDay;
   if (options_.max_size_mib <= 0) options_.max_size_mib = 100;
+  options_.max_size_mib = std::min(options_.max_size_mib, kMaxMib);
+  if (options_.max_age_days > kMaxDays) options_.max_age_days = 0;  // longer than the clock goes
   CHECK(!options_.compress || options_.gzip, "compression of {} without a compressor", path_);
 }
 
 RotatingFile::~RotatingFile() {
+  if (cleaner_.joinable()) {
+    {
+      std::lock_guard lock(mutex_);
+      ending_ = true;
+      changed_.notify_all();
+    }
+    cleaner_.join();
+  }
   if (fd_ >= 0) ::close(fd_);
 }
 
@@ -166,7 +142,7 @@ Result<> RotatingFile::write(std::string_view line) {
 }
 
 Result<> RotatingFile::open_existing_or_new(size_t length) {
-  clean_up();
+  ask_clean_up();
   struct stat st {};
   if (::stat(path_.c_str(), &st) != 0) {
     if (errno != ENOENT) return errno_error("stat", path_, errno);
@@ -218,17 +194,87 @@ Result<> RotatingFile::rotate() {
   if (fd_ >= 0) ::close(fd_);
   fd_ = -1;
   TRY(open_new());
-  clean_up();
+  ask_clean_up();
   return {};
 }
 
-void RotatingFile::clean_up() const {
+// ---- clean-up, on its own thread ----
+
+void RotatingFile::ask_clean_up() {
   if (options_.max_backups == 0 && options_.max_age_days == 0 && !options_.compress) return;
+  std::lock_guard lock(mutex_);
+  asked_ = true;
+  asked_at_ = wall_ns_();
+  changed_.notify_all();
+  if (!cleaner_.joinable()) cleaner_ = std::thread([this] { run_clean_up(); });
+}
+
+void RotatingFile::wait_clean_up() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] { return !asked_ && !cleaning_; });
+}
+
+void RotatingFile::run_clean_up() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    changed_.wait(lock, [this] { return asked_ || ending_; });
+    if (ending_) return;
+    asked_ = false;
+    cleaning_ = true;
+    const int64_t now = asked_at_;
+    lock.unlock();
+    clean_up(now);
+    lock.lock();
+    cleaning_ = false;
+    changed_.notify_all();
+  }
+}
+
+// path -> path.gz, with the same mode and owner; the original goes when the copy is whole.
+Result<> RotatingFile::compress_file(const std::string& path) {
+  const int in = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (in < 0) return errno_error("open", path, errno);
+  const std::string target = path + std::string(kGzSuffix);
+  struct stat st {};
+  if (fstat(in, &st) != 0) st.st_mode = 0600;
+  const int out = ::open(target.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, st.st_mode & 07777);
+  if (out < 0) {
+    ::close(in);
+    return errno_error("open", target, errno);
+  }
+  (void)!fchown(out, st.st_uid, st.st_gid);
+  auto compressor = options_.gzip();
+  std::string piece(kPieceBytes, '\0'), packed;
+  Result<> written;
+  for (bool last = false; written && !last;) {
+    const ssize_t n = ::read(in, piece.data(), piece.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) {
+      written = errno_error("read", path, errno);
+      break;
+    }
+    last = n == 0;
+    packed.clear();
+    compressor(std::string_view(piece).substr(0, static_cast<size_t>(n)), last, packed);
+    written = write_all(out, packed, target);
+    std::lock_guard lock(mutex_);
+    if (written && ending_) written = Error(Code::kStopped);
+  }
+  ::close(in);
+  if (::close(out) != 0 && written) written = errno_error("close", target, errno);
+  if (!written) {
+    ::unlink(target.c_str());
+    return written;
+  }
+  if (::unlink(path.c_str()) != 0) return errno_error("remove", path, errno);
+  return {};
+}
+
+void RotatingFile::clean_up(int64_t now) {
   const PathParts parts = split_path(path_);
   // A file and its .gz count once.
   std::vector<int64_t> kept;
-  const int64_t oldest =
-      options_.max_age_days > 0 ? wall_ns_() - options_.max_age_days * kNsPerDay : INT64_MIN;
+  const int64_t oldest = options_.max_age_days > 0 ? now - options_.max_age_days * kNsPerDay : INT64_MIN;
   for (const Backup& b : list_backups(parts)) {
     const std::string path = parts.directory + "/" + b.name;
     if (kept.empty() || kept.back() != b.wall_ns) kept.push_back(b.wall_ns);
@@ -237,7 +283,7 @@ void RotatingFile::clean_up() const {
       ::unlink(path.c_str());
     } else if (options_.compress && !b.compressed) {
       // A fault here leaves the file uncompressed; the next rotation tries again.
-      (void)compress_file(path, options_.gzip).has_value();
+      (void)compress_file(path).has_value();
     }
   }
 }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <condition_variable>
 #include <cstring>
 #include <ctime>
@@ -14,12 +15,16 @@
 #include <thread>
 
 #include "base/check.h"
+#include "base/go_text.h"
 #include "posix/log_render.h"
 
 namespace quoin::posix {
 namespace {
 
 thread_local bool g_forbid_waiting = false;
+
+// An output that takes nothing (a pipe whose reader stopped) must not keep a process from ending.
+constexpr std::chrono::seconds kFlushMax{10};
 
 // zap's sampler: of lines with the same level and text within a second, the first kFirst pass, then each
 // kThereafter-th. Texts share counters by hash; a shared counter only means that a busy neighbour costs a
@@ -104,6 +109,41 @@ struct Entry {
   uint32_t size;
   log::Level level;
 };
+
+}  // namespace
+
+namespace {
+
+// The path that zap opens for an output: a path as it is, a file:// URL's path. Errors in zap's words.
+Result<std::string> output_path(const std::string& output) {
+  const auto fail = [&](std::string_view why) {
+    return make_error(Code::kInvalidArgument, "open sink \"{}\": {}", output, why);
+  };
+  const size_t colon = output.find(':');
+  if (output.starts_with('/') || colon == std::string::npos || colon == 0) return output;
+  std::string scheme = output.substr(0, colon);
+  for (char& c : scheme) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+  const bool word = std::all_of(scheme.begin(), scheme.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' || c == '-' || c == '.';
+  });
+  if (!word || scheme[0] < 'a') return output;
+  if (scheme != "file") return fail(fmt::format("no sink found for scheme \"{}\"", scheme));
+  std::string_view rest = std::string_view(output).substr(colon + 1);
+  const auto refuse = [&](std::string_view what) { return fail(fmt::format("{}: got {}", what, output)); };
+  if (rest.find('#') != std::string_view::npos) return refuse("fragments not allowed with file URLs");
+  if (rest.find('?') != std::string_view::npos) return refuse("query parameters not allowed with file URLs");
+  if (rest.starts_with("//")) {
+    rest.remove_prefix(2);
+    const std::string_view host = rest.substr(0, rest.find('/'));
+    rest.remove_prefix(host.size());
+    if (host.find('@') != std::string_view::npos)
+      return refuse("user and password not allowed with file URLs");
+    if (host.find(':') != std::string_view::npos) return refuse("ports not allowed with file URLs");
+    if (!host.empty() && host != "localhost")
+      return refuse("file URLs must leave host empty or use localhost");
+  }
+  return std::string(rest);
+}
 
 }  // namespace
 
@@ -198,7 +238,7 @@ void LogSink::Impl::log(const log::Event& event, std::string_view name) {
 void LogSink::Impl::flush() {
   std::unique_lock lock(mutex);
   const uint64_t target = accepted;
-  written.wait(lock, [&] { return done >= target; });
+  written.wait_for(lock, kFlushMax, [&] { return done >= target; });
 }
 
 void LogSink::Impl::run() {
@@ -313,11 +353,10 @@ Result<std::unique_ptr<LogSink>> LogSink::open(LogSinkOptions options) {
       }
       out.rotating = std::make_unique<RotatingFile>(path, *o.rotation, o.wall_ns);
     } else {
-      out.fd = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
+      ASSIGN_OR_RETURN(const std::string file, output_path(path));
+      out.fd = ::open(file.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
       if (out.fd < 0) {
-        std::string why = std::strerror(errno);
-        if (!why.empty() && why[0] >= 'A' && why[0] <= 'Z') why[0] = static_cast<char>(why[0] + 32);
-        return make_error(Code::kIo, "open sink \"{0}\": open {0}: {1}", path, why);
+        return make_error(Code::kIo, "open sink \"{}\": open {}: {}", path, file, go_errno_text(errno));
       }
       out.owned = true;
     }

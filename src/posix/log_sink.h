@@ -60,7 +60,7 @@ class LogSink final : public log::Logger {
   // A logger that adds "logger":"<name>" to its lines ("raft", "bbolt").
   log::Logger& named(std::string_view name) override;
 
-  // Waits until all that was logged before the call is written.
+  // Waits until all that was logged before the call is written; ten seconds at the most.
   void flush();
   uint64_t dropped() const;
   // Marks the calling thread: it never waits for room in a ring.

@@ -7,8 +7,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <fstream>
+#include <future>
 #include <sstream>
 #include <thread>
 
@@ -425,6 +427,7 @@ TEST_F(LogRotate, KeepsByNumberAndAge) {
     ASSERT_TRUE(f.write(kHalfMib));
     ASSERT_TRUE(f.write(kHalfMib));
   }
+  f.wait_clean_up();
   EXPECT_EQ(r.dir_.files(), (std::vector<std::string>{"x-2026-11-21T03-02-58.396.log",
                                                       "x-2026-11-21T03-02-59.396.log", "x.log"}));
   std::ofstream(r.dir_ / "x-other.log") << "not ours";
@@ -436,6 +439,7 @@ TEST_F(LogRotate, KeepsByNumberAndAge) {
     ASSERT_TRUE(g.write(kHalfMib));
     ASSERT_TRUE(g.write("x"));
   }
+  g.wait_clean_up();
   // The last day's write rotates twice; what is older than a day went.
   EXPECT_EQ(old.dir_.files(), (std::vector<std::string>{"x-2026-11-24T03-02-52.396.log",
                                                         "x-2026-11-24T03-02-52.397.log", "x.log"}));
@@ -444,15 +448,70 @@ TEST_F(LogRotate, KeepsByNumberAndAge) {
 TEST_F(LogRotate, CompressesAndUsesLocalTime) {
   setenv("TZ", "XXX-02", 1);
   tzset();
-  Rotation r({.max_size_mib = 1, .local_time = true, .compress = true, .gzip = [](std::string_view s) {
-                return fmt::format("packed {}", s.size());
+  Rotation r({.max_size_mib = 1, .local_time = true, .compress = true, .gzip = [] {
+                return [size = size_t{0}](std::string_view piece, bool last, std::string& out) mutable {
+                  size += piece.size();
+                  if (last) out = fmt::format("packed {}", size);
+                };
               }});
   RotatingFile f = r.open();
   ASSERT_TRUE(f.write(kHalfMib));
   ASSERT_TRUE(f.write(kHalfMib));
   ASSERT_TRUE(f.write("x"));
+  f.wait_clean_up();
   EXPECT_EQ(r.dir_.files(), (std::vector<std::string>{"x-2026-11-21T05-02-49.396.log.gz", "x.log"}));
   EXPECT_EQ(slurp(r.dir_ / "x-2026-11-21T05-02-49.396.log.gz"), "packed 1048576");
+}
+
+// A file of many gigabytes is compressed at some time; lines are written meanwhile.
+TEST_F(LogRotate, WritingGoesOnWhileAFileIsCompressed) {
+  std::promise<void> go;
+  auto may_go = go.get_future().share();
+  std::atomic<size_t> largest{0};
+  Rotation r({.max_size_mib = 1, .compress = true, .gzip = [&] {
+                return [&largest, may_go](std::string_view piece, bool, std::string&) {
+                  may_go.wait();
+                  largest = std::max(largest.load(), piece.size());
+                };
+              }});
+  RotatingFile f = r.open();
+  for (int i = 0; i < 9; ++i) {
+    r.now_ += 1'000'000'000;
+    ASSERT_TRUE(f.write(kHalfMib));
+  }
+  EXPECT_EQ(slurp(r.dir_ / "x.log"), kHalfMib);
+  go.set_value();
+  f.wait_clean_up();
+  EXPECT_EQ(r.dir_.files().size(), 5U);
+  for (const std::string& name : r.dir_.files())
+    EXPECT_TRUE(name == "x.log" || name.ends_with(".gz")) << name;
+  EXPECT_LE(largest, size_t{256 << 10});
+}
+
+TEST_F(LogRotate, AnEndCutsACompressionShort) {
+  std::promise<void> begun;
+  std::atomic<int> pieces{0};
+  Rotation r({.max_size_mib = 1, .compress = true, .gzip = [&] {
+                return [&](std::string_view, bool, std::string& out) {
+                  out = "x";
+                  if (++pieces > 1) return;
+                  begun.set_value();
+                  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+                };
+              }});
+  {
+    RotatingFile f = r.open();
+    for (int i = 0; i < 3; ++i) ASSERT_TRUE(f.write(kHalfMib));
+    begun.get_future().wait();
+  }
+  EXPECT_EQ(r.dir_.files(), (std::vector<std::string>{"x-2026-11-21T03-02-49.396.log", "x.log"}));
+}
+
+TEST_F(LogRotate, NumbersTooLargeToCountWithMeanNoLimit) {
+  Rotation r({.max_size_mib = INT64_MAX, .max_age_days = INT64_MAX});
+  ASSERT_TRUE(r.open().write(kHalfMib));
+  ASSERT_TRUE(r.open().write(kHalfMib));
+  EXPECT_EQ(r.dir_.files(), std::vector<std::string>{"x.log"});
 }
 
 TEST_F(LogRotate, ThroughTheSink) {

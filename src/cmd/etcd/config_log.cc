@@ -46,7 +46,11 @@ posix::LogSinkOptions log_sink_options(const LogConfig& config) {
                                          .max_backups = config.rotation->max_backups,
                                          .local_time = config.rotation->local_time,
                                          .compress = config.rotation->compress,
-                                         .gzip = [](std::string_view s) { return httpapi::gzip(s); }};
+                                         .gzip = [] {
+                                           auto gzip = std::make_shared<httpapi::GzipStream>();
+                                           return [gzip](std::string_view piece, bool last,
+                                                         std::string& out) { gzip->add(piece, last, out); };
+                                         }};
   }
   return o;
 }
