@@ -8,13 +8,14 @@ constexpr int64_t kPurgeIntervalNs = 30 * io::kSecond;
 
 AppendStage::AppendStage(const Config& config, io::FileSystem& fs, io::Executor& strand,
                          io::TimerService& timers, io::Clock& clock, log::Logger& log, wal::Probe& wal_probe,
-                         wal::Tail tail, std::unique_ptr<snap::Snapshotter> snapshotter,
+                         wal::Tail tail, std::unique_ptr<snap::Snapshotter> snapshotter, RaftStage& raft,
                          std::function<void(Error)> failed)
     : config_(config),
       strand_(strand),
       timers_(timers),
       log_(log),
       snapshotter_(std::move(snapshotter)),
+      raft_(raft),
       failed_(std::move(failed)),
       appender_(
           std::make_unique<wal::Appender>(fs, strand, clock, log, wal_probe,
@@ -33,7 +34,7 @@ void AppendStage::post_append(raft::HardState hard_state, std::vector<raft::Entr
     appender_->save(
         hard_state, std::move(to_write),
         [this, hard_state, entries = std::move(entries), responses = std::move(responses)]() mutable {
-          raft_->post_appended(std::move(entries), hard_state, std::move(responses));
+          raft_.post_appended(std::move(entries), hard_state, std::move(responses));
         });
   });
 }

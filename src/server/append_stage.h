@@ -1,8 +1,8 @@
 // The append strand: the WAL and the `.snap` files.
 //
 // Threads: post_* on any thread; everything else on the append executor. Completions of appends go to the
-// raft stage, which makes them known to consensus. Bounds: raft hands over what it accepted; what is queued
-// here is at most what the server admits (5,000 committed and unapplied entries and the proposals in flight).
+// raft stage, which makes them known to consensus. Bounds: raft hands over what it accepted, and the server
+// admits no more than AppendBacklog::kBytesMax that is not durable here.
 // Source: spec storage-formats 3, 4; design.md section 5.
 #pragma once
 #include <memory>
@@ -20,11 +20,9 @@ class AppendStage {
  public:
   AppendStage(const Config& config, io::FileSystem& fs, io::Executor& strand, io::TimerService& timers,
               io::Clock& clock, log::Logger& log, wal::Probe& wal_probe, wal::Tail tail,
-              std::unique_ptr<snap::Snapshotter> snapshotter, std::function<void(Error)> failed);
+              std::unique_ptr<snap::Snapshotter> snapshotter, RaftStage& raft,
+              std::function<void(Error)> failed);
   ~AppendStage();
-
-  // Before anything is posted.
-  void set_raft(RaftStage* raft) { raft_ = raft; }
 
   void post_append(raft::HardState hard_state, std::vector<raft::Entry> entries,
                    std::vector<raft::Message> responses);
@@ -48,9 +46,9 @@ class AppendStage {
   io::TimerService& timers_;
   log::Logger& log_;
   std::unique_ptr<snap::Snapshotter> snapshotter_;
+  RaftStage& raft_;
   std::function<void(Error)> failed_;
   std::unique_ptr<wal::Appender> appender_;
-  RaftStage* raft_ = nullptr;
   std::unique_ptr<io::Timer> purge_timer_;
   bool closed_ = false;
 };

@@ -12,6 +12,7 @@ namespace pb = wire::etcdserverpb;
 
 namespace {
 constexpr int64_t kVersionIntervalNs = 4 * io::kSecond;
+constexpr int64_t kPublishRetryNs = 500 * io::kMillisecond;
 constexpr int64_t kAppliedWaitNs = 1 * io::kSecond;
 constexpr int64_t kCheckpointScanNs = 1 * io::kSecond;
 }  // namespace
@@ -45,9 +46,9 @@ void Chores::every(std::unique_ptr<io::Timer>* slot, int64_t interval_ns, void (
 
 void Chores::start(io::Executor& executor, Task ready) {
   ready_executor_ = &executor;
+  s_.raft->post_start_ticking();
   s_.env.apply.post([this, ready = std::move(ready)]() mutable {
     ready_ = std::move(ready);
-    every(&tick_timer_, s_.config.heartbeat_ns, &Chores::tick);
     every(&lease_timer_, lease::Lessor::kScanInterval, &Chores::revoke_expired);
     if (s_.config.lease_checkpoint) every(&checkpoint_timer_, kCheckpointScanNs, &Chores::checkpoint_leases);
     every(&storage_timer_, kVersionIntervalNs, &Chores::follow_versions);
@@ -68,16 +69,12 @@ void Chores::start(io::Executor& executor, Task ready) {
 void Chores::post_stop(Task done) {
   s_.env.apply.post([this, done = std::move(done)]() mutable {
     stopped_ = true;
-    for (auto* t : {&tick_timer_, &lease_timer_, &checkpoint_timer_, &storage_timer_, &version_timer_,
-                    &downgrade_timer_, &compact_timer_}) {
+    for (auto* t : {&lease_timer_, &checkpoint_timer_, &storage_timer_, &version_timer_, &downgrade_timer_,
+                    &compact_timer_, &publish_timer_}) {
       t->reset();
     }
     corruption_check_->stop(std::move(done));
   });
-}
-
-void Chores::tick() {
-  s_.raft->post_tick();
 }
 
 // ---- proposals of this member's own ----
@@ -88,12 +85,13 @@ void Chores::propose(Request& request, Term only_in_term) {
   s_.raft->post_proposals({{.id = id, .data = wire::encode_blob(request), .only_in_term = only_in_term}});
 }
 
-void Chores::propose(Request& request, absl::AnyInvocable<void(std::optional<Error>)> done) {
+void Chores::propose(Request& request, absl::AnyInvocable<void(std::optional<Error>)> done,
+                     Term only_in_term) {
   const uint64_t id = s_.ids->next();
   request.header.emplace().id = id;
   s_.waiters.add(id, {&s_.env.apply, [done = std::move(done)](Answer a) mutable { done(std::move(a.error)); },
                       s_.env.clock.monotonic()});
-  s_.raft->post_proposals({{.id = id, .data = wire::encode_blob(request)}});
+  s_.raft->post_proposals({{.id = id, .data = wire::encode_blob(request), .only_in_term = only_in_term}});
 }
 
 // ---- this member's name and URLs ----
@@ -115,11 +113,19 @@ void Chores::publish() {
                                 s_.config.advertise_client_urls.end());
   propose(request, [this](std::optional<Error> error) {
     if (stopped_) return;
+    if (error && error->code() == Code::kServerStopped) {
+      LOG(s_.env.log, kWarn, "stopped publish because server is stopped",
+          {"local-member-id", log::Hex{s_.self.v}}, {"local-member-attributes", attributes_text()},
+          {"publish-timeout", log::Duration{s_.config.request_timeout_ns()}}, {"error", error->text()});
+      return;
+    }
     if (error) {
       LOG(s_.env.log, kWarn, "failed to publish local member to cluster through raft",
           {"local-member-id", log::Hex{s_.self.v}}, {"local-member-attributes", attributes_text()},
           {"publish-timeout", log::Duration{s_.config.request_timeout_ns()}}, {"error", error->text()});
-      return publish();
+      // Most errors come after a timeout, but not all.
+      publish_timer_ = s_.env.timers.schedule(kPublishRetryNs, s_.env.apply, [this] { publish(); });
+      return;
     }
     LOG(s_.env.log, kInfo, "published local member to cluster through raft",
         {"local-member-id", log::Hex{s_.self.v}}, {"local-member-attributes", attributes_text()},
@@ -294,10 +300,16 @@ void Chores::renew_now(std::shared_ptr<Renewal> renewal) {
     case lease::Renewal::Kind::kCheckpointFirst: {
       Request request;
       request.lease_checkpoint.emplace().checkpoints.emplace_back().id = renewal->id.v;
-      return propose(request, [this, renewal](std::optional<Error> error) {
-        if (error || stopped_) return renewal->finish(error ? *error : Error(Code::kServerStopped));
-        renew_now(renewal);
-      });
+      // Only as the leader of now: a later leader has promoted the lease, and its time, by itself.
+      return propose(
+          request,
+          [this, renewal](std::optional<Error> error) {
+            if (stopped_) return renewal->finish(Error(Code::kServerStopped));
+            if (error && error->code() == Code::kProposalDropped) error = Error(Code::kNotPrimary);
+            if (error) return renewal->finish(*error);
+            renew_now(renewal);
+          },
+          s_.apply->leading_term());
     }
   }
 }

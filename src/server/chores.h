@@ -1,9 +1,9 @@
-// What a member does by itself, by the clock: ticks, expired leases, publishing itself, cluster and storage
+// What a member does by itself, by the clock: expired leases, publishing itself, cluster and storage
 // version, downgrade, automatic compaction, checks of the data; and lease renewals, which need some of the
 // same.
 //
-// Threads: start(), post_stop() and renew() on any thread; the rest runs on the apply executor (ticks are
-// handed on to raft). Source: spec raft-and-peers 30, 33; operations 2.1 (13), 8.1, 8.3.
+// Threads: start(), post_stop() and renew() on any thread; the rest runs on the apply executor (raft's ticks
+// do not: RaftStage::post_start_ticking). Source: spec raft-and-peers 30, 33; operations 2.1 (13), 8.1, 8.3.
 #pragma once
 #include <absl/functional/any_invocable.h>
 
@@ -39,7 +39,6 @@ class Chores {
   using Request = wire::etcdserverpb::InternalRaftRequest;
 
   void every(std::unique_ptr<io::Timer>* slot, int64_t interval_ns, void (Chores::*work)());
-  void tick();
   void revoke_expired();
   void checkpoint_leases();
   void follow_versions();
@@ -52,7 +51,8 @@ class Chores {
   void raise_corrupt();
   // Proposes and forgets, or tells `done` (on apply).
   void propose(Request& request, Term only_in_term = Term());
-  void propose(Request& request, absl::AnyInvocable<void(std::optional<Error>)> done);
+  void propose(Request& request, absl::AnyInvocable<void(std::optional<Error>)> done,
+               Term only_in_term = Term());
 
   void confirm_leadership(std::shared_ptr<Renewal> renewal);
   void wait_applied(std::shared_ptr<Renewal> renewal);
@@ -64,8 +64,8 @@ class Chores {
   Task ready_;
   std::optional<Compactor> compactor_;
   std::unique_ptr<CorruptionCheck> corruption_check_;
-  std::unique_ptr<io::Timer> tick_timer_, lease_timer_, checkpoint_timer_, storage_timer_, version_timer_,
-      downgrade_timer_, compact_timer_;
+  std::unique_ptr<io::Timer> lease_timer_, checkpoint_timer_, storage_timer_, version_timer_,
+      downgrade_timer_, compact_timer_, publish_timer_;
 };
 
 }  // namespace quoin::server

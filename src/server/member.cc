@@ -77,14 +77,13 @@ Result<std::unique_ptr<Member>> Member::start(Config config, Environment env) {
   s.apply = std::make_unique<ApplyStage>(s.config, s.self, std::move(b.state), env.apply, env.timers,
                                          env.clock, env.log, env.metrics, *s.metrics, *s.slow_requests,
                                          s.waiters, *s.ids, failed);
-  s.append =
-      std::make_unique<AppendStage>(s.config, env.append_fs, env.append, env.timers, env.clock, env.log,
-                                    *s.wal_probe, std::move(b.tail), std::move(b.snapshotter), failed);
   s.lines = std::make_unique<RaftLines>(env.log.named("raft"));
   s.raft = std::make_unique<RaftStage>(raft_options, std::move(b.storage), *s.lines, env.seed, env.raft,
-                                       env.clock, s.waiters, *s.ids, s, env.log, env.metrics);
+                                       env.timers, env.clock, s.waiters, *s.ids, s, env.log, env.metrics);
+  s.append = std::make_unique<AppendStage>(s.config, env.append_fs, env.append, env.timers, env.clock,
+                                           env.log, *s.wal_probe, std::move(b.tail), std::move(b.snapshotter),
+                                           *s.raft, failed);
   s.apply->connect(s.raft.get(), s.append.get());
-  s.append->set_raft(s.raft.get());
   if (!b.founders.empty()) TRY(s.raft->bootstrap(b.founders));
   s.forced = std::move(b.forced);
   s.defragment_at_start = b.defragment;
@@ -100,7 +99,7 @@ Member::~Member() = default;
 
 void Member::run(io::Executor& executor, Task ready, std::function<void(Error)> failed) {
   Stages& s = *stages_;
-  s.on_failed = std::move(failed);
+  if (!s.report_failures_to(std::move(failed))) return;
   auto go = [&s, &executor, ready = std::move(ready)]() mutable {
     s.append->post_start_purging();
     // A member alone need not wait for its election timeout.
@@ -137,16 +136,30 @@ void Member::stop(io::Executor& executor, Task done) {
 }
 
 void Stages::failed(Error error) {
-  std::function<void(Error)> f;
+  std::function<void(Error)> report;
   {
-    std::lock_guard lock(failed_mutex);
-    f = std::exchange(on_failed, nullptr);
+    std::lock_guard lock(failed_mutex_);
+    if (failure_) return;
+    failure_ = error;
+    report = std::exchange(on_failed_, nullptr);
   }
-  if (!f) return;
+  if (!report) return;
   // Not every part stops by itself (a `.snap` file that can't be written holds up neither the log nor apply):
   // from here on nothing is taken in, so nothing sent after the report is acknowledged.
   raft->post_stop(env.raft, [](raft::HardState) {});
-  f(std::move(error));
+  report(std::move(error));
+}
+
+bool Stages::report_failures_to(std::function<void(Error)> report) {
+  {
+    std::lock_guard lock(failed_mutex_);
+    if (!failure_) {
+      on_failed_ = std::move(report);
+      return true;
+    }
+  }
+  report(*failure_);  // never changes once it is set
+  return false;
 }
 
 // ---- RaftSink: called on the raft strand ----

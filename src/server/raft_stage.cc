@@ -36,12 +36,13 @@ struct RaftStage::Probe {
 };
 
 RaftStage::RaftStage(RaftStageOptions options, std::unique_ptr<raft::MemoryStorage> storage,
-                     raft::Observer& observer, uint64_t seed, io::Executor& strand, io::Clock& clock,
-                     Waiters& waiters, RequestIds& ids, RaftSink& sink, log::Logger& log,
+                     raft::Observer& observer, uint64_t seed, io::Executor& strand, io::TimerService& timers,
+                     io::Clock& clock, Waiters& waiters, RequestIds& ids, RaftSink& sink, log::Logger& log,
                      metrics::Registry& metrics)
     : options_(std::move(options)),
       self_(options_.raft.id),
       strand_(strand),
+      timers_(timers),
       clock_(clock),
       waiters_(waiters),
       ids_(ids),
@@ -51,9 +52,20 @@ RaftStage::RaftStage(RaftStageOptions options, std::unique_ptr<raft::MemoryStora
       prng_(seed),
       storage_(std::move(storage)),
       node_(std::make_unique<raft::RawNode>(options_.raft, *storage_, prng_, observer_)),
-      probe_(std::make_unique<Probe>(metrics)) {
+      probe_(std::make_unique<Probe>(metrics)),
+      backlog_(clock, log, metrics),
+      handed_state_(node_->raft().hard_state()),
+      // The state machine begins with the snapshot.
+      applied_((*storage_->snapshot())->metadata.index.v) {
   metrics.callback("etcd_server_proposals_pending", "The current number of pending proposals to commit.",
                    metrics::Type::kGauge, [this] { return static_cast<double>(waiters_.size()); });
+  metrics.callback(
+      "quoin_raft_longest_tick_gap_seconds",
+      "The longest time between two ticks of raft's clock since the start.", metrics::Type::kGauge,
+      [this] { return static_cast<double>(longest_tick_gap_.load(std::memory_order_relaxed)) * 1e-9; });
+  metrics.callback(
+      "quoin_raft_log_bytes", "Bytes of raft's log that are kept in memory.", metrics::Type::kGauge,
+      [this] { return static_cast<double>(progress_.log_bytes.load(std::memory_order_relaxed)); });
   publish();
 }
 
@@ -102,22 +114,40 @@ void RaftStage::post_readers(std::vector<Reader> readers) {
   });
 }
 
-void RaftStage::post_tick() {
-  strand_.post([this] {
-    if (stopped_) return;
-    const io::MonotonicNs now = clock_.monotonic();
-    const io::MonotonicNs before = last_tick_.exchange(now, std::memory_order_relaxed);
-    if (leading() && before != 0 && now - before > 2 * options_.tick_ns) probe_->heartbeat_failures.inc();
-    node_->tick();
-    expire(now);
-    check_read_round(now);
-    schedule_ready();
+void RaftStage::post_start_ticking() {
+  strand_.post([this] { schedule_tick(); });
+}
+
+void RaftStage::schedule_tick() {
+  if (stopped_) return;
+  tick_timer_ = timers_.schedule(options_.tick_ns, strand_, [this] {
+    schedule_tick();
+    tick();
   });
+}
+
+void RaftStage::tick() {
+  if (stopped_) return;
+  const io::MonotonicNs now = clock_.monotonic();
+  const io::MonotonicNs before = last_tick_.exchange(now, std::memory_order_relaxed);
+  if (before != 0) {
+    const int64_t gap = now - before;
+    if (leading() && gap > 2 * options_.tick_ns) probe_->heartbeat_failures.inc();
+    if (gap > longest_tick_gap_.load(std::memory_order_relaxed)) {
+      longest_tick_gap_.store(gap, std::memory_order_relaxed);
+    }
+  }
+  node_->tick();
+  backlog_.watch();
+  expire(now);
+  check_read_round(now);
+  schedule_ready();
 }
 
 void RaftStage::post_appended(std::vector<raft::Entry> entries, raft::HardState hard_state,
                               std::vector<raft::Message> responses) {
   strand_.post([this, entries = std::move(entries), hard_state, responses = std::move(responses)]() mutable {
+    backlog_.durable();
     if (!hard_state.empty()) storage_->set_hard_state(hard_state);
     if (!entries.empty()) storage_->append(std::move(entries));
     for (raft::Message& m : responses) {
@@ -152,13 +182,17 @@ void RaftStage::post_compact(Index snapshot_index, raft::ConfState conf_state, B
       [this, snapshot_index, conf_state = std::move(conf_state), data = std::move(snapshot_data), upto] {
         // Both fail only for what is done already.
         (void)storage_->create_snapshot(snapshot_index, &conf_state, data);
-        if (upto >= storage_->first_index()) (void)storage_->compact(upto);
+        const Index covered = (*storage_->snapshot())->metadata.index;
+        const Index last = std::max(upto, storage_->compaction_within(kLogBytesMax, covered));
+        if (last >= storage_->first_index()) (void)storage_->compact(last);
+        publish();
       });
 }
 
 void RaftStage::post_stop(io::Executor& executor, absl::AnyInvocable<void(raft::HardState)> done) {
   strand_.post([this, &executor, done = std::move(done)]() mutable {
     stopped_ = true;
+    tick_timer_.reset();
     parked_.clear();
     parked_bytes_ = 0;
     const Error stopped(Code::kServerStopped);
@@ -170,13 +204,24 @@ void RaftStage::post_stop(io::Executor& executor, absl::AnyInvocable<void(raft::
       outbox_.answer(std::move(w), {.error = stopped});
     }
     outbox_.flush();
-    executor.post([done = std::move(done), hs = node_->raft().hard_state()]() mutable { done(hs); });
+    executor.post([done = std::move(done), hs = handed_state_]() mutable { done(hs); });
   });
 }
 
 // ---- proposals ----
 
+// What was admitted stays charged until the next Ready has charged it as handed to the log.
+void RaftStage::taken(const std::vector<Proposal>& proposals) {
+  for (const Proposal& p : proposals) {
+    if (!p.admitted) continue;
+    ++taken_;
+    taken_bytes_ += p.data.size();
+  }
+  if (stopped_) backlog_.admitted_ended(std::exchange(taken_, 0), std::exchange(taken_bytes_, 0));
+}
+
 void RaftStage::propose(std::vector<Proposal>&& proposals) {
+  taken(proposals);
   if (stopped_) {
     for (const Proposal& p : proposals) refuse(p.id, Error(Code::kServerStopped));
     return outbox_.flush();
@@ -216,12 +261,19 @@ void RaftStage::park(std::vector<Proposal>&& proposals) {
   outbox_.flush();
 }
 
-void RaftStage::retry_parked() {
+// Whenever a leader is known, not only when it changes: it may have been lost and found again between two
+// Readys.
+bool RaftStage::retry_parked() {
+  if (parked_.empty() || !node_->raft().lead()) return false;
   std::vector<Proposal> all;
-  for (Parked& p : parked_) all.push_back(std::move(p.proposal));
+  for (Parked& p : parked_) {
+    p.proposal.admitted = false;  // it was given back when it was parked
+    all.push_back(std::move(p.proposal));
+  }
   parked_.clear();
   parked_bytes_ = 0;
-  if (!all.empty()) propose(std::move(all));
+  propose(std::move(all));
+  return true;
 }
 
 void RaftStage::refuse(uint64_t id, Error error) {
@@ -262,9 +314,10 @@ void RaftStage::schedule_ready() {
 
 void RaftStage::run_ready() {
   leader_watch_.turn(*node_, observer_);
-  while (!stopped_ && node_->has_ready()) {
-    handle_ready(node_->ready());
+  while (!stopped_ && (node_->has_ready() || retry_parked())) {
+    if (node_->has_ready()) handle_ready(node_->ready());
   }
+  backlog_.admitted_ended(std::exchange(taken_, 0), std::exchange(taken_bytes_, 0));
   publish();
 }
 
@@ -280,13 +333,14 @@ void RaftStage::handle_ready(raft::Ready ready) {
     publish();
     sink_.soft_state_changed(s, node_->raft().term());
     if (changed && round_) fail_read_round(Error(Code::kLeaderChanged));
-    if (lead_) retry_parked();
   }
   for (const raft::ReadState& state : ready.read_states) on_read_state(state);
   if (!ready.hard_state.empty()) probe_->committed.set(static_cast<double>(ready.hard_state.commit.v));
   // Published before apply can answer: nobody may see a request applied and not committed.
   publish();
   if (ready.needs_append()) {
+    if (!ready.hard_state.empty()) handed_state_ = ready.hard_state;
+    backlog_.handed(ready.entries);
     sink_.append_entries(ready.hard_state, std::move(ready.entries), std::move(ready.append_responses));
   }
   if (ready.needs_apply()) sink_.apply_entries(std::move(ready.committed_entries));
@@ -298,6 +352,7 @@ void RaftStage::publish() {
   progress_.lead.store(r.lead().v, std::memory_order_relaxed);
   progress_.committed.store(r.log().committed().v, std::memory_order_relaxed);
   progress_.last_index.store(r.log().last_index().v, std::memory_order_relaxed);
+  progress_.log_bytes.store(storage_->bytes(), std::memory_order_relaxed);
 }
 
 // ---- linearizable reads (spec 31.3) ----

@@ -5,8 +5,9 @@
 //
 // Threads: everything but the constructor, progress() and the post_* methods runs on the raft executor; the
 // post_* methods may be called on any thread.
-// Bounds: proposals wait here only while no leader is known (kParkedBytesMax, then kTooManyRequests); readers
-// are bounded by their connections' calls.
+// Bounds: proposals wait here only while no leader is known (kParkedBytesMax, then kTooManyRequests); what is
+// on its way to the log is bounded by AppendBacklog; entries that are applied stay in memory for followers up
+// to kLogBytesMax; readers are bounded by their connections' calls.
 // Source: spec raft-and-peers 2, 14, 15, 31; design.md section 1.
 #pragma once
 #include <atomic>
@@ -20,9 +21,11 @@
 #include "base/prng.h"
 #include "io/clock.h"
 #include "io/executor.h"
+#include "io/timer.h"
 #include "raft/memory_storage.h"
 #include "raft/rawnode.h"
 #include "server/answers.h"
+#include "server/append_backlog.h"
 #include "server/request_ids.h"
 #include "server/waiters.h"
 
@@ -47,13 +50,14 @@ struct RaftProgress {
   std::atomic<uint64_t> lead{0};
   std::atomic<uint64_t> committed{0};
   std::atomic<uint64_t> last_index{0};
-  std::atomic<bool> learner{false};
+  std::atomic<uint64_t> log_bytes{0};  // of raft's stable log in memory
 };
 
 struct Proposal {
   uint64_t id = 0;
   Blob data;
-  Term only_in_term;  // 0: any; else dropped when this member does not lead in that term
+  Term only_in_term;      // 0: any; else dropped when this member does not lead in that term
+  bool admitted = false;  // was charged to RaftStage::backlog()
 };
 
 struct RaftStageOptions {
@@ -64,12 +68,15 @@ struct RaftStageOptions {
 
 class RaftStage {
  public:
-  // A member's bytes of proposals held while no leader is known.
+  // Bytes of proposals held while no leader is known.
   static constexpr size_t kParkedBytesMax = 64 << 20;
+  // Applied entries that are kept in memory for followers that lag: as many as --snapshot-catchup-entries
+  // says, but no more bytes than this. A follower that is further behind gets a snapshot instead.
+  static constexpr uint64_t kLogBytesMax = 128 << 20;
 
   RaftStage(RaftStageOptions options, std::unique_ptr<raft::MemoryStorage> storage, raft::Observer& observer,
-            uint64_t seed, io::Executor& strand, io::Clock& clock, Waiters& waiters, RequestIds& ids,
-            RaftSink& sink, log::Logger& log, metrics::Registry& metrics);
+            uint64_t seed, io::Executor& strand, io::TimerService& timers, io::Clock& clock, Waiters& waiters,
+            RequestIds& ids, RaftSink& sink, log::Logger& log, metrics::Registry& metrics);
   ~RaftStage();
 
   // Before the strand runs: founds a cluster.
@@ -88,22 +95,29 @@ class RaftStage {
     ReadDone done;
   };
   void post_readers(std::vector<Reader> readers);
-  void post_tick();
+  // From now on raft's clock goes, until post_stop(). Its timer fires on the raft strand, which runs in the
+  // timers' thread if nobody else runs it: no request that apply works on holds it up.
+  void post_start_ticking();
   void post_appended(std::vector<raft::Entry> entries, raft::HardState hard_state,
                      std::vector<raft::Message> responses);
   void post_applied(Index last, uint64_t encoded_bytes, uint64_t payload_bytes);
   // A committed change, in the order of the log; `done` runs on `executor` with the configuration it led to.
   void post_conf_change(raft::ConfChange change, Index at, io::Executor& executor,
                         absl::AnyInvocable<void(raft::ConfState)> done);
-  // Forgets entries up to `upto`, of which `snapshot_index` is covered by a snapshot.
+  // The snapshot in memory is now that of `snapshot_index`. Forgets entries up to `upto`, and more of what
+  // the snapshot covers while the log is larger than kLogBytesMax.
   void post_compact(Index snapshot_index, raft::ConfState conf_state, Blob snapshot_data, Index upto);
   // Applied by the state machine; apply calls it before it answers (any thread, never decreasing).
   void note_applied(Index index);
   // Refuses everything from now on; waiting readers and parked proposals are answered kServerStopped. `done`
-  // gets the last hard state, for the log's end.
+  // gets the last hard state that was handed to the log, for the log's end: raft's own may speak of entries
+  // that never reached it.
   void post_stop(io::Executor& executor, absl::AnyInvocable<void(raft::HardState)> done);
 
   const RaftProgress& progress() const { return progress_; }
+  // The log in memory is at its bound: apply offers a snapshot (post_compact) as soon as it can.
+  bool wants_compaction() const { return progress_.log_bytes.load(std::memory_order_relaxed) > kLogBytesMax; }
+  AppendBacklog& backlog() { return backlog_; }
   Index applied() const { return Index(applied_.load(std::memory_order_acquire)); }
   bool leading() const { return progress_.lead.load(std::memory_order_relaxed) == self_.v; }
   // Nanoseconds (monotonic) of the last tick; how a keepalive knows that this member still runs on time.
@@ -124,14 +138,18 @@ class RaftStage {
     io::MonotonicNs since = 0;
   };
   struct Probe;
+  friend class RaftStagePeer;  // tests: what only the network could bring about
 
+  void schedule_tick();
+  void tick();
   void schedule_ready();
   void run_ready();
   void handle_ready(raft::Ready ready);
   void publish();
   void propose(std::vector<Proposal>&& proposals);
   void park(std::vector<Proposal>&& proposals);
-  void retry_parked();
+  bool retry_parked();
+  void taken(const std::vector<Proposal>& proposals);
   void expire(io::MonotonicNs now);
   void refuse(uint64_t id, Error error);
   void start_read_round();
@@ -145,6 +163,7 @@ class RaftStage {
   const RaftStageOptions options_;
   const MemberId self_;
   io::Executor& strand_;
+  io::TimerService& timers_;
   io::Clock& clock_;
   Waiters& waiters_;
   RequestIds& ids_;
@@ -156,10 +175,14 @@ class RaftStage {
   std::unique_ptr<raft::RawNode> node_;
   raft::LeaderWatch leader_watch_;
   std::unique_ptr<Probe> probe_;
+  AppendBacklog backlog_;
 
   bool stopped_ = false;
   bool ready_scheduled_ = false;
-  std::deque<Parked> parked_;  // in the order they came
+  std::unique_ptr<io::Timer> tick_timer_;
+  raft::HardState handed_state_;          // newest given to the log
+  uint64_t taken_ = 0, taken_bytes_ = 0;  // admitted proposals that the next Ready hands to the log
+  std::deque<Parked> parked_;             // in the order they came
   size_t parked_bytes_ = 0;
   io::MonotonicNs became_leader_ = 0;
   std::vector<Reader> next_readers_;  // wait for the next round
@@ -172,6 +195,7 @@ class RaftStage {
   std::atomic<uint64_t> applied_{0};
   std::atomic<bool> applied_wanted_{false};
   std::atomic<io::MonotonicNs> last_tick_{0};
+  std::atomic<int64_t> longest_tick_gap_{0};
 };
 
 }  // namespace quoin::server

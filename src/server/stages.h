@@ -4,6 +4,7 @@
 #pragma once
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "raft/observer.h"
@@ -30,8 +31,11 @@ class Stages final : public RaftSink {
   void apply_entries(std::vector<raft::Entry> entries) override;
   void soft_state_changed(const raft::SoftState& state, Term term) override;
 
-  // Any strand: the member can't go on. Only the first reason is told.
+  // Any strand: the member can't go on. Only the first reason is told; one from before run() is told by
+  // run().
   void failed(Error error);
+  // From run() on `report` is told of a failure. False: it has been told of an earlier one.
+  bool report_failures_to(std::function<void(Error)> report);
 
   const Config config;
   Environment env;
@@ -51,8 +55,11 @@ class Stages final : public RaftSink {
   std::unique_ptr<Chores> chores;
   std::vector<raft::Entry> forced;
   bool defragment_at_start = false;
-  std::mutex failed_mutex;
-  std::function<void(Error)> on_failed;  // guarded by failed_mutex once run() was called
+
+ private:
+  std::mutex failed_mutex_;
+  std::optional<Error> failure_;          // guarded by failed_mutex_: the first
+  std::function<void(Error)> on_failed_;  // guarded by failed_mutex_
 };
 
 }  // namespace quoin::server

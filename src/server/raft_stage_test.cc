@@ -1,0 +1,284 @@
+// The raft stage alone, between a log and a state machine that the test plays.
+#include "server/raft_stage.h"
+
+#include <gtest/gtest.h>
+
+#include "sim/machine.h"
+
+namespace quoin::server {
+
+// What only the network could bring about.
+class RaftStagePeer {
+ public:
+  static raft::RawNode& node(RaftStage& stage) { return *stage.node_; }
+  static size_t parked(const RaftStage& stage) { return stage.parked_.size(); }
+  static void run_ready(RaftStage& stage) { stage.run_ready(); }
+};
+
+namespace {
+
+constexpr uint64_t kSnapshotIndex = 7;
+
+class RaftStageTest : public ::testing::Test, public RaftSink {
+ protected:
+  void start(uint64_t voters) {
+    auto origin = std::make_shared<raft::Snapshot>();
+    for (uint64_t i = 1; i <= voters; ++i) origin->metadata.conf_state.voters.push_back(MemberId{i});
+    origin->metadata.index = Index{kSnapshotIndex};
+    origin->metadata.term = Term{1};
+    auto storage = std::make_unique<raft::MemoryStorage>();
+    ASSERT_TRUE(storage->apply_snapshot(origin));
+    storage->set_hard_state({Term{1}, MemberId{}, Index{kSnapshotIndex}});
+    RaftStageOptions options;
+    options.raft.id = MemberId{1};
+    options.raft.async_storage_writes = true;
+    options.raft.check_quorum = options.raft.pre_vote = true;
+    stage = std::make_unique<RaftStage>(options, std::move(storage), observer_, 1, strand_, process_.timers(),
+                                        process_.clock(), waiters_, ids_, *this, machine_.log(), metrics_);
+  }
+  ~RaftStageTest() override { machine_.kill(); }
+
+  // ---- RaftSink ----
+  void append_entries(raft::HardState hs, std::vector<raft::Entry> entries,
+                      std::vector<raft::Message> responses) override {
+    log_.push_back({hs, std::move(entries), std::move(responses)});
+    if (!stuck) write();
+  }
+  void apply_entries(std::vector<raft::Entry> entries) override {
+    if (slow) return to_apply_.push_back(std::move(entries));
+    applied_ = entries.back().index;
+    stage->note_applied(applied_);
+    stage->post_applied(applied_, raft::encoded_size(entries), raft::payload_size(entries));
+  }
+  void soft_state_changed(const raft::SoftState&, Term) override {}
+
+  void write() {
+    for (auto& b : std::exchange(log_, {})) {
+      stage->post_appended(std::move(b.entries), b.hard_state, std::move(b.responses));
+    }
+  }
+  void lead() {
+    stage->post_campaign();
+    ASSERT_TRUE(
+        machine_.run_until([&] { return stage->leading() && stage->applied() > Index{kSnapshotIndex}; }));
+  }
+  void settle() {
+    machine_.run_until([] { return false; }, io::kMillisecond);
+  }
+  void on_strand(Task task) {
+    strand_.post(std::move(task));
+    settle();
+  }
+  void propose(const Blob& data) {
+    ASSERT_TRUE(stage->backlog().admit(data.size()));
+    stage->post_proposals({{.id = ids_.next(), .data = data, .only_in_term = {}, .admitted = true}});
+  }
+  static raft::Message from_2(raft::MessageType type) {
+    raft::Message m;
+    m.type = type;
+    m.from = MemberId{2};
+    m.to = MemberId{1};
+    m.term = Term{1};
+    return m;
+  }
+
+  struct Batch {
+    raft::HardState hard_state;
+    std::vector<raft::Entry> entries;
+    std::vector<raft::Message> responses;
+  };
+  sim::Machine machine_{1};
+  sim::Process& process_ = machine_.process();
+  sim::SimExecutor& strand_ = machine_.executor();
+  raft::Observer observer_;
+  metrics::Registry metrics_;
+  Waiters waiters_;
+  RequestIds ids_{MemberId{1}, 0};
+  std::vector<Batch> log_;
+  std::vector<std::vector<raft::Entry>> to_apply_;
+  Index applied_;
+  bool stuck = false;  // the disk
+  bool slow = false;   // the state machine
+  std::unique_ptr<RaftStage> stage;
+};
+
+TEST_F(RaftStageTest, WhatTheSnapshotHoldsIsApplied) {
+  start(1);
+  EXPECT_EQ(stage->applied(), Index{kSnapshotIndex});
+}
+
+TEST_F(RaftStageTest, AStuckDiskIsSeenAndBoundsWhatIsTaken) {
+  start(1);
+  lead();
+  stage->post_start_ticking();
+  AppendBacklog& backlog = stage->backlog();
+  EXPECT_EQ(backlog.bytes(), 0u);
+  stuck = true;
+  const Blob data = Blob::copy(std::string(1 << 20, 'x'));
+  uint64_t taken = 0;
+  for (; backlog.admit(data.size()); ++taken) {
+    ASSERT_LT(taken, 1000u) << "no bound";
+    stage->post_proposals({{.id = ids_.next(), .data = data, .only_in_term = {}, .admitted = true}});
+    if (taken % 10 == 0) settle();  // on their way, in raft, at the log: each counts once
+  }
+  EXPECT_EQ(taken, AppendBacklog::kBytesMax / (data.size() + AppendBacklog::kEntryOverhead));
+  settle();
+  EXPECT_FALSE(backlog.admit(data.size()));
+  EXPECT_GT(backlog.batches(), 1u);
+  EXPECT_LE(backlog.bytes(), AppendBacklog::kBytesMax);
+  machine_.run_until([] { return false; }, 3 * io::kSecond);
+  EXPECT_GE(backlog.oldest_wait_ns(), 3 * io::kSecond);
+  EXPECT_TRUE(machine_.log().contains("the disk of the log has not answered"));
+  EXPECT_TRUE(machine_.log().contains("too many bytes wait for the log; proposals are refused"));
+  EXPECT_LE(machine_.log().lines().size(), 4u);
+  stuck = false;
+  write();
+  settle();
+  EXPECT_EQ(backlog.bytes(), 0u);
+  EXPECT_EQ(backlog.batches(), 0u);
+  EXPECT_EQ(backlog.oldest_wait_ns(), 0);
+  EXPECT_TRUE(backlog.admit(data.size()));
+}
+
+// Refused, parked, expired or taken: nothing stays charged.
+TEST_F(RaftStageTest, EveryProposalIsGivenBack) {
+  start(1);
+  const Blob data = Blob::copy(std::string(1000, 'x'));
+  propose(data);  // no leader: parked
+  settle();
+  EXPECT_EQ(RaftStagePeer::parked(*stage), 1u);
+  EXPECT_EQ(stage->backlog().bytes(), 0u) << "parked proposals have a bound of their own";
+  lead();
+  settle();
+  EXPECT_EQ(RaftStagePeer::parked(*stage), 0u);
+  EXPECT_EQ(stage->backlog().bytes(), 0u);
+  propose(data);
+  settle();
+  EXPECT_EQ(stage->backlog().bytes(), 0u);
+  bool stopped = false;
+  stage->post_stop(strand_, [&](raft::HardState) { stopped = true; });
+  propose(data);
+  settle();
+  EXPECT_TRUE(stopped);
+  EXPECT_EQ(stage->backlog().bytes(), 0u);
+}
+
+// The leader is lost and found again before anybody looks: it did not change, and yet somebody waits for it.
+TEST_F(RaftStageTest, ParkedProposalsLeaveWhenTheSameLeaderIsBack) {
+  start(2);
+  on_strand([&] {
+    ASSERT_TRUE(RaftStagePeer::node(*stage).step(from_2(raft::MessageType::kHeartbeat)));
+    RaftStagePeer::run_ready(*stage);
+  });
+  EXPECT_EQ(RaftStagePeer::node(*stage).raft().lead(), MemberId{2});
+  on_strand([&] { RaftStagePeer::node(*stage).forget_leader(); });
+  propose(Blob::copy("x"));
+  strand_.post([&] {  // behind the proposal, before its Ready
+    EXPECT_EQ(RaftStagePeer::parked(*stage), 1u);
+    ASSERT_TRUE(RaftStagePeer::node(*stage).step(from_2(raft::MessageType::kHeartbeat)));
+  });
+  settle();
+  EXPECT_EQ(RaftStagePeer::parked(*stage), 0u);
+}
+
+// raft's own hard state may speak of a commit that never reached the log; a follower could not start again.
+TEST_F(RaftStageTest, AStopSavesTheHardStateThatTheLogWasGiven) {
+  start(2);
+  on_strand([&] {
+    raft::Message append = from_2(raft::MessageType::kApp);
+    append.index = Index{kSnapshotIndex};
+    append.log_term = Term{1};
+    append.entries.push_back({Term{1}, Index{kSnapshotIndex + 1}, raft::EntryType::kNormal, Blob::copy("x")});
+    append.commit = Index{kSnapshotIndex};
+    ASSERT_TRUE(RaftStagePeer::node(*stage).step(std::move(append)));
+  });
+  std::optional<raft::HardState> last;
+  on_strand([&] {
+    raft::Message heartbeat = from_2(raft::MessageType::kHeartbeat);
+    heartbeat.commit = Index{kSnapshotIndex + 1};
+    ASSERT_TRUE(RaftStagePeer::node(*stage).step(std::move(heartbeat)));
+    stage->post_stop(strand_, [&](raft::HardState hs) { last = hs; });
+  });
+  ASSERT_TRUE(last.has_value());
+  EXPECT_EQ(RaftStagePeer::node(*stage).raft().hard_state().commit, Index{kSnapshotIndex + 1});
+  EXPECT_EQ(last->commit, Index{kSnapshotIndex});
+  EXPECT_EQ(last->term, Term{1});
+}
+
+TEST_F(RaftStageTest, TheLogInMemoryIsBoundedInBytes) {
+  start(1);
+  lead();
+  const Blob data = Blob::copy(std::string(1 << 20, 'x'));
+  const auto bytes = [&] { return stage->progress().log_bytes.load(); };
+  for (uint64_t i = 0; i < 300; ++i) {
+    propose(data);
+    settle();
+    ASSERT_FALSE(stage->backlog().bytes());
+    if (stage->wants_compaction()) {
+      // Of the 5,000 entries that could stay only as many as fit.
+      stage->post_compact(stage->applied(), {}, Blob(), Index{1});
+      settle();
+    }
+    ASSERT_LE(bytes(), RaftStage::kLogBytesMax);
+  }
+  EXPECT_GT(bytes(), RaftStage::kLogBytesMax / 2);
+}
+
+// A linearizable read sees everything that was committed when it came.
+TEST_F(RaftStageTest, AReadWaitsUntilItsIndexIsApplied) {
+  start(1);
+  lead();
+  slow = true;
+  propose(Blob::copy("x"));
+  settle();
+  ASSERT_EQ(to_apply_.size(), 1u);
+  std::optional<Result<>> read;
+  std::vector<RaftStage::Reader> readers;
+  readers.push_back({&strand_, [&](Result<> r) { read = std::move(r); }});
+  stage->post_readers(std::move(readers));
+  settle();
+  EXPECT_FALSE(read.has_value()) << "the write before it is committed and not applied";
+  slow = false;
+  on_strand([&] { apply_entries(std::move(to_apply_[0])); });
+  ASSERT_TRUE(read.has_value());
+  EXPECT_TRUE(read->has_value());
+}
+
+// A proposal whose outcome never comes is answered when its time is over, a read likewise.
+TEST_F(RaftStageTest, WhatNeverComesTimesOut) {
+  start(2);
+  on_strand([&] {
+    ASSERT_TRUE(RaftStagePeer::node(*stage).step(from_2(raft::MessageType::kHeartbeat)));
+    RaftStagePeer::run_ready(*stage);
+  });
+  std::optional<Answer> answer;
+  std::optional<Result<>> read;
+  const uint64_t id = ids_.next();
+  waiters_.add(id, {&strand_, [&](Answer a) { answer = std::move(a); }, process_.clock().monotonic()});
+  stage->post_proposals({{.id = id, .data = Blob::copy("x"), .only_in_term = {}}});  // forwarded and lost
+  std::vector<RaftStage::Reader> readers;
+  readers.push_back({&strand_, [&](Result<> r) { read = std::move(r); }});
+  stage->post_readers(std::move(readers));
+  stage->post_start_ticking();
+  machine_.run_until([] { return false; }, 20 * io::kSecond);
+  ASSERT_TRUE(answer.has_value());
+  EXPECT_EQ(answer->error->code(), Code::kTimeout);
+  ASSERT_TRUE(read.has_value());
+  EXPECT_FALSE(read->has_value());
+}
+
+TEST_F(RaftStageTest, TicksGoOnUntilTheStop) {
+  start(1);
+  lead();
+  stage->post_start_ticking();
+  machine_.run_until([] { return false; }, 10 * io::kSecond);
+  EXPECT_GE(stage->last_tick(), 9 * io::kSecond);
+  stage->post_stop(strand_, [](raft::HardState) {});
+  settle();
+  const io::MonotonicNs last = stage->last_tick();
+  machine_.run_until([] { return false; }, 10 * io::kSecond);
+  EXPECT_EQ(stage->last_tick(), last);
+}
+
+}  // namespace
+}  // namespace quoin::server
