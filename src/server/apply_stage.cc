@@ -14,7 +14,6 @@ namespace quoin::server {
 namespace pb = wire::etcdserverpb;
 
 namespace {
-constexpr int kMaxLearners = 1;
 
 // The name under which metrics count a request.
 std::string_view operation_name(const pb::InternalRaftRequest& r) {
@@ -315,19 +314,20 @@ void ApplyStage::apply_conf_change(const raft::Entry& entry) {
   if (!change) return fail(change.error().prefixed(fmt::format("entry {}", entry.index)));
   const bool effective = this->effective(entry.index);
   std::optional<Waiter> waiter = effective && !replayed(entry) ? waiters_.take(cc->id) : std::nullopt;
-  const membership::Refusal refusal = members_now().validate(*change, kMaxLearners);
+  const membership::Refusal refusal = members_now().validate(*change, config_.max_learners);
+  Answer outcome;
   if (refusal != membership::Refusal::kNone) {
     LOG(log_, kError, "Validation on configuration change failed", {"shouldApplyV3", effective},
         {"error", membership::refusal_text(refusal)});
     cc->node_id = MemberId();
-    if (waiter) answer(std::move(*waiter), {.error = membership::refusal_error(refusal)});
+    outcome.error = membership::refusal_error(refusal);
   } else {
     if (effective) {
       state_.cluster->apply(*change);
     } else {
       state_.replay.apply(*change);
     }
-    if (waiter) answer(std::move(*waiter), {.revision = state_.store->revision()});
+    outcome.revision = state_.store->revision();
     if (effective && change->kind == membership::ChangeKind::kRemove && change->member.id == self_) {
       LOG(log_, kWarn, "server error", {"error", "the member has been permanently removed from the cluster"});
       return fail(Error(Code::kStopped, "the member has been permanently removed from the cluster"));
@@ -336,14 +336,21 @@ void ApplyStage::apply_conf_change(const raft::Entry& entry) {
   // Nothing further is applied before raft has switched, and members and ConfState go into one commit.
   conf_change_ = true;
   state_.backend->hold_freeze();
-  raft_->post_conf_change(std::move(*cc), entry.index, strand_, [this, effective](raft::ConfState state) {
-    if (stopped_) return;
-    if (effective) state_.backend->set_conf_state(membership::conf_state_json(state));
-    state_.backend->release_freeze();
-    state_.conf_state = std::move(state);
-    conf_change_ = false;
-    run();
-  });
+  raft_->post_conf_change(std::move(*cc), entry.index, strand_,
+                          [this, effective, waiter = std::move(waiter),
+                           outcome = std::move(outcome)](raft::ConfState state) mutable {
+                            // By now raft has been told that the entry is applied (end of the batch), so that
+                            // the next change, which whoever waits may ask for at once, is not dropped as one
+                            // too many.
+                            if (waiter) answer(std::move(*waiter), std::move(outcome));
+                            outbox_.flush();
+                            if (stopped_) return;
+                            if (effective) state_.backend->set_conf_state(membership::conf_state_json(state));
+                            state_.backend->release_freeze();
+                            state_.conf_state = std::move(state);
+                            conf_change_ = false;
+                            run();
+                          });
 }
 
 void ApplyStage::note_applied_request(const pb::InternalRaftRequest& request, const Applier::Outcome& outcome,

@@ -23,6 +23,7 @@ struct Config {
   bool unsafe_no_fsync = false;
   bool allow_wal_cut = false;  // go on where the log is missing or lost acknowledged entries
   bool pre_vote = true;
+  int max_learners = 1;
 
   uint64_t snapshot_count = 10'000;
   uint64_t snapshot_catchup_entries = 5'000;
