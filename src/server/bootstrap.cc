@@ -8,6 +8,7 @@
 #include "membership/snapshot_state.h"
 #include "raft/codec.h"
 #include "server/force_new_cluster.h"
+#include "server/single_voter.h"
 #include "snap/membership_json.h"
 #include "wire/etcdserver.h"
 #include "wire/message.h"
@@ -405,6 +406,9 @@ static Result<> restart(const Config& config, Environment& env, Bootstrapped* ou
   ASSIGN_OR_RETURN(out->state.replay, replay_membership(snapshot, out->self, out->cluster));
   raft::HardState hard_state = log.contents.hard_state;
   std::vector<raft::Entry> entries = std::move(log.contents.entries);
+  // What the database holds was committed, also where the log's last commit was lost with the power.
+  const Index last = entries.empty() ? snapshot.metadata.index : entries.back().index;
+  if (!hard_state.empty()) hard_state.commit = std::max(hard_state.commit, std::min(consistent, last));
   const raft::EntryId begin{snapshot.metadata.term, snapshot.metadata.index};
   TRY(go_on_from(entries.empty() ? begin : raft::id_of(entries.back()), env, *out->state.backend));
   if (config.force_new_cluster) {
@@ -414,6 +418,8 @@ static Result<> restart(const Config& config, Environment& env, Bootstrapped* ou
     LOG(env.log, kInfo, "forcing restart member", {"cluster-id", log::Hex{out->cluster.v}},
         {"local-member-id", log::Hex{out->self.v}}, {"commit-index", hard_state.commit.v});
   } else {
+    TRY(check_single_voter(out->state.replay, snapshot.metadata.conf_state, entries, hard_state.commit,
+                           config.max_learners));
     LOG(env.log, kInfo, "restarting local member", {"cluster-id", log::Hex{out->cluster.v}},
         {"local-member-id", log::Hex{out->self.v}}, {"commit-index", hard_state.commit.v});
   }

@@ -1,0 +1,269 @@
+// How a member ends when its disk does not let it go on, and what it refuses to begin with.
+#include "membership/bootstrap.h"
+#include "raft/codec.h"
+#include "server/life_test.h"
+#include "server/single_voter.h"
+#include "wal/appender.h"
+
+namespace quoin::server {
+namespace {
+
+// A member that may fail: what it reports is kept.
+class Doomed {
+ public:
+  Doomed(sim::World& world, sim::SimDisk& disk, const Config& config)
+      : world_(world),
+        process_(world.start_process("member")),
+        loop_(process_.executor("loop")),
+        append_fs_(disk, process_.executor("append")),
+        file_fs_(disk, process_.executor("file")) {
+    log.set_level(log::Level::kInfo);
+    auto started = Member::start(config, {process_.executor("raft"), process_.executor("apply"),
+                                          process_.executor("append"), process_.executor("file"), append_fs_,
+                                          file_fs_, process_.timers(), process_.clock(), log, metrics_, 1});
+    if (!started) {
+      start_error = started.error();
+    } else {
+      member = std::move(*started);
+    }
+  }
+  ~Doomed() {
+    process_.kill();
+    member.reset();
+  }
+  void run() {
+    member->run(
+        loop_, [&] { ready = true; }, [&](Error e) { failures.push_back(std::move(e)); });
+  }
+  bool run_until(absl::FunctionRef<bool()> done) { return world_.run_until(done, kMaxNs); }
+  void pass(int64_t ns) {
+    world_.run_until([] { return false; }, ns);
+  }
+  sim::SimExecutor& loop() { return loop_; }
+  bool stop() {
+    bool stopped = false;
+    member->stop(loop_, [&] { stopped = true; });
+    return run_until([&] { return stopped; });
+  }
+
+  sim::LogSink log;
+  std::optional<Error> start_error;
+  std::unique_ptr<Member> member;
+  std::vector<Error> failures;
+  bool ready = false;
+
+ private:
+  sim::World& world_;
+  sim::Process& process_;
+  sim::SimExecutor& loop_;
+  sim::SimFileSystem append_fs_, file_fs_;
+  metrics::Registry metrics_;
+};
+
+constexpr int kEnospc = 28;
+
+TEST(Endings, AFullLogDiskAtStartEndsTheMemberByName) {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    SCOPED_TRACE(seed);
+    sim::World world(seed);
+    sim::SimDisk disk(world);
+    { Life(world, disk, life_config()).stop(); }
+    Doomed m(world, disk, life_config());
+    ASSERT_FALSE(m.start_error) << m.start_error->text();
+    disk.inject(
+        {.ops = sim::kWrite, .path_contains = ".wal", .times = sim::Fault::kForever, .error = kEnospc});
+    m.run();
+    ASSERT_TRUE(m.run_until([&] { return !m.failures.empty(); }));
+    EXPECT_EQ(m.failures[0].code(), Code::kNoSpaceOnDevice) << m.failures[0].text();
+    m.pass(10 * io::kSecond);
+    EXPECT_EQ(m.failures.size(), 1u);
+    EXPECT_FALSE(m.ready);
+    EXPECT_EQ(m.log.count("failed to publish local member"), 0u);
+    EXPECT_LE(m.log.count("stopped publish because server is stopped"), 1u);
+    EXPECT_TRUE(m.stop());
+  }
+}
+
+// Between start() and run() nobody listens yet.
+TEST(Endings, AFailureBeforeRunIsToldByRun) {
+  sim::World world(1);
+  sim::SimDisk disk(world);
+  Doomed m(world, disk, life_config());
+  ASSERT_FALSE(m.start_error) << m.start_error->text();
+  disk.inject({.ops = sim::kWrite | sim::kSync, .path_contains = "snap/db", .times = sim::Fault::kForever});
+  m.pass(10 * io::kSecond);  // the first commit of the database fails
+  EXPECT_TRUE(m.failures.empty());
+  m.run();
+  ASSERT_TRUE(m.run_until([&] { return !m.failures.empty(); }));
+  EXPECT_EQ(m.failures[0].code(), Code::kIo);
+  EXPECT_TRUE(m.stop());
+}
+
+// The log fails before, while or after a stop is asked for: the stop ends.
+TEST(Endings, AStopEndsAlthoughTheLogFails) {
+  for (uint64_t seed = 1; seed <= 30; ++seed) {
+    SCOPED_TRACE(seed);
+    sim::World world(seed);
+    sim::SimDisk disk(world);
+    Doomed m(world, disk, life_config());
+    ASSERT_FALSE(m.start_error) << m.start_error->text();
+    m.run();
+    ASSERT_TRUE(m.run_until([&] { return m.ready; }));
+    disk.inject({.ops = seed % 2 == 0 ? sim::kWrite : sim::kSync,
+                 .path_contains = ".wal",
+                 .skip = seed % 3,
+                 .times = sim::Fault::kForever});
+    if (seed % 5 == 0) m.pass(10 * io::kSecond);
+    EXPECT_TRUE(m.stop());
+  }
+}
+
+// The database's consistent index proves what was committed, where the log's last commit was only in memory.
+TEST(Endings, ALostCommitIsMadeUpFromTheDatabase) {
+  sim::World world(5);
+  sim::SimDisk disk(world);
+  Index applied;
+  {
+    Doomed m(world, disk, life_config());
+    m.run();
+    ASSERT_TRUE(m.run_until([&] { return m.ready; }));
+    m.pass(5 * io::kSecond);
+    applied = m.member->status().applied;
+  }
+  disk.crash();
+  Doomed m(world, disk, life_config());
+  ASSERT_FALSE(m.start_error) << m.start_error->text();
+  EXPECT_EQ(m.member->status().committed, applied);
+}
+
+// While the disk does not answer, clients are told so before their requests fill the memory.
+TEST(Endings, AStuckDiskRefusesWhatItCannotTake) {
+  sim::World world(6);
+  sim::SimDisk disk(world);
+  Doomed m(world, disk, life_config());
+  m.run();
+  ASSERT_TRUE(m.run_until([&] { return m.ready; }));
+  disk.set_syncs_stuck(true);
+  ClientPort port(*m.member, m.loop());
+  std::map<Code, int> refused;
+  int answered = 0, ok = 0;
+  constexpr int kAsked = 250;
+  for (int i = 0; i < kAsked; ++i) {
+    m.loop().post([&] {
+      pb::InternalRaftRequest r;
+      const uint64_t id = m.member->next_id();
+      r.header.emplace().id = id;
+      const std::string value(1'400'000, 'x');
+      r.put.emplace().key = "k";
+      r.put->value = value;
+      port.propose(id, wire::encode_blob(r), [&](Answer a) {
+        ++answered;
+        if (a.error) {
+          ++refused[a.error->code()];
+        } else {
+          ++ok;
+        }
+      });
+    });
+  }
+  ASSERT_TRUE(m.run_until([&] { return refused[Code::kTooManyRequests] > 0; }));
+  EXPECT_TRUE(m.run_until([&] { return answered >= kAsked; })) << "the others run out of time";
+  EXPECT_GT(refused[Code::kTimeout], 0);
+  EXPECT_EQ(ok, 0);
+  disk.set_syncs_stuck(false);
+  EXPECT_TRUE(m.stop());
+}
+
+raft::Entry change_entry(uint64_t index, membership::ChangeKind kind, uint64_t id, uint64_t url = 0) {
+  membership::Change change;
+  change.kind = kind;
+  change.member.id = MemberId{id};
+  change.member.peer_urls = {fmt::format("http://h{}:2380", url != 0 ? url : id)};
+  raft::Entry e;
+  e.term = Term{1};
+  e.index = Index{index};
+  e.type = raft::EntryType::kConfChange;
+  e.data = raft::encode_blob(membership::encode_change(change));
+  return e;
+}
+
+TEST(SingleVoter, OnlyALogThatLeadsToThisMemberAloneIsTaken) {
+  using K = membership::ChangeKind;
+  membership::Membership three;
+  three.local_id = MemberId{1};
+  raft::ConfState of_three, of_one;
+  for (uint64_t id : {1, 2, 3}) {
+    membership::Member& m = three.members[MemberId{id}];
+    m.id = MemberId{id};
+    m.peer_urls = {fmt::format("http://h{}:2380", id)};
+    of_three.voters.push_back(MemberId{id});
+  }
+  membership::Membership one = three;
+  one.members.erase(MemberId{2});
+  one.members.erase(MemberId{3});
+  of_one.voters = {MemberId{1}};
+  const std::vector<raft::Entry> shrink = {change_entry(11, K::kRemove, 2), change_entry(12, K::kRemove, 3)};
+  const std::vector<raft::Entry> grow = {change_entry(11, K::kAdd, 2)};
+  const std::vector<raft::Entry> learner = {change_entry(11, K::kAddLearner, 2)};
+  const std::vector<raft::Entry> refused = {change_entry(11, K::kAdd, 2, 1)};  // member 1's peer URL
+  const std::vector<raft::Entry> leave = {change_entry(11, K::kAdd, 2), change_entry(12, K::kRemove, 1)};
+  const auto code = [](const Result<>& r) { return r ? std::optional<Code>() : r.error().code(); };
+  const std::optional<Code> ok, no = Code::kUnsupported;
+  EXPECT_EQ(code(check_single_voter(one, of_one, {}, Index{10}, 1)), ok);
+  EXPECT_EQ(code(check_single_voter(three, of_three, {}, Index{10}, 1)), no);
+  EXPECT_EQ(code(check_single_voter(three, of_three, shrink, Index{12}, 1)), ok) << "shrank to this one";
+  EXPECT_EQ(code(check_single_voter(three, of_three, shrink, Index{11}, 1)), no) << "not committed";
+  EXPECT_EQ(code(check_single_voter(one, of_one, grow, Index{11}, 1)), no);
+  EXPECT_EQ(code(check_single_voter(one, of_one, grow, Index{10}, 1)), no) << "will be committed";
+  EXPECT_EQ(code(check_single_voter(one, of_one, learner, Index{11}, 1)), ok);
+  EXPECT_EQ(code(check_single_voter(one, of_one, refused, Index{11}, 1)), ok);
+  EXPECT_EQ(code(check_single_voter(one, of_one, leave, Index{12}, 1)), no) << "not a voter itself";
+}
+
+// A directory whose log adds a second voter, as etcd leaves it behind after `member add`.
+TEST(Endings, ADirectoryOfSeveralVotersIsRefusedAndNothingIsWritten) {
+  sim::World world(3);
+  sim::SimDisk disk(world);
+  Config config = life_config();
+  config.pre_vote = false;
+  { Life(world, disk, config).stop(); }
+  sim::Process& process = world.start_process("writer");
+  sim::SimFileSystem fs(disk, process.executor("append"));
+  sim::LogSink log;
+  metrics::Registry metrics;
+  const std::string dir = "/data/member/wal";
+  {
+    auto opened = wal::open(fs, dir, {}, {}, log);
+    ASSERT_TRUE(opened) << opened.error().text();
+    const uint64_t next = opened->contents.last_index.v + 1;
+    raft::Entry entry = change_entry(next, membership::ChangeKind::kAdd, 77);
+    entry.term = opened->contents.hard_state.term;
+    raft::HardState hs = opened->contents.hard_state;
+    hs.commit = Index{next};
+    wal::Probe probe(metrics);
+    wal::Appender appender(fs, process.executor("append"), process.clock(), log, probe, {},
+                           std::move(opened->tail), [](const Error& e) { FAIL() << e.text(); });
+    bool closed = false;
+    appender.save(hs, {entry}, nullptr);
+    appender.close({}, [&](const Result<>& r) { closed = r.has_value(); });
+    ASSERT_TRUE(world.run_until([&] { return closed; }, kMaxNs));
+    process.kill();
+  }
+  raft::HardState before, after;
+  for (raft::HardState* hs : {&before, &after}) {
+    auto read = wal::read(fs, dir, {}, log);
+    ASSERT_TRUE(read);
+    *hs = read->hard_state;
+    if (hs == &after) break;
+    Doomed m(world, disk, config);
+    ASSERT_TRUE(m.start_error);
+    EXPECT_EQ(m.start_error->code(), Code::kUnsupported);
+    EXPECT_NE(m.start_error->text().find("a cluster whose voters are"), std::string::npos)
+        << m.start_error->text();
+    m.pass(60 * io::kSecond);
+  }
+  EXPECT_EQ(before, after);
+}
+
+}  // namespace
+}  // namespace quoin::server

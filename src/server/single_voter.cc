@@ -1,0 +1,52 @@
+#include "server/single_voter.h"
+
+#include "raft/codec.h"
+#include "raft/confchange/confchange.h"
+
+namespace quoin::server {
+
+namespace {
+
+Result<> check(const raft::tracker::Config& config, MemberId self) {
+  const auto voters = config.voters.all();
+  if (voters.empty()) return {};  // not founded yet
+  if (!config.joint() && voters.size() == 1 && voters.contains(self)) return {};
+  std::string text;
+  for (MemberId id : voters) text += fmt::format("{}{:x}", text.empty() ? "" : ", ", id.v);
+  return make_error(
+      Code::kUnsupported,
+      "quoin: this data directory belongs to member {:x} of a cluster whose voters are {}; running in "
+      "a cluster of several members is not supported yet (--force-new-cluster makes it a cluster of "
+      "its own)",
+      self.v, text);
+}
+
+}  // namespace
+
+Result<> check_single_voter(membership::Membership start, const raft::ConfState& conf_state,
+                            std::span<const raft::Entry> entries, Index commit, int max_learners) {
+  constexpr size_t kWindow = 1;  // nothing is sent
+  raft::tracker::Tracker tracker(kWindow, 0);
+  const auto take = [&tracker](raft::confchange::Changed changed) {
+    tracker.config = std::move(changed.config);
+    tracker.progress = std::move(changed.progress);
+  };
+  ASSIGN_OR_RETURN(auto restored, raft::confchange::restore(tracker, Index{0}, conf_state));
+  take(std::move(restored));
+  bool at_commit = false;
+  for (const raft::Entry& e : entries) {
+    if (e.index > commit && !std::exchange(at_commit, true)) TRY(check(tracker.config, start.local_id));
+    if (e.type != raft::EntryType::kConfChange) continue;
+    // What can't be read ends the member when it is applied, with the entry's place.
+    const auto cc = raft::decode_conf_change(e.data);
+    if (!cc) continue;
+    const auto change = membership::decode_change(*cc);
+    if (!change || start.validate(*change, max_learners) != membership::Refusal::kNone) continue;
+    start.apply(*change);
+    if (auto changed = raft::confchange::apply(tracker, Index{0}, raft::to_v2(*cc)))
+      take(std::move(*changed));
+  }
+  return check(tracker.config, start.local_id);
+}
+
+}  // namespace quoin::server
