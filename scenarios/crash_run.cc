@@ -194,9 +194,10 @@ std::string CrashRun::check_start(Life& life) {
     world_.run_until([&] { return *read || broken(); }, 8 * io::kSecond);
   }
   auto leases = std::make_shared<std::optional<std::vector<int64_t>>>();
-  life.member().leases(life.loop(), [leases](std::vector<LeaseId> ids) {
+  life.member().leases(life.loop(), [leases](Result<std::vector<LeaseId>> ids) {
     leases->emplace();
-    for (LeaseId id : ids) (*leases)->push_back(id.v);
+    if (!ids) return;
+    for (LeaseId id : *ids) (*leases)->push_back(id.v);
   });
   if (!world_.run_until([&] { return leases->has_value() || broken(); }, kPatience))
     return "leases can't be listed";

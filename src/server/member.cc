@@ -301,10 +301,10 @@ void Member::lease_times(LeaseId id, bool keys, io::Executor& executor,
   });
 }
 
-void Member::leases(io::Executor& executor, absl::AnyInvocable<void(std::vector<LeaseId>)> done) {
+void Member::leases(io::Executor& executor, absl::AnyInvocable<void(Result<std::vector<LeaseId>>)> done) {
   ApplyStage& apply = *stages_->apply;
   apply.strand().post([&apply, &executor, done = std::move(done)]() mutable {
-    std::vector<LeaseId> ids;
+    Result<std::vector<LeaseId>> ids = Error(Code::kServerStopped);
     if (!apply.stopped()) ids = apply.lessor().leases();
     executor.post([done = std::move(done), ids = std::move(ids)]() mutable { done(std::move(ids)); });
   });

@@ -122,7 +122,7 @@ class Member {
   void renew_lease(LeaseId id, io::Executor& executor, absl::AnyInvocable<void(Result<int64_t>)> done);
   void lease_times(LeaseId id, bool keys, io::Executor& executor,
                    absl::AnyInvocable<void(Result<LeaseTimes>)> done);
-  void leases(io::Executor& executor, absl::AnyInvocable<void(std::vector<LeaseId>)> done);
+  void leases(io::Executor& executor, absl::AnyInvocable<void(Result<std::vector<LeaseId>>)> done);
   void hash(io::Executor& executor, absl::AnyInvocable<void(Result<uint32_t>)> done);
   struct HashKv {
     uint32_t hash = 0;

@@ -57,9 +57,10 @@ void LeaseService::time_to_live(grpc::Call& call, std::string_view bytes) {
 
 void LeaseService::leases(grpc::Call& call, std::string_view bytes) {
   if (!decode_or_fail<pb::LeaseLeasesRequest>(call, bytes)) return;
-  auto answer = [this](grpc::Call& c, const std::vector<LeaseId>& leases) {
+  auto answer = [this](grpc::Call& c, const Result<std::vector<LeaseId>>& leases) {
+    if (!leases) return c.fail(leases.error());
     pb::LeaseLeasesResponse r;
-    for (LeaseId lease : leases) r.leases.emplace_back().id = lease.v;
+    for (LeaseId lease : *leases) r.leases.emplace_back().id = lease.v;
     respond(c, loop_.member, loop_.member.view()->revision(), r);
   };
   loop_.member.leases(loop_.port.loop(), CallRef(call).then(answer));
