@@ -270,7 +270,7 @@ TEST_F(ApplyTest, ASnapshotCarriesTheMembersOfItsIndex) {
     bool closed = false;
     maker.executor("append").post([&] {
       appender.save({Term(1), a, end}, entries, [] {});
-      appender.close({Term(1), a, end}, [&] { closed = true; });
+      appender.close({Term(1), a, end}, [&](const Result<>&) { closed = true; });
     });
     ASSERT_TRUE(world_.run_until([&] { return closed || failed; }, kMaxNs));
     ASSERT_FALSE(failed);
