@@ -15,6 +15,7 @@
 // dropped on any thread. Lifetime: the CallTable outlives the references.
 #pragma once
 #include <functional>
+#include <memory>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -25,7 +26,7 @@ namespace quoin::v3rpc {
 
 class CallRef {
  public:
-  explicit CallRef(const grpc::Call& call) : table_(&call.table()), id_(call.id()) {}
+  explicit CallRef(const grpc::Call& call) : table_(&call.table()), id_(call.id()), work_(call.work()) {}
 
   bool ended() const { return table_->find(id_) == nullptr; }
   // Runs `f(grpc::Call&)` unless the call has ended.
@@ -51,6 +52,8 @@ class CallRef {
  private:
   grpc::CallTable* table_;
   grpc::CallId id_;
+  // Tells the connection that something is done for the call, until the reference is dropped.
+  std::shared_ptr<const void> work_;
 };
 
 // What a callback may keep beside its reference: values, nothing that points into a listener.
