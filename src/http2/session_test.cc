@@ -100,7 +100,8 @@ TEST(Session, RatesNotTotalsEndTheSession) {
     Server s;
     ASSERT_TRUE(s.feed(kPreface + frame(1, 4, 1, kBlock)));
     for (int i = 0; i < 25'000; ++i) {
-      s.now += 1'100 * io::kMicrosecond;  // 909 a second: a fraction of a token each
+      // 952 a second, the time for one in uneven parts: half of them come before their token is whole.
+      s.now += (i % 2 == 0 ? 500 : 1'600) * io::kMicrosecond;
       ASSERT_TRUE(s.feed(bytes)) << name << " " << i;
       s.output();
     }
@@ -228,6 +229,19 @@ TEST(HeaderBlock, KeepsOrderAndFindsFirst) {
   EXPECT_EQ(b.find("b"), "");
   EXPECT_EQ(b.find("c"), std::nullopt);
   EXPECT_EQ(b[2].value, "2");
+}
+
+TEST(HeaderBlock, GivesBackALargeBuffer) {
+  for (const size_t fields : {1u, 5'000u}) {
+    HeaderBlock b, taken;
+    for (size_t i = 0; i < fields; ++i) b.add("n", std::string(1'000'000 / fields, 'v'));
+    EXPECT_GE(b.held_bytes(), 1'000'000u);
+    b.clear();
+    EXPECT_LE(b.held_bytes(), HeaderBlock::kKeepBytes);
+    b.add("a", "1");
+    b.swap(taken);
+    EXPECT_EQ(taken.find("a"), "1");
+  }
 }
 
 TEST(ByteQueue, MovesSharesAndDrops) {
