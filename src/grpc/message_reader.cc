@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "http2/give_back.h"
+
 namespace quoin::grpc {
 namespace {
 // Reserved at once for an announced message; more only as bytes arrive.
@@ -37,7 +39,7 @@ MessageReader::Step MessageReader::read(std::string_view& input) {
 }
 
 void MessageReader::shrink(size_t keep_bytes) {
-  if (body_.capacity() > keep_bytes) body_ = std::string();
+  if (body_.capacity() > keep_bytes) http2::give_back(body_);
 }
 
 }  // namespace quoin::grpc

@@ -6,6 +6,7 @@
 #include "grpc/gzip.h"
 #include "grpc/protocol.h"
 #include "grpc/server_impl.h"
+#include "http2/give_back.h"
 
 namespace quoin::grpc {
 namespace {
@@ -54,8 +55,7 @@ void ServerCall::release() {
   reader_.next();
   reader_.shrink(kKeepBytes);
   for (std::string* s : {&request_, &unzipped_, &pending_, &plain_, &status_text_, &content_type_}) {
-    s->clear();
-    if (s->capacity() > kKeepBytes) *s = std::string();
+    http2::empty(*s, kKeepBytes);
   }
   large_ = Blob();
   s_ = State();
@@ -69,7 +69,7 @@ void ServerCall::drop_request() {
   DCHECK(ended_);
   reader_.next();
   reader_.shrink(0);
-  pending_ = std::string();
+  http2::give_back(pending_);
   hold_request(-s_.request_held);
   headers_.clear();
   owner_.hold_headers(-std::exchange(s_.headers_held, 0));

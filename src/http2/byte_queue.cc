@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "http2/give_back.h"
 
 namespace quoin::http2 {
 
@@ -12,7 +13,7 @@ std::string& ByteQueue::tail() {
       pieces_.back().own.size() >= kChunkBytes) {
     pieces_.emplace_back();
     pieces_.back().own = std::move(spare_);
-    spare_ = std::string();
+    spare_.clear();
     pieces_.back().own.clear();
   }
   return pieces_.back().own;
@@ -42,7 +43,8 @@ char* ByteQueue::grow(size_t n) {
 void ByteQueue::pop_front_piece() {
   Piece& p = pieces_[first_];
   if (p.own.capacity() > spare_.capacity() && p.own.capacity() <= 2 * kChunkBytes) spare_ = std::move(p.own);
-  p = Piece();
+  give_back(p.own);
+  p.shared = Blob();
   offset_ = 0;
   ++first_;
   if (first_ == pieces_.size()) {
@@ -110,7 +112,7 @@ std::string ByteQueue::take_all() {
 void ByteQueue::clear(size_t keep_bytes) {
   while (first_ < pieces_.size()) pop_front_piece();
   size_ = 0;
-  if (spare_.capacity() > keep_bytes) spare_ = std::string();
+  if (spare_.capacity() > keep_bytes) give_back(spare_);
 }
 
 }  // namespace quoin::http2

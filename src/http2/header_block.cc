@@ -1,3 +1,4 @@
+#include "http2/give_back.h"
 #include "http2/session.h"
 
 namespace quoin::http2 {
@@ -22,7 +23,7 @@ void HeaderBlock::clear() {
   bytes_.clear();
   fields_.clear();
   if (held_bytes() <= kKeepBytes) return;
-  bytes_ = std::string();
+  give_back(bytes_);
   fields_ = std::vector<Ref>();
 }
 

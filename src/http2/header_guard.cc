@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "http2/give_back.h"
+
 namespace quoin::http2 {
 namespace {
 
@@ -11,7 +13,8 @@ constexpr size_t kFrameBytes = 16'384;
 constexpr uint8_t kHeaders = 1, kContinuation = 9;
 constexpr uint8_t kEndStream = 1, kEndHeaders = 4, kPadded = 8, kPriority = 32;
 constexpr size_t kPriorityBytes = 5;
-constexpr unsigned kMaxShift = 28;  // of a number: beyond, libnghttp2 gives up too
+constexpr size_t kKeepBytes = 2048;  // of a buffer, from call to call
+constexpr unsigned kMaxShift = 28;   // of a number: beyond, libnghttp2 gives up too
 
 std::string frame_head(size_t length, uint8_t type, uint8_t flags, int32_t stream) {
   const auto id = static_cast<uint32_t>(stream);
@@ -39,7 +42,8 @@ HeaderGuard::FrameHead HeaderGuard::parse(const char* p) {
 }
 
 std::string_view HeaderGuard::pass(std::string_view in) {
-  out_.clear();
+  empty(out_, kKeepBytes);
+  empty(joined_, kKeepBytes);
   changed_ = stream_ != 0;
   // The library has seen the blocks of earlier calls.
   std::erase_if(cut_, [this](int32_t id) { return id != stream_; });
@@ -162,8 +166,7 @@ void HeaderGuard::leave_block() {
   in_frame_ = false;
   payload_left_ = pad_left_ = 0;
   if (!overflowed()) block_bytes_ = 0;
-  frame_.clear();
-  if (frame_.capacity() > 256) frame_ = std::string();
+  empty(frame_, kKeepBytes);
 }
 
 // ---------------------------------------------------------------- the block
