@@ -110,9 +110,10 @@ class Connection:
             self.received += more
 
     def settle(self):
-        """All that was sent before has had its effect."""
-        self.send(PING, 0, 0, b"settled!")
-        self.read_until(lambda kind, flags, stream, payload: kind == PING and flags & 1 and payload == b"settled!")
+        """All that was sent before has had its effect. Twice, since an answer to a ping may overtake others."""
+        for mark in (b"settled1", b"settled2"):
+            self.send(PING, 0, 0, mark)
+            self.read_until(lambda kind, flags, stream, payload: kind == PING and flags & 1 and payload == mark)
 
     def resets(self):
         return {s: int.from_bytes(p, "big") for k, _, s, p in self.frames if k == RST_STREAM}
