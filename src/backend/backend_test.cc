@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <thread>
+
 #include "backend/member_test.h"
 #include "backend/probe.h"
 #include "base/coding.h"
@@ -431,6 +433,42 @@ TEST_P(BackendTest, DefragmentKeepsTheStateAndTheViews) {
   m.open();
   EXPECT_EQ(b().get(Bucket::kCluster, "clusterVersion"), "3.6.0");
   for (int64_t i = 3001; i < next; ++i) ASSERT_EQ(record(*b().view(), i), std::to_string(i));
+}
+
+TEST_P(BackendTest, ASnapshotOutlivesItsEngineAndEndsOnAnyThread) {
+  m.open();
+  auto engine = m.factory()->open("/data/member/snap/other", /*filling=*/true);
+  ASSERT_TRUE(engine);
+  Batch batch;
+  batch.of(Bucket::kLease).push_back({"k", "v"});
+  bool committed = false;
+  (*engine)->commit(batch, [&](Result<CommitTimes> r) { committed = r.has_value(); });
+  m.wait([&] { return committed; });
+  auto snapshot = (*engine)->snapshot();
+  engine->reset();
+  std::thread([snapshot = std::move(snapshot)]() mutable {
+    const auto found = snapshot->get(Bucket::kLease, "k");
+    ASSERT_TRUE(found && *found);
+    EXPECT_EQ(**found, "v");
+    snapshot.reset();
+  }).join();
+}
+
+// Or every bucket's pages would be filled to the brim for ever, and split at each put into the middle.
+TEST_P(BackendTest, AfterADefragmentTheFileIsNotFilledAnyMore) {
+  m.open();
+  m.on_apply([&] { put_record(2, "two"); });
+  m.commit();
+  std::optional<Result<>> done;
+  m.on_apply([&] { b().defragment([&](Result<> r) { done = r; }); });
+  int filling_seen = 0;
+  m.wait([&] {
+    filling_seen = std::max(filling_seen, m.states->filling);
+    return done.has_value();
+  });
+  ASSERT_TRUE(*done);
+  EXPECT_EQ(filling_seen, GetParam() == Kind::kMemory ? 1 : 0);
+  EXPECT_EQ(m.states->filling, 0);
 }
 
 TEST_P(BackendTest, AFailedCommitAcknowledgesNothing) {

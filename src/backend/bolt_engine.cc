@@ -101,6 +101,7 @@ class BoltEngine final : public Engine {
   uint64_t size() const override { return db_->stats().size_bytes(); }
   uint64_t size_in_use() const override { return db_->stats().size_in_use_bytes(); }
   uint64_t size_max() const override { return db_->stats().reserved_bytes; }
+  void end_filling() override { filling_ = false; }
   void close(absl::AnyInvocable<void(Result<>)> done) override {
     db_->close(/*save_freelist=*/true, std::move(done));
   }
@@ -133,7 +134,7 @@ class BoltEngine final : public Engine {
   std::unique_ptr<bolt::Db> db_;
   io::Executor& file_;
   io::Clock& clock_;
-  const bool filling_;
+  bool filling_;
 };
 
 Result<> make_missing_buckets(bolt::Db& db) {

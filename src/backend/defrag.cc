@@ -142,6 +142,7 @@ void FileSide::defrag_sync_name() {
     // Which file the name stands for after a crash is now anybody's guess.
     if (!synced) return self->fail(synced.error());
     self->engine_ = std::move(self->defrag_->copy);
+    self->engine_->end_filling();
     self->warn_of_small_reservation();
     self->refresh();
     self->env_.committed({self->newest_, false});

@@ -1,11 +1,12 @@
 // What the backend asks of the file that holds the state: ten ordered buckets, one writer, snapshots, one
 // atomic durable commit at a time. bolt stands behind it (bolt_engine.h); another engine may stand beside it.
 //
-// Threads: confined to the file strand (before it runs: whoever opens), except EngineSnapshot's const
-// methods, which any number of threads may call at once. Lifetime: an Engine outlives its snapshots; the
-// backend sees to that and drops both on the file strand. Errors: a failed commit() promises nothing about
-// the file: the engine is dead afterwards, snapshots taken before stay readable. kCorruption from a read
-// names the file and the page.
+// Threads: confined to the file strand (before it runs: whoever opens), except snapshots: any number of threads
+// may use one at once, and the last reference may be dropped on any thread.
+// Lifetime: a snapshot may outlive its Engine: it keeps what it reads from. (Views go on reading the old file
+// when a defragmentation has put another in its place.)
+// Errors: a failed commit() promises nothing about the file: the engine is dead afterwards, snapshots taken
+// before stay readable. kCorruption from a read names the file and the page.
 #pragma once
 #include <absl/functional/any_invocable.h>
 
@@ -78,6 +79,8 @@ class Engine {
   // What the file may grow to: Options::map_bytes, or less where the system has less address space. A commit
   // that needs more fails with kLimit.
   virtual uint64_t size_max() const = 0;
+  // Of an engine that was opened for filling: its file is complete, the next commits come in any order.
+  virtual void end_filling() = 0;
   // Stores what a clean stop stores. No snapshot is open, no commit under way; only the destructor follows.
   virtual void close(absl::AnyInvocable<void(Result<>)> done) = 0;
 };
@@ -86,7 +89,8 @@ class EngineFactory {
  public:
   virtual ~EngineFactory() = default;
   // Blocking. Opens or creates the file, locks it, makes missing buckets. The commits of an engine made with
-  // `filling` append at the right end (Defragment's copy), so its pages are packed tightly.
+  // `filling` append at the right end (Defragment's copy), so its pages are packed tightly, until
+  // end_filling().
   virtual Result<std::unique_ptr<Engine>> open(const std::string& path, bool filling) = 0;
 };
 

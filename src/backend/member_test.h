@@ -38,17 +38,16 @@ class Member {
     file = &process->executor("file");
     fs = std::make_unique<sim::SimFileSystem>(disk, *file);
     metrics = std::make_unique<metrics::Registry>();
-    std::unique_ptr<EngineFactory> factory;
-    if (kind_ == Kind::kMemory) {
-      factory = std::make_unique<MemoryFactory>(states, *fs, world, *file);
-    } else {
-      factory = bolt_engine_factory(options, *fs, *file, process->clock());
-    }
-    ASSIGN_OR_RETURN(backend, open_with_engine(options, std::move(factory), *fs, *apply, *file,
-                                               process->timers(), process->clock(), *metrics, log));
+    ASSIGN_OR_RETURN(backend, open_with_engine(options, factory(), *fs, *apply, *file, process->timers(),
+                                               process->clock(), *metrics, log));
     failure.reset();
     backend->set_failure_callback([this](Error e) { failure = e; });
     return {};
+  }
+  // Of the process that runs.
+  std::unique_ptr<EngineFactory> factory() {
+    if (kind_ == Kind::kMemory) return std::make_unique<MemoryFactory>(states, *fs, world, *file);
+    return bolt_engine_factory(options, *fs, *file, process->clock());
   }
   void open() {
     auto r = try_open();

@@ -21,6 +21,7 @@ using State = std::array<std::map<std::string, std::string>, kBucketCount>;
 struct MemoryStates {
   std::vector<std::shared_ptr<const State>> states;
   int fail_commits_after = -1;  // commits that still succeed; -1: all do
+  int filling = 0;              // engines that are being filled
 };
 
 class MemorySnapshot final : public EngineSnapshot {
@@ -61,12 +62,16 @@ class MemorySnapshot final : public EngineSnapshot {
 class MemoryEngine final : public Engine {
  public:
   MemoryEngine(std::unique_ptr<io::File> file, uint64_t number, std::shared_ptr<MemoryStates> states,
-               sim::World& world, io::Executor& executor)
+               sim::World& world, io::Executor& executor, bool filling)
       : file_(std::move(file)),
         number_(number),
         states_(std::move(states)),
         world_(world),
-        executor_(executor) {}
+        executor_(executor),
+        filling_(filling) {
+    if (filling_) ++states_->filling;
+  }
+  ~MemoryEngine() override { end_filling(); }
   std::unique_ptr<EngineSnapshot> snapshot() override {
     return std::make_unique<MemorySnapshot>(states_->states[number_]);
   }
@@ -106,6 +111,10 @@ class MemoryEngine final : public Engine {
   uint64_t size() const override { return 4096 * (1 + (*states_->states[number_])[5].size()); }
   uint64_t size_in_use() const override { return size(); }
   uint64_t size_max() const override { return UINT64_MAX; }
+  void end_filling() override {
+    if (filling_) --states_->filling;
+    filling_ = false;
+  }
   void close(absl::AnyInvocable<void(Result<>)> done) override {
     executor_.post([done = std::move(done)]() mutable { done({}); });
   }
@@ -116,6 +125,7 @@ class MemoryEngine final : public Engine {
   std::shared_ptr<MemoryStates> states_;
   sim::World& world_;
   io::Executor& executor_;
+  bool filling_;
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };
 
@@ -124,7 +134,7 @@ class MemoryFactory final : public EngineFactory {
   MemoryFactory(std::shared_ptr<MemoryStates> states, io::FileSystem& fs, sim::World& world,
                 io::Executor& executor)
       : states_(std::move(states)), fs_(fs), world_(world), executor_(executor) {}
-  Result<std::unique_ptr<Engine>> open(const std::string& path, bool /*filling*/) override {
+  Result<std::unique_ptr<Engine>> open(const std::string& path, bool filling) override {
     ASSIGN_OR_RETURN(auto file, fs_.open(path, {.write = true, .create = true}));
     TRY(file->lock(io::LockMode::kExclusive));
     ASSIGN_OR_RETURN(const uint64_t size, file->size());
@@ -142,7 +152,7 @@ class MemoryFactory final : public EngineFactory {
       number = std::stoull(text);
     }
     return std::unique_ptr<Engine>(
-        std::make_unique<MemoryEngine>(std::move(file), number, states_, world_, executor_));
+        std::make_unique<MemoryEngine>(std::move(file), number, states_, world_, executor_, filling));
   }
 
  private:
