@@ -15,11 +15,36 @@
 namespace quoin::backend {
 namespace {
 
+// One of the numbers in meta; 0 if it is not there.
+Result<uint64_t> stored_number(const EngineSnapshot& snapshot, std::string_view name,
+                               const std::string& path) {
+  ASSIGN_OR_RETURN(const auto stored, snapshot.get(Bucket::kMeta, name));
+  if (!stored) return uint64_t{0};
+  if (stored->size() != 8)
+    return make_error(Code::kCorruption, "{}: meta/{} has {} bytes, not 8", path, name, stored->size());
+  return load_be64(stored->data());
+}
+
 class Source final : public SnapshotSource {
  public:
-  Source(SnapshotRef snapshot, Index index, std::shared_ptr<Probe> probe, io::Clock& clock)
+  struct State {
+    Index index;
+    Term term;
+    std::string conf_state;
+  };
+  static Result<std::shared_ptr<SnapshotSource>> make(SnapshotRef snapshot, const std::string& path,
+                                                      std::shared_ptr<Probe> probe, io::Clock& clock) {
+    State state;
+    ASSIGN_OR_RETURN(state.index.v, stored_number(*snapshot, "consistent_index", path));
+    ASSIGN_OR_RETURN(state.term.v, stored_number(*snapshot, "term", path));
+    ASSIGN_OR_RETURN(const auto conf_state, snapshot->get(Bucket::kMeta, "confState"));
+    state.conf_state = conf_state.value_or(std::string_view());
+    return std::shared_ptr<SnapshotSource>(
+        std::make_shared<Source>(std::move(snapshot), std::move(state), std::move(probe), clock));
+  }
+  Source(SnapshotRef snapshot, State state, std::shared_ptr<Probe> probe, io::Clock& clock)
       : snapshot_(std::move(snapshot)),
-        index_(index),
+        state_(std::move(state)),
         probe_(std::move(probe)),
         clock_(clock),
         opened_(clock.monotonic()) {}
@@ -27,14 +52,19 @@ class Source final : public SnapshotSource {
     probe_->snapshot_seconds.observe(static_cast<double>(clock_.monotonic() - opened_) / 1e9);
   }
   uint64_t size() const override { return snapshot_->copy_size(); }
-  Index consistent_index() const override { return index_; }
+  Index consistent_index() const override { return state_.index; }
+  Term consistent_term() const override { return state_.term; }
+  const std::string& conf_state() const override { return state_.conf_state; }
+  Result<> scan(Bucket bucket, const PairVisitor& visit) const override {
+    return snapshot_->scan(bucket, {}, {}, visit);
+  }
   Result<> read(uint64_t offset, std::span<char> out) const override {
     return snapshot_->read_copy(offset, out);
   }
 
  private:
   SnapshotRef snapshot_;
-  Index index_;
+  const State state_;
   std::shared_ptr<Probe> probe_;
   io::Clock& clock_;
   io::MonotonicNs opened_;
@@ -91,7 +121,7 @@ class BackendImpl final : public Backend {
   Term consistent_term() const override { return term_; }
   Index durable_index() const override { return durable_index_; }
   bool full() const override {
-    const bool is_full = exact_ || at_bound();
+    const bool is_full = at_bound();
     was_full_ = was_full_ || is_full;
     return is_full;
   }
@@ -166,7 +196,6 @@ class BackendImpl final : public Backend {
   bool index_moved_ = false;  // since the last freeze
 
   bool freeze_wanted_ = false;  // somebody waits for the active segment's commit
-  bool exact_ = false;          // a snapshot waits for its freeze: nothing may be applied before
   bool boundary_posted_ = false;
   bool held_ = false;              // an entry goes on in a later task
   mutable bool was_full_ = false;  // the caller was told so, and not yet of the end
@@ -211,16 +240,8 @@ Result<> BackendImpl::start(io::FileSystem& fs, log::Logger& log, std::unique_pt
   };
   file_side_ = std::make_shared<FileSide>(std::move(env), std::move(factory), std::move(engine));
   snapshot_ = file_side_->newest();
-  for (const auto& [name, out] :
-       {std::pair<std::string_view, uint64_t*>{"consistent_index", &index_.v}, {"term", &term_.v}}) {
-    ASSIGN_OR_RETURN(const auto stored, snapshot_->get(Bucket::kMeta, name));
-    if (!stored) continue;
-    if (stored->size() != 8) {
-      return make_error(Code::kCorruption, "{}: meta/{} has {} bytes, not 8", options_.path, name,
-                        stored->size());
-    }
-    *out = load_be64(stored->data());
-  }
+  ASSIGN_OR_RETURN(index_.v, stored_number(*snapshot_, "consistent_index", options_.path));
+  ASSIGN_OR_RETURN(term_.v, stored_number(*snapshot_, "term", options_.path));
   durable_index_ = index_;
   return {};
 }
@@ -269,7 +290,6 @@ void BackendImpl::when_durable(Waiter waiter) {
 void BackendImpl::freeze() {
   const bool asked = !waiters_active_.empty() || closing_;
   freeze_wanted_ = false;
-  exact_ = false;
   timer_.reset();
   const bool nothing = active_->empty() && !(index_moved_ && asked && index_);
   if (nothing) {
@@ -382,11 +402,9 @@ void BackendImpl::defragment(std::function<void(Result<>)> done) {
 }
 
 void BackendImpl::snapshot(std::function<void(Result<std::shared_ptr<SnapshotSource>>)> done) {
-  exact_ = true;
   when_durable([this, done = std::move(done)](const Result<SnapshotRef>& snapshot) {
     if (!snapshot) return done(snapshot.error());
-    done(
-        std::shared_ptr<SnapshotSource>(std::make_shared<Source>(*snapshot, durable_index_, probe_, clock_)));
+    done(Source::make(*snapshot, options_.path, probe_, clock_));
   });
 }
 
@@ -399,7 +417,6 @@ void BackendImpl::close(std::function<void(Result<>)> done) {
   closing_ = true;
   held_ = false;
   freeze_wanted_ = true;
-  exact_ = false;
   close_done_ = std::move(done);
   apply_.post(guarded([this] {
     boundary();

@@ -7,10 +7,11 @@
 // bounds are kSegmentOps and kSegmentBytesMax, and while full() apply must stop taking entries.
 //
 // Threads: Backend is confined to the apply strand, except where a method says otherwise. A View is immutable
-// and may be read on any thread; the bytes it hands out live as long as the View. Compactor::visit runs on
-// the file strand. Errors: kCorruption names file, page and what is wrong with it; kIo / kNoSpaceOnDevice
-// from the engine's commit are fatal to the member (a failed sync promises nothing). Source: spec
-// storage-formats 2, 6.1, 7, 8; design.md sections 1 and 5. Format: docs/formats/backend.md.
+// and may be read on any thread; the bytes it hands out live as long as the View. Compactor::keep runs on the
+// file strand.
+// Errors: kCorruption names file, page and what is wrong with it; kIo and kNoSpaceOnDevice from a commit are
+// fatal to the member (a failed sync promises nothing).
+// Source: spec storage-formats 2, 6.1, 7, 8; design.md sections 1 and 5. Format: docs/formats/backend.md.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -112,9 +113,13 @@ class SnapshotSource {
  public:
   virtual ~SnapshotSource() = default;
   virtual uint64_t size() const = 0;  // HWM * page size
-  // Of the state in the copy. Equal to Backend::consistent_index() at the call of snapshot() if the caller
-  // held to full() since.
+  // Of the state in the copy, taken with it: the index and term of the last entry in it, and the ConfState (as
+  // set_conf_state was given it; empty if it never was).
   virtual Index consistent_index() const = 0;
+  virtual Term consistent_term() const = 0;
+  virtual const std::string& conf_state() const = 0;
+  // The pairs of a bucket in the copy: the members, for one. Any thread.
+  virtual Result<> scan(Bucket bucket, const PairVisitor& visit) const = 0;
   // Bytes [offset, offset + out.size()) of the stream (spec storage-formats 6.1). Any thread, one at a time.
   virtual Result<> read(uint64_t offset, std::span<char> out) const = 0;
 };
@@ -151,8 +156,7 @@ class Backend {
   virtual Index consistent_index() const = 0;
   virtual Term consistent_term() const = 0;
   virtual Index durable_index() const = 0;
-  // True while the active segment is at a bound and not yet frozen, and while a snapshot() waits for its
-  // freeze: stop applying, end the task.
+  // True while the active segment is at a bound and not yet frozen: stop applying, end the task.
   virtual bool full() const = 0;
   // Runs on apply whenever full() turned false.
   virtual void set_not_full_callback(std::function<void()> callback) = 0;
@@ -190,7 +194,8 @@ class Backend {
   virtual void hash(std::function<void(Result<uint32_t>)> done) = 0;
   // Rewrites the file compactly and swaps it in; views stay valid. `done` on apply.
   virtual void defragment(std::function<void(Result<>)> done) = 0;
-  // A copy that holds everything written so far.
+  // A copy that holds everything written so far, and what is written until the next freeze: the copy itself
+  // says up to which entry (SnapshotSource). Changes go on meanwhile.
   virtual void snapshot(std::function<void(Result<std::shared_ptr<SnapshotSource>>)> done) = 0;
 
   // File sizes as etcd reports them (HWM * page size; without free pages). Any thread.

@@ -216,27 +216,50 @@ TEST_P(BackendTest, ManyCommitsCanBeOutstandingAndEndInOrder) {
   EXPECT_TRUE(std::is_sorted(ended.begin(), ended.end()));
 }
 
-TEST_P(BackendTest, ASnapshotHoldsExactlyWhatWasWrittenWhenItWasAskedFor) {
+TEST_P(BackendTest, ASnapshotSaysWhatItHoldsAndHoldsUpNothing) {
   m.open();
   std::shared_ptr<SnapshotSource> source;
+  const auto entry = [&](uint64_t index) {
+    put_record(static_cast<int64_t>(index) + 1, "x");
+    b().put(Bucket::kMembers, "m", std::to_string(index));
+    b().set_conf_state(std::to_string(index));
+    b().set_consistent_index(Index(index), Term(index + 100));
+  };
   m.on_apply([&] {
-    put_record(2, "x");
-    b().set_consistent_index(Index(1), Term(1));
+    entry(1);
     b().commit([] {});
   });
+  uint64_t index = 2;
   m.on_apply([&] {
-    // A segment is on its way, so the snapshot's has to wait: nothing may be applied meanwhile.
-    put_record(3, "y");
-    b().set_consistent_index(Index(2), Term(1));
+    // A segment is on its way, so the snapshot's has to wait for its freeze.
+    entry(index);
     b().snapshot([&](Result<std::shared_ptr<SnapshotSource>> r) {
       ASSERT_TRUE(r);
       source = *r;
     });
-    EXPECT_TRUE(b().full());
   });
-  m.wait([&] { return source != nullptr; });
-  EXPECT_FALSE(b().full());
-  EXPECT_EQ(source->consistent_index(), Index(2));
+  while (source == nullptr) {
+    m.world.run_for(io::kMillisecond / 10);
+    m.on_apply([&] {
+      EXPECT_FALSE(b().full());
+      entry(++index);
+    });
+  }
+  m.on_apply([&] { entry(++index); });
+  const uint64_t held = source->consistent_index().v;
+  EXPECT_GE(held, 2u);
+  EXPECT_LT(held, index);
+  EXPECT_EQ(source->consistent_term(), Term(held + 100));
+  EXPECT_EQ(source->conf_state(), std::to_string(held));
+  std::string members;
+  EXPECT_TRUE(source->scan(Bucket::kMembers, [&](std::string_view, std::string_view value) {
+    members += value;
+    return true;
+  }));
+  EXPECT_EQ(members, std::to_string(held));
+  uint64_t records = 0;
+  EXPECT_TRUE(source->scan(Bucket::kKey, [&](std::string_view, std::string_view) { return ++records > 0; }));
+  EXPECT_EQ(records, held);
   std::string all(source->size(), '\0');
   ASSERT_TRUE(source->read(0, all));
   std::string again(source->size(), '\0');

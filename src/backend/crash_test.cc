@@ -149,12 +149,29 @@ class RandomRun {
         });
         return;
       case 2:
-        b().snapshot([i = index_](Result<std::shared_ptr<SnapshotSource>> r) {
+        b().snapshot([this, i = index_](Result<std::shared_ptr<SnapshotSource>> r) {
           ASSERT_TRUE(r);
-          EXPECT_EQ((*r)->consistent_index(), Index(i));
+          EXPECT_GE((*r)->consistent_index(), Index(i));
+          check_copy(**r);
         });
         return;
     }
+  }
+
+  // A copy holds the state of the entry it names: no less, and nothing of a later one.
+  void check_copy(const SnapshotSource& copy) {
+    const uint64_t index = copy.consistent_index().v;
+    ASSERT_TRUE(index == 0 || history_.count(index));
+    const auto want = index == 0 ? decltype(Model::pairs)() : history_.at(index).pairs;
+    std::map<std::pair<Bucket, std::string>, std::string> got;
+    for (const Bucket bucket : {Bucket::kLease, Bucket::kAuthUsers}) {
+      ASSERT_TRUE(copy.scan(bucket, [&](std::string_view k, std::string_view v) {
+        got[{bucket, std::string(k)}] = v;
+        return true;
+      }));
+    }
+    if (!copy.conf_state().empty()) got[{Bucket::kMeta, "confState"}] = copy.conf_state();
+    EXPECT_TRUE(got == want);
   }
 
   // Records above `compacted`, or kept by every compaction, must be there; others may be.
