@@ -332,6 +332,16 @@ void Reader::fill_config() {
   c.watch_progress_notify_interval = integer("watch-progress-notify-interval");
   c.downgrade_check_time = integer("downgrade-check-time");
   c.bootstrap_defrag_threshold_mib = number("bootstrap-defrag-threshold-megabytes");
+  c.memory_mlock = boolean("memory-mlock");
+  c.unused_tls.client_files = !text("cert-file").empty() || !text("key-file").empty() || boolean("auto-tls");
+  c.unused_tls.client_cert_auth = boolean("client-cert-auth");
+  c.unused_tls.peer_files =
+      !text("peer-cert-file").empty() || !text("peer-key-file").empty() || boolean("peer-auto-tls");
+  c.unused_tls.peer_cert_auth = boolean("peer-client-cert-auth");
+  for (const std::string_view name : {"peer-cert-file", "peer-key-file", "peer-trusted-ca-file"}) {
+    if (!text(name).empty()) c.unused_tls.peer_paths.push_back(text(name));
+  }
+  c.bcrypt_cost = number("bcrypt-cost");
   c.force_new_cluster = boolean("force-new-cluster");
   c.unsafe_no_fsync = boolean("unsafe-no-fsync");
   c.allow_wal_cut = boolean("quoin-allow-wal-cut");
@@ -369,7 +379,7 @@ Command Reader::finish(Result<> outcome) {
     return exit_with(2);
   }
   if (fatal_) return exit_with(1);
-  if (outcome) outcome = refuse_unserved(flags_);
+  if (outcome) outcome = refuse_unserved(flags_, &command_.config.bootstrap_error);
   const bool early = !state_.log_ready;
   notice(log::Level::kInfo, early, "Running: ", {{"args", args_}});
   if (!outcome) {

@@ -41,6 +41,8 @@ struct Url {
   // http(s): without the brackets of an IPv6 literal.
   std::string hostname() const;
   std::string port() const;
+  // 0 where there is none; nothing if it is over 65535.
+  std::optional<uint16_t> port_number() const;
   std::string text() const { return scheme + "://" + host + path; }
   friend bool operator==(const Url&, const Url&) = default;
 };
@@ -139,6 +141,18 @@ struct Config {
   std::string auto_compaction_error;
   std::string v2_deprecation = "write-only";
 
+  // Why a directory without a log can't be started with these options; looked at there alone.
+  std::string bootstrap_error;
+
+  // Options of TLS that are given although every URL is http: etcd says that it ignores them.
+  struct UnusedTls {
+    bool client_files = false, client_cert_auth = false;
+    bool peer_files = false, peer_cert_auth = false;
+    std::vector<std::string> peer_paths;  // must be readable all the same
+  };
+  UnusedTls unused_tls;
+  uint64_t bcrypt_cost = 10;  // of an auth store that is off; looked at for etcd's warning
+
   // Client HTTP.
   std::vector<std::string> cors = {"*"};
   std::vector<std::string> host_whitelist = {"*"};
@@ -158,6 +172,7 @@ struct Config {
   DurationNs watch_progress_notify_interval = 600'000'000'000;
   DurationNs downgrade_check_time = 5'000'000'000;
   uint64_t bootstrap_defrag_threshold_mib = 0;  // 0: off
+  bool memory_mlock = false;
   FeatureGates gates;
   std::string feature_gates_text;  // those set, "A=true,B=false", for the start line
 

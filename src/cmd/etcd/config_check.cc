@@ -398,12 +398,28 @@ Result<> apply_renames(FlagSet& flags, const CheckState& state, std::vector<Noti
   return {};
 }
 
-Result<> refuse_unserved(const FlagSet& flags) {
+// What changes nothing by itself, in etcd too: files and limits of TLS while every URL is http (https ones are
+// refused below), the details of tracing and authentication while these are off.
+static bool unused_alone(const Option& o) {
+  if (o.later == "TLS") return true;
+  if (o.name == "bcrypt-cost" || o.name == "auth-token-ttl") return true;
+  return o.name != "enable-distributed-tracing" && o.name != "experimental-enable-distributed-tracing" &&
+         o.later == "distributed tracing";
+}
+
+static Error unserved(const Option& o) {
+  return make_error(Code::kUnsupported, "--{} is set, but {} is not served by this version of Quoin", o.name,
+                    o.later);
+}
+
+Result<> refuse_unserved(const FlagSet& flags, std::string* bootstrap_error) {
   const FlagSet defaults = make_flags();
   for (const Option& o : options()) {
-    if (o.later.empty() || same_value(flags.at(o.name).value, defaults.at(o.name).value)) continue;
-    return make_error(Code::kUnsupported, "--{} is set, but {} is not served by this version of Quoin",
-                      o.name, o.later);
+    if (o.later.empty() || unused_alone(o)) continue;
+    if (same_value(flags.at(o.name).value, defaults.at(o.name).value)) continue;
+    if (o.later != "discovery") return unserved(o);
+    // Not looked at where there is a log.
+    if (bootstrap_error->empty()) *bootstrap_error = unserved(o).text();
   }
   for (const std::string_view name :
        {"listen-peer-urls", "listen-client-urls", "listen-client-http-urls", "listen-metrics-urls"}) {

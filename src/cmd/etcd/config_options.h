@@ -30,12 +30,16 @@ struct Option {
   std::string_view help;
   // Key in the file: empty: the name; "-": none; "a.b.c": nested.
   std::string_view yaml = {};
-  // Not empty: the part of etcd that Quoin does not serve yet; only the default is accepted.
+  // Not empty: the part of etcd that Quoin does not serve yet. Only the default is accepted, unless etcd runs
+  // without using the option as well (refuse_unserved() of config_check.h).
   std::string_view later = {};
   // Not empty: the flag that replaced this one ("feature-gates=X" for a gate).
   std::string_view successor = {};
   // Not empty: the warning when it is set.
   std::string_view deprecation = {};
+  // Not empty: what --help shows as the default, where the flag's own (0) stands for it.
+  std::string_view shown_default = {};
+  std::string_view default_in_help() const { return shown_default.empty() ? default_text : shown_default; }
 };
 
 std::span<const Option> options();

@@ -71,6 +71,44 @@ void log_starting(const Config& c, bool member_initialized, int cpus, log::Logge
       {"v2-deprecation", c.v2_deprecation});
 }
 
+void warn_of_unused_peer_tls(const Config& c, log::Logger& logger) {
+  for (const Url& u : c.listen_peer_urls) {
+    if (u.scheme != "http") continue;
+    if (c.unused_tls.peer_files) {
+      LOG(logger, kWarn, "scheme is HTTP while key and cert files are present; ignoring key and cert files",
+          {"peer-url", u.text()});
+    }
+    if (c.unused_tls.peer_cert_auth) {
+      LOG(logger, kWarn,
+          "scheme is HTTP while --peer-client-cert-auth is enabled; ignoring client cert auth for this URL",
+          {"peer-url", u.text()});
+    }
+  }
+}
+
+void warn_of_unused_client_tls(const Config& c, log::Logger& logger) {
+  for (const Url& u : c.listen_client_urls) {
+    if (c.unused_tls.client_files) {
+      LOG(logger, kWarn,
+          "scheme is http or unix while key and cert files are present; ignoring key and cert files",
+          {"client-url", u.text()});
+    }
+    if (c.unused_tls.client_cert_auth) {
+      LOG(logger, kWarn,
+          "scheme is http or unix while --client-cert-auth is enabled; ignoring client cert auth for this "
+          "URL",
+          {"client-url", u.text()});
+    }
+  }
+}
+
+void warn_of_bcrypt_cost(const Config& c, log::Logger& logger) {
+  constexpr uint64_t kMin = 4, kMax = 31, kDefault = 10;
+  if (c.bcrypt_cost >= kMin && c.bcrypt_cost <= kMax) return;
+  LOG(logger, kWarn, "use default bcrypt cost instead of the invalid given cost", {"min-cost", kMin},
+      {"max-cost", kMax}, {"default-cost", kDefault}, {"given-cost", c.bcrypt_cost});
+}
+
 void log_request_limit(const Config& c, log::Logger& logger) {
   constexpr uint64_t kRecommendedBytes = 10 << 20;
   if (c.max_request_bytes <= kRecommendedBytes) return;

@@ -17,4 +17,10 @@ void log_quota(const Config& config, log::Logger& logger);
 // What a running member does by itself: how it hurries its first election, which files it removes.
 void log_running(const Config& config, MemberId self, log::Logger& logger);
 
+// What etcd says about options of TLS beside http URLs, before it listens for peers and for clients.
+void warn_of_unused_peer_tls(const Config& config, log::Logger& logger);
+void warn_of_unused_client_tls(const Config& config, log::Logger& logger);
+// Of a cost that bcrypt does not have.
+void warn_of_bcrypt_cost(const Config& config, log::Logger& logger);
+
 }  // namespace quoin::cmd

@@ -297,10 +297,9 @@ TEST(Config, VerificationErrors) {
 
 TEST(Config, WhatIsNotServedIsRefusedByName) {
   for (const std::string arg :
-       {"--cert-file=x", "--auto-tls", "--peer-auto-tls", "--discovery=http://x", "--discovery-srv=x",
-        "--auth-token=jwt", "--enable-pprof", "--memory-mlock", "--enable-distributed-tracing",
-        "--listen-peer-urls=https://127.0.0.1:1", "--tls-min-version=TLS1.3", "--bcrypt-cost=11",
-        "--experimental-peer-skip-client-san-verification"}) {
+       {"--auth-token=jwt", "--enable-pprof", "--enable-distributed-tracing",
+        "--experimental-enable-distributed-tracing", "--listen-peer-urls=https://127.0.0.1:1",
+        "--listen-metrics-urls=https://127.0.0.1:1"}) {
     const Command c = read({"--name=n", arg});
     EXPECT_EQ(c.exit_code, 1) << arg;
     EXPECT_NE(verify_error(c).find("is not served by this version of Quoin"), std::string::npos) << arg;
@@ -414,6 +413,80 @@ TEST(Config, FileErrors) {
   EXPECT_TRUE(c.notices.empty());
 }
 
+TEST(Config, YamlMeansWhatItMeansToEtcd) {
+  // Each of these was recorded from a real etcd 3.6.
+  const auto name_of = [](const std::string& yaml) {
+    const TempFile file(yaml);
+    const Command c = read({"--config-file", file.path()});
+    return c.action == Command::Action::kRun ? c.config.name : "error: " + verify_error(c);
+  };
+  const std::string bad = "error: error converting YAML to JSON: yaml: ";
+  EXPECT_EQ(name_of("a: &a\n  name: zz\n<<: *a\n"), "zz");
+  EXPECT_EQ(name_of("a: &a {name: zz}\n<<: *a\nname: own\n"), "own");
+  EXPECT_EQ(name_of("a: &a {name: one}\nb: &b {name: two}\n<<: [*a, *b]\n"), "one");
+  EXPECT_EQ(name_of("<<: 5\n"), bad + "map merge requires map or sequence of maps as the value");
+  EXPECT_EQ(name_of("x: &v mm\nname: *v\n"), "mm");
+  EXPECT_EQ(name_of("name: *v\n"), bad + "unknown anchor 'v' referenced");
+  EXPECT_EQ(name_of("name: !!binary bW0=\n"), "mm");
+  EXPECT_EQ(name_of("name: !foo mm\n"), "mm");
+  EXPECT_EQ(name_of("name: !!null mm\n"), bad + "cannot decode !!str `mm` as a !!null");
+  EXPECT_EQ(name_of("snapshot-count: !!int \"55\"\nname: mm\n"), "mm");
+  EXPECT_EQ(name_of("snapshot-count: !!float 5\nname: mm\n"), "mm");
+  EXPECT_EQ(name_of("pre-vote: !!bool \"true\"\nname: mm\n"), "mm");
+  EXPECT_EQ(name_of("name: mm\n---\nname: second\n"), "mm");
+  EXPECT_EQ(name_of("%YAML 1.2\n---\nname: mm\n"), bad + "found incompatible YAML document");
+  EXPECT_EQ(name_of(std::string("name: n\0\n", 9)), bad + "control characters are not allowed");
+  std::string bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n";
+  for (int i = 1; i < 9; ++i) {
+    bomb += fmt::format("a{0}: &a{0} [*a{1},*a{1},*a{1},*a{1},*a{1},*a{1},*a{1},*a{1},*a{1}]\n", i, i - 1);
+  }
+  EXPECT_EQ(name_of(bomb), bad + "document contains excessive aliasing");
+}
+
+TEST(Config, AFileThatIsNone) {
+  const auto error = [](const std::string& path) { return verify_error(read({"--config-file", path})); };
+  const std::string dir = testing::TempDir();
+  EXPECT_EQ(error(dir), fmt::format("read {}: is a directory", dir));
+  EXPECT_EQ(error("/none"), "open /none: no such file or directory");
+  const TempFile file("x");
+  EXPECT_EQ(error(file.path() + "/x"), fmt::format("open {}/x: not a directory", file.path()));
+  EXPECT_EQ(error("/dev/zero"), "read /dev/zero: more than 16777216 bytes");
+  EXPECT_EQ(error("/dev/null"), "");  // as an empty file
+}
+
+TEST(Config, WhatEtcdDoesNotUseEitherIsAccepted) {
+  for (const char* arg :
+       {"--bcrypt-cost=4", "--auth-token-ttl=5", "--self-signed-cert-validity=5",
+        "--peer-skip-client-san-verification", "--experimental-peer-skip-client-san-verification",
+        "--distributed-tracing-sampling-rate=100", "--distributed-tracing-address=x:1", "--cert-file=/none",
+        "--client-cert-auth", "--peer-auto-tls", "--tls-min-version=TLS1.3", "--memory-mlock"}) {
+    const Command c = read({arg});
+    EXPECT_EQ(c.action, Command::Action::kRun) << arg << ": " << verify_error(c);
+    EXPECT_EQ(c.config.bootstrap_error, "");
+  }
+  EXPECT_TRUE(read({"--memory-mlock"}).config.memory_mlock);
+  EXPECT_TRUE(read({"--experimental-memory-mlock"}).config.memory_mlock);
+  // Where there is a log, discovery is not looked at.
+  const Command discovers = read({"--discovery=http://x/y"});
+  EXPECT_EQ(discovers.action, Command::Action::kRun);
+  EXPECT_EQ(discovers.config.bootstrap_error,
+            "--discovery is set, but discovery is not served by this version of Quoin");
+}
+
+TEST(ConfigUrl, Ports) {
+  const auto error = [](std::string_view url) {
+    const Result<> r = check_ports(*parse_urls(url));
+    return r ? std::string() : std::string(r.error().text());
+  };
+  EXPECT_EQ(error("http://127.0.0.1:65535"), "");
+  EXPECT_EQ(error("http://127.0.0.1:0080"), "");
+  EXPECT_EQ(error("http://127.0.0.1:"), "");
+  EXPECT_EQ(error("unix://x:99999"), "");
+  EXPECT_EQ(error("http://127.0.0.1:65536"), "listen tcp: address 65536: invalid port");
+  EXPECT_EQ(error("http://[::1]:18446744073709551617"),
+            "listen tcp: address 18446744073709551617: invalid port");
+}
+
 TEST(Config, CompactionRetention) {
   const auto retention = [](const std::string& mode, const std::string& text) {
     return read({"--name=n", "--auto-compaction-mode=" + mode, "--auto-compaction-retention=" + text})
@@ -466,7 +539,7 @@ TEST(Config, HelpAndVersion) {
   EXPECT_EQ(first_line(help.err), "Usage:");
   for (const Option& o : options()) {
     if (o.section == Section::kHidden) continue;
-    EXPECT_NE(help.out.find(fmt::format("  --{} '{}'\n    ", o.name, o.default_text)), std::string::npos)
+    EXPECT_NE(help.out.find(fmt::format("  --{} '{}'\n    ", o.name, o.default_in_help())), std::string::npos)
         << o.name;
   }
   const Command version = read({"--version", "--name=x"});

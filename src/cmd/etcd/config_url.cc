@@ -130,6 +130,23 @@ std::string Url::port() const {
   return {};
 }
 
+std::optional<uint16_t> Url::port_number() const {
+  unsigned n = 0;
+  for (const char c : port()) {
+    n = n * 10 + static_cast<unsigned>(c - '0');
+    if (!is_digit(c) || n > UINT16_MAX) return std::nullopt;
+  }
+  return static_cast<uint16_t>(n);
+}
+
+Result<> check_ports(const Urls& urls) {
+  for (const Url& u : urls) {
+    if (u.is_unix() || u.port_number()) continue;
+    return url_error(fmt::format("listen tcp: address {}: invalid port", u.port()));
+  }
+  return {};
+}
+
 std::vector<std::string> texts(const Urls& urls) {
   std::vector<std::string> out;
   for (const Url& u : urls) out.push_back(u.text());

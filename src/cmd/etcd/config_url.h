@@ -16,6 +16,9 @@ Result<Urls> parse_urls(std::string_view comma_list);
 // Go's net.SplitHostPort. Errors: "address x: missing port in address", "too many colons in address", ...
 Result<std::pair<std::string, std::string>> split_host_port(std::string_view host_port);
 
+// Whether each URL's port is one: what Go finds when it listens, and its text.
+Result<> check_ports(const Urls& urls);
+
 // An IPv4 or IPv6 literal (a zone is not one).
 bool is_ip(std::string_view host);
 

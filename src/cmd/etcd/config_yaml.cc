@@ -1,16 +1,18 @@
 #include "cmd/etcd/config_yaml.h"
 
+#include <fcntl.h>
+#include <unistd.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <cmath>
-#include <cstring>
-#include <fstream>
 #include <map>
-#include <sstream>
+#include <optional>
 
 #include "base/check.h"
+#include "base/utf8.h"
 #include "cmd/etcd/config_options.h"
 #include "cmd/etcd/config_url.h"
 #include "cmd/etcd/flags_text.h"
@@ -118,51 +120,178 @@ Json plain_scalar(const std::string& s) {
   return out;
 }
 
-// Bound of nesting: no option lies deeper than four.
-constexpr int kDepthMax = 32;
+Error yaml_error(std::string_view why) {
+  return make_error(Code::kInvalidArgument, "error converting YAML to JSON: yaml: {}", why);
+}
 
-Result<Json> to_json(const YAML::Node& node, int depth) {
-  if (depth > kDepthMax)
-    return make_error(Code::kInvalidArgument, "error converting YAML to JSON: yaml: nested too deep");
-  Json out;
-  switch (node.Type()) {
-    case YAML::NodeType::Undefined:
-    case YAML::NodeType::Null:
-      return out;
-    case YAML::NodeType::Scalar:
-      if (node.Tag() == "?" || node.Tag().empty()) return plain_scalar(node.Scalar());
-      out.kind = JsonKind::kString;
-      out.text = node.Scalar();
-      return out;
-    case YAML::NodeType::Sequence:
-      out.kind = JsonKind::kArray;
-      for (const YAML::Node& item : node) {
-        ASSIGN_OR_RETURN(Json value, to_json(item, depth + 1));
-        out.items.push_back(std::move(value));
-      }
-      return out;
-    case YAML::NodeType::Map:
-      out.kind = JsonKind::kObject;
-      for (const auto& member : node) {
-        if (!member.first.IsScalar())
-          return make_error(Code::kInvalidArgument, "error converting YAML to JSON: unsupported key");
-        ASSIGN_OR_RETURN(Json value, to_json(member.second, depth + 1));
-        out.members[member.first.Scalar()] = std::move(value);
-      }
-      return out;
+// The short form of a tag: "!!str" for "tag:yaml.org,2002:str".
+std::string short_tag(const std::string& tag) {
+  constexpr std::string_view kPrefix = "tag:yaml.org,2002:";
+  return tag.starts_with(kPrefix) ? "!!" + tag.substr(kPrefix.size()) : tag;
+}
+
+// What the tags of a scalar's own kind are called.
+std::string_view tag_of(const Json& v) {
+  switch (v.kind) {
+    case JsonKind::kNull:
+      return "!!null";
+    case JsonKind::kBool:
+      return "!!bool";
+    case JsonKind::kNumber:
+      return v.text.find_first_of(".eE") == std::string::npos ? "!!int" : "!!float";
+    default:
+      return "!!str";
+  }
+}
+
+std::optional<std::string> from_base64(std::string_view text) {
+  constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string out;
+  uint32_t bits = 0, count = 0;
+  while (text.ends_with('=')) text.remove_suffix(1);
+  for (const char c : text) {
+    if (c == '\n' || c == '\r') continue;
+    const size_t digit = kDigits.find(c);
+    if (digit == std::string_view::npos) return std::nullopt;
+    bits = bits << 6 | static_cast<uint32_t>(digit);
+    count += 6;
+    if (count < 8) continue;
+    count -= 8;
+    out += static_cast<char>(bits >> count & 0xff);
   }
   return out;
 }
 
-// The only place that sees yaml-cpp's exceptions.
+// A scalar with a tag of its own; of other tags than YAML's the text is a string, as for etcd.
+Result<Json> tagged_scalar(const std::string& tag, const std::string& text) {
+  Json out;
+  out.kind = JsonKind::kString;
+  out.text = text;
+  if (tag == "!!binary") {
+    auto bytes = from_base64(text);
+    if (!bytes) return yaml_error("!!binary value contains invalid base64 data");
+    out.text = std::move(*bytes);
+    return out;
+  }
+  if (tag != "!!null" && tag != "!!bool" && tag != "!!int" && tag != "!!float") return out;
+  Json value = plain_scalar(text);
+  const std::string_view own = tag_of(value);
+  if (own == tag || (tag == "!!float" && own == "!!int")) return value;
+  return yaml_error(fmt::format("cannot decode {} `{}` as a {}", own, text, tag));
+}
+
+// From a document to values, with what aliases stand for written out.
+class Converter {
+ public:
+  Result<Json> value(const YAML::Node& node, int depth = 0) {
+    if (depth > kDepthMax) return yaml_error("nested too deep");
+    if (++nodes_ > kNodesMax) return yaml_error("document contains excessive aliasing");
+    Json out;
+    switch (node.Type()) {
+      case YAML::NodeType::Undefined:
+      case YAML::NodeType::Null:
+        return out;
+      case YAML::NodeType::Scalar:
+        return scalar(node);
+      case YAML::NodeType::Sequence:
+        out.kind = JsonKind::kArray;
+        for (const YAML::Node& item : node) {
+          ASSIGN_OR_RETURN(Json v, value(item, depth + 1));
+          out.items.push_back(std::move(v));
+        }
+        return out;
+      case YAML::NodeType::Map:
+        return map(node, depth);
+    }
+    return out;
+  }
+
+ private:
+  static constexpr int kDepthMax = 32;  // no option lies deeper than four
+  // Go's reader stops near here when aliases make up most of a document.
+  static constexpr size_t kNodesMax = 400'000;
+
+  static Result<Json> scalar(const YAML::Node& node) {
+    const std::string tag = short_tag(node.Tag());
+    // yaml-cpp's mark of a plain scalar.
+    if (tag == "?" || tag.empty()) return plain_scalar(node.Scalar());
+    return tagged_scalar(tag, node.Scalar());
+  }
+
+  Result<Json> map(const YAML::Node& node, int depth) {
+    Json out;
+    out.kind = JsonKind::kObject;
+    for (const auto& member : node) {
+      const YAML::Node& key = member.first;
+      if (!key.IsScalar()) return yaml_error("invalid map key");
+      const std::string tag = short_tag(key.Tag());
+      if (tag == "!!merge" || (key.Scalar() == "<<" && (tag == "?" || tag.empty()))) {
+        TRY(merge(member.second, depth, out));
+        continue;
+      }
+      ASSIGN_OR_RETURN(Json v, value(member.second, depth + 1));
+      out.members[key.Scalar()] = std::move(v);
+    }
+    return out;
+  }
+
+  // "<<": the members of a map, or of several of which the first that has a key wins. As in etcd's reader a
+  // member written before it is replaced, one written behind it replaces.
+  Result<> merge(const YAML::Node& node, int depth, Json& into) {
+    if (node.IsSequence()) {
+      for (size_t i = node.size(); i-- > 0;) {
+        if (!node[i].IsMap()) return yaml_error("map merge requires map or sequence of maps as the value");
+        TRY(merge(node[i], depth + 1, into));
+      }
+      return {};
+    }
+    if (!node.IsMap()) return yaml_error("map merge requires map or sequence of maps as the value");
+    ASSIGN_OR_RETURN(Json from, value(node, depth + 1));
+    for (auto& [key, v] : from.members) into.members[key] = std::move(v);
+    return {};
+  }
+
+  size_t nodes_ = 0;
+};
+
+// What Go's reader refuses before it parses, and yaml-cpp reads over.
+Result<> check_text(std::string_view text) {
+  for (const char c : text) {
+    const auto u = static_cast<unsigned char>(c);
+    if ((u < 0x20 && u != '\t' && u != '\n' && u != '\r') || u == 0x7f)
+      return yaml_error("control characters are not allowed");
+  }
+  if (!valid_utf8(text)) return yaml_error("invalid UTF-8");
+  // Directives stand before the first document.
+  while (!text.empty() && !text.starts_with("---")) {
+    const std::string_view line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(line.size() + 1, text.size()));
+    constexpr std::string_view kVersion = "%YAML";
+    if (!line.starts_with(kVersion)) {
+      if (line.starts_with('%') || line.starts_with('#') || trim_space(line).empty()) continue;
+      break;
+    }
+    if (trim_space(line.substr(kVersion.size())) != "1.1")
+      return yaml_error("found incompatible YAML document");
+  }
+  return {};
+}
+
+// The only place that sees yaml-cpp's exceptions. Of several documents the first counts, as for etcd.
 Result<Json> parse_yaml(const std::string& text) {
+  TRY(check_text(text));
   try {
-    return to_json(YAML::Load(text), 0);
+    return Converter().value(YAML::Load(text));
   } catch (const YAML::Exception& e) {
-    return make_error(Code::kInvalidArgument, "error converting YAML to JSON: yaml: line {}: {}",
-                      e.mark.line + 1, e.msg);
+    const size_t at = static_cast<size_t>(std::max(e.mark.pos, 0));
+    if (e.msg.find("anchor is not defined") != std::string::npos && at < text.size()) {
+      const size_t from = text[at] == '*' ? at + 1 : at;
+      const size_t to = std::min(text.find_first_of(" \t\r\n,]}", from), text.size());
+      return yaml_error(fmt::format("unknown anchor '{}' referenced", text.substr(from, to - from)));
+    }
+    return yaml_error(fmt::format("line {}: {}", e.mark.line + 1, e.msg));
   } catch (const std::exception& e) {
-    return make_error(Code::kInvalidArgument, "error converting YAML to JSON: yaml: {}", e.what());
+    return yaml_error(e.what());
   }
 }
 
@@ -394,18 +523,27 @@ Result<ConfigFile> read_config_text(const std::string& yaml, FlagSet& flags) {
 }
 
 Result<ConfigFile> read_config_file(const std::string& path, FlagSet& flags) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in)
-    return make_error(Code::kFileNotFound, "open {}: {}", path, [] {
-      std::string text = std::strerror(errno);
-      // Go writes these without a capital.
-      if (!text.empty() && text[0] >= 'A' && text[0] <= 'Z') text[0] = static_cast<char>(text[0] + 32);
-      return text;
-    }());
-  std::ostringstream text;
-  text << in.rdbuf();
-  if (in.bad()) return make_error(Code::kIo, "read {}: input/output error", path);
-  return read_config_text(text.str(), flags);
+  // A device gives bytes for ever.
+  constexpr size_t kBytesMax = 16 << 20;
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return errno_error("open", path, errno);
+  std::string text;
+  Result<> outcome;
+  for (;;) {
+    char piece[64 << 10];
+    const ssize_t n = read(fd, piece, sizeof piece);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) outcome = errno_error("read", path, errno);
+    if (n <= 0) break;
+    text.append(piece, static_cast<size_t>(n));
+    if (text.size() > kBytesMax) {
+      outcome = make_error(Code::kInvalidArgument, "read {}: more than {} bytes", path, kBytesMax);
+      break;
+    }
+  }
+  close(fd);
+  if (!outcome) return outcome.error();
+  return read_config_text(text, flags);
 }
 
 }  // namespace quoin::cmd

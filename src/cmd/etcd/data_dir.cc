@@ -6,13 +6,13 @@
 namespace quoin::cmd {
 
 namespace {
-// "open /path: permission denied", in Go's words: what stands behind the last colon is the system's.
-std::string go_text(const std::string& path, const Error& error) {
+// "open /path: permission denied", as Go words it: what stands behind the last colon is the system's.
+std::string go_text(const std::string& path, const Error& error, io::FileSystem& fs) {
   const std::string text(error.text());
-  std::string why = text.substr(text.rfind(": ") == std::string::npos ? 0 : text.rfind(": ") + 2);
-  if (!why.empty() && why[0] >= 'A' && why[0] <= 'Z') why[0] = static_cast<char>(why[0] + 32);
+  const std::string why = text.substr(text.rfind(": ") == std::string::npos ? 0 : text.rfind(": ") + 2);
   // Go opens a file as gladly as a directory and fails when it reads it.
-  return fmt::format("{} {}: {}", why == "not a directory" ? "readdirent" : "open", path, why);
+  const bool file = why == "not a directory" && fs.exists(path).value_or(false);
+  return fmt::format("{} {}: {}", file ? "readdirent" : "open", path, why);
 }
 }  // namespace
 
@@ -21,7 +21,7 @@ DataDir identify_data_dir(const std::string& path, io::FileSystem& fs, log::Logg
   auto entries = fs.list(path);
   if (!entries && entries.error().code() != Code::kFileNotFound) {
     LOG(log, kFatal, "failed to list data directory", {"dir", path},
-        {"error", go_text(path, entries.error())});
+        {"error", go_text(path, entries.error(), fs)});
     return DataDir::kUnreadable;
   }
   if (entries) {

@@ -80,10 +80,18 @@ advertise-client-urls: foo|cors: foo|feature-gates: Foo=true|peer-transport-secu
 experimental-corrupt-check-time: 1\ncorrupt-check-time: 1|election-timeout: 0x10|name: a\nunknown-key: [1,2]\nheartbeat-interval: 0
 heartbeat-interval: 0b11\nelection-timeout: 1|v2-deprecation: whatever\nheartbeat-interval: 0|log-format: x
 experimental-enable-lease-checkpoint: true\nfeature-gates: LeaseCheckpoint=false
+a: &a {name: zz}\n<<: *a|a: &a {name: zz}\nname: own\n<<: *a|a: &a {name: one}\nb: &b {name: two}\n<<: [*a, *b]|<<: 5|<<: [5]
+a: &a {name: zz}\n"<<": *a|<<: &q {name: in}|x: &v mm\nname: *v|name: *v|name: !!binary bW0=|name: !!binary "!"|name: !foo mm
+name: !!null mm|snapshot-count: !!int "55"|snapshot-count: !!int x|snapshot-count: !!float 5|pre-vote: !!bool "true"
+name: mm\n---\nname: second|name: mm\n...\n[|%YAML 1.2\n---\nname: mm|%YAML 1.1\n---\nname: mm|name: a\x01|name: mm\nname: nn
+client-transport-security:\n  cert-file: /none\n  client-cert-auth: true|auth-token-ttl: 5|bcrypt-cost: 4|memory-mlock: true
 """
 
 STARTS = [
-    [], ["--name=n1"], ["--max-snapshots=2", "--name=x"], ["--feature-gates=LeaseCheckpoint=true"],
+    [], ["--name=n1"], ["--bcrypt-cost=4"], ["--auth-token-ttl=5"], ["--self-signed-cert-validity=5"],
+    ["--peer-skip-client-san-verification"], ["--distributed-tracing-sampling-rate=100"], ["--cert-file=/none"],
+    ["--log-outputs=file://host/x"], ["--log-outputs=http://x/y"], ["--log-outputs=file:///tmp/x?y"],
+    ["--config-file=/tmp"], ["--config-file=/etc/passwd/x"], ["--max-snapshots=2", "--name=x"], ["--feature-gates=LeaseCheckpoint=true"],
     ["--experimental-compaction-batch-limit=3", "--experimental-memory-mlock=false", "--name=y"],
     ["--v2-deprecation=write-only", "--name=z"], ["--listen-client-http-urls=http://127.0.0.1:0"],
     ["--experimental-warning-unary-request-duration=1s"], ["--log-format=json", "--log-level=debug", "--name=q"],
@@ -138,7 +146,7 @@ def main(real, quoin):
              for row in ARGS.strip().split("\n") for line in row.split("|")]
     cases = [([a for a in args], env, f) for args, env, f in cases]
     cases += [(args, env, None) for env, args in ENVS]
-    cases += [(None, {}, text.replace("\\n", "\n") + "\n") for row in FILES.strip().split("\n") for text in row.split("|")]
+    cases += [(None, {}, text.replace("\\n", "\n").replace("\\x01", "\x01") + "\n") for row in FILES.strip().split("\n") for text in row.split("|")]
     cases += [(ZERO + args, {}, None) for args in STARTS]
     # One word with a blank inside.
     cases = [((["--listen-peer-urls=http://a b:1"] if args == ["--listen-peer-urls=http://a", "b:1"] else args), env, f)

@@ -33,7 +33,7 @@ std::string options_text() {
     out += fmt::format("{}{}:\n", out.empty() ? "" : "\n", section_title(section));
     for (const Option& o : options()) {
       if (o.section != section) continue;
-      out += fmt::format("  --{} '{}'\n    {}", o.name, o.default_text, o.help);
+      out += fmt::format("  --{} '{}'\n    {}", o.name, o.default_in_help(), o.help);
       if (!o.later.empty()) out += " (Not served yet.)";
       out += '\n';
     }

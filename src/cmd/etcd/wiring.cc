@@ -1,6 +1,7 @@
 #include "cmd/etcd/wiring.h"
 
 #include "cmd/etcd/descriptors.h"
+#include "posix/loop.h"
 
 namespace quoin::cmd {
 
@@ -65,7 +66,7 @@ io::ListenAddress listen_address(const Url& url, const Config& c) {
     return a;
   }
   a.host = url.hostname();
-  if (const std::string port = url.port(); !port.empty()) a.port = static_cast<uint16_t>(std::stoul(port));
+  a.port = url.port_number().value_or(0);
   return a;
 }
 
@@ -110,6 +111,7 @@ httpapi::ConstantMetrics constant_metrics(const Config& c) {
   m.quoin_version = kQuoinVersion;
   for (const FeatureGate& g : list_gates(c.gates))
     m.gates.push_back({std::string(g.name), std::string(g.stage), g.enabled});
+  m.output_queued_bytes = [] { return static_cast<double>(posix::queued_output_bytes()); };
   m.open_fds = [] { return static_cast<double>(count_descriptors()); };
   m.max_fds = [] { return static_cast<double>(descriptor_limit().open_max); };
   return m;
