@@ -56,7 +56,7 @@ class Http1Time : public testing::Test {
         client_host_(network_, "client"),
         server_(world_.start_process("server")),
         client_process_(world_.start_process("client")),
-        endpoints_(source_, registry_, log::null_logger(), {}) {}
+        endpoints_(source_, registry_, log::null_logger(), {.host_whitelist = {"x", "h"}}) {}
   ~Http1Time() override {
     transport_.reset();
     listener_.reset();
@@ -225,6 +225,17 @@ TEST_F(Http1Time, AStopEndsTheWaitForAClient) {
   server_.executor("loop").post([this] { transport_->shutdown(); });
   world_.run_for(10 * io::kMillisecond);
   EXPECT_TRUE(closed_);
+}
+
+TEST_F(Http1Time, TheHostOfAnAbsoluteTargetIsWhatIsChecked) {
+  connect({});
+  send("GET http://other/version HTTP/1.1\r\nHost: x\r\n\r\n");
+  world_.run_for(50 * io::kMillisecond);
+  EXPECT_TRUE(client_.got.starts_with("HTTP/1.1 421 ")) << client_.got;
+  client_.got.clear();
+  send("GET http://x/version HTTP/1.1\r\nHost: other\r\n\r\n");
+  world_.run_for(50 * io::kMillisecond);
+  EXPECT_TRUE(client_.got.starts_with("HTTP/1.1 200 ")) << client_.got;
 }
 
 TEST_F(Http1Time, ASilentPeerIsCutAfterItsReadTimeout) {

@@ -1,11 +1,13 @@
 #include "front/member_health.h"
 
+#include "base/go_text.h"
+
 namespace quoin::front {
 
 namespace {
 std::string json_list(const std::vector<std::string>& list) {
   std::string out = "[";
-  for (const std::string& s : list) out += (out.size() > 1 ? "," : "") + httpapi::json_string(s);
+  for (const std::string& s : list) out += (out.size() > 1 ? "," : "") + go_json_string(s);
   return out + "]";
 }
 }  // namespace
@@ -34,7 +36,7 @@ std::string MemberHealth::members_json() {
     if (out.size() > 1) out += ',';
     out += fmt::format("{{\"id\":{},\"peerURLs\":{}", m.id.v, json_list(m.peer_urls));
     if (m.learner) out += ",\"isLearner\":true";
-    if (!m.name.empty()) out += ",\"name\":" + httpapi::json_string(m.name);
+    if (!m.name.empty()) out += ",\"name\":" + go_json_string(m.name);
     if (!m.client_urls.empty()) out += ",\"clientURLs\":" + json_list(m.client_urls);
     out += '}';
   }

@@ -113,7 +113,11 @@ class ServerConnection::Impl {
     const std::string line = fmt::format("{} {}", status, reason_phrase(status));
     out += fmt::format(
         "HTTP/1.1 {}{}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n{}{}", line,
-        detail, line, detail);
+        detail,
+        status == 417   ? ""
+        : status == 501 ? "Unsupported transfer encoding"
+                        : line,
+        detail);
     end();
   }
 

@@ -116,7 +116,7 @@ void Health::serve_health(const Request& request, Reply reply) {
 
 void Health::finish_health(const std::string& reason, Reply reply) {
   const std::string body = fmt::format("{{\"health\":\"{}\",\"reason\":{}}}",
-                                       reason.empty() ? "true" : "false", json_string(reason));
+                                       reason.empty() ? "true" : "false", go_json_string(reason));
   if (reason.empty()) {
     success_.inc();
     LOG(logger_, kDebug, "/health OK", {"status-code", 200});

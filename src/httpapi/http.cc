@@ -94,40 +94,4 @@ std::vector<std::string_view> Query::all(std::string_view name) const {
   return out;
 }
 
-std::string json_string(std::string_view s) {
-  std::string out = "\"";
-  for (const char c : s) {
-    const auto u = static_cast<unsigned char>(c);
-    switch (c) {
-      case '"':
-        out += "\\\"";
-        break;
-      case '\\':
-        out += "\\\\";
-        break;
-      case '\n':
-        out += "\\n";
-        break;
-      case '\r':
-        out += "\\r";
-        break;
-      case '\t':
-        out += "\\t";
-        break;
-      case '\b':
-        out += "\\b";
-        break;
-      case '\f':
-        out += "\\f";
-        break;
-      default:
-        if (u < 0x20 || c == '<' || c == '>' || c == '&')
-          out += fmt::format("\\u{:04x}", u);
-        else
-          out += c;
-    }
-  }
-  return out + "\"";
-}
-
 }  // namespace quoin::httpapi

@@ -49,7 +49,5 @@ class Query {
 };
 
 bool equal_ignoring_case(std::string_view a, std::string_view b);
-// A JSON string as Go writes it, quotes included; < > & are escaped.
-std::string json_string(std::string_view s);
 
 }  // namespace quoin::httpapi

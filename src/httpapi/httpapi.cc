@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/go_text.h"
 #include "httpapi/gzip.h"
 #include "httpapi/path.h"
 
@@ -185,13 +186,16 @@ void Endpoints::route(Surface surface, const Request& original, Reply reply) {
   const std::string_view path = request.path;
   const bool client = surface == Surface::kClient;
   if (surface != Surface::kPeer) {
-    if (path == "/metrics") return reply(metrics_page(request));
+    if (path == "/metrics") return serve_metrics(request, std::move(reply));
     if (health_.serve(request, reply)) return;
   }
   if (surface != Surface::kMetrics && path == "/version") return reply(version_page(request));
   if (surface == Surface::kPeer && (path == "/members" || path == "/downgrade/enabled"))
     return peer_page(request, std::move(reply));
-  if (client && path == "/debug/vars") return reply(debug_vars(request));
+  if (client && path == "/debug/vars") {
+    if (request.method != "GET") return reply(method_not_allowed());
+    return in_background([this, reply = std::move(reply)]() mutable { reply(debug_vars()); });
+  }
   if (client && next_ && path.substr(0, 4) == "/v3/") return next_(request, std::move(reply));
   reply(error_response(404, "404 page not found"));
 }
@@ -216,16 +220,27 @@ void Endpoints::peer_page(const Request& request, Reply reply) {
   });
 }
 
-Response Endpoints::metrics_page(const Request& request) {
+void Endpoints::in_background(Task task) const {
+  if (options_.background) return options_.background(std::move(task));
+  std::move(task)();
+}
+
+void Endpoints::serve_metrics(const Request& request, Reply reply) {
+  // The request may be gone when the page is made.
+  const bool proto = asks_for_proto(request.header("Accept"));
+  const std::string_view encoding = choose_encoding(request.header("Accept-Encoding"));
+  in_background(
+      [this, proto, encoding, reply = std::move(reply)]() mutable { reply(metrics_page(proto, encoding)); });
+}
+
+Response Endpoints::metrics_page(bool proto, std::string_view encoding) {
   scrapes_in_flight_.add(1);
   ProcessStats stats;
   if (options_.process_stats) stats = options_.process_stats();
   const ProcessStats* process = options_.process_stats ? &stats : nullptr;
-  const bool proto = asks_for_proto(request.header("Accept"));
   Response r{
       200, {{"Content-Type", std::string(proto ? kMetricsProtoContentType : kMetricsContentType)}}, {}};
   r.body = proto ? render_metrics_proto(registry_, process) : render_metrics(registry_, process);
-  const std::string_view encoding = choose_encoding(request.header("Accept-Encoding"));
   if (encoding != "identity") {
     r.body = encoding == "gzip" ? gzip(r.body) : zstd(r.body);
     r.headers.insert(r.headers.begin(), {"Content-Encoding", std::string(encoding)});
@@ -239,19 +254,18 @@ Response Endpoints::version_page(const Request& request) const {
   if (request.method != "GET") return method_not_allowed();
   const std::string cluster = source_.cluster_version();
   const std::string storage = source_.storage_version();
-  std::string body =
-      fmt::format("{{\"etcdserver\":{},\"etcdcluster\":{},\"storage\":{}", json_string(options_.etcd_version),
-                  json_string(cluster.empty() ? "not_decided" : cluster),
-                  json_string(storage.empty() ? "unknown" : storage));
+  std::string body = fmt::format("{{\"etcdserver\":{},\"etcdcluster\":{},\"storage\":{}",
+                                 go_json_string(options_.etcd_version),
+                                 go_json_string(cluster.empty() ? "not_decided" : cluster),
+                                 go_json_string(storage.empty() ? "unknown" : storage));
   if (!options_.quoin_version.empty())
-    body += fmt::format(",\"quoin-version\":{}", json_string(options_.quoin_version));
+    body += fmt::format(",\"quoin-version\":{}", go_json_string(options_.quoin_version));
   return {200, {{"Content-Type", "application/json"}}, body + "}"};
 }
 
-Response Endpoints::debug_vars(const Request& request) const {
-  if (request.method != "GET") return method_not_allowed();
+Response Endpoints::debug_vars() const {
   std::string argv;
-  for (const std::string& a : options_.argv) argv += (argv.empty() ? "" : ",") + json_string(a);
+  for (const std::string& a : options_.argv) argv += (argv.empty() ? "" : ",") + go_json_string(a);
   ProcessStats s;
   if (options_.process_stats) s = options_.process_stats();
   const auto whole = [](double v) { return static_cast<uint64_t>(v); };

@@ -18,6 +18,7 @@
 
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/task.h"
 #include "base/version.h"
 #include "httpapi/health.h"
 #include "httpapi/http.h"
@@ -38,6 +39,9 @@ struct Options {
   std::string etcd_version = std::string(kEtcdVersion);
   std::string quoin_version;
   std::vector<std::string> argv;  // for /debug/vars
+  // Runs what takes longer than a loop may be held up (a scrape reads /proc, walks all metrics and compresses)
+  // on a thread of its own; the reply is then called there. Empty: at once.
+  std::function<void(Task)> background;
   // Go runtime and process figures of a scrape.
   std::function<ProcessStats()> process_stats;
   // Value of "raft.status" in /debug/vars as JSON text; empty function: null.
@@ -59,9 +63,11 @@ class Endpoints {
  private:
   void route(Surface surface, const Request& request, Reply reply);
   void peer_page(const Request& request, Reply reply);
-  Response metrics_page(const Request& request);
+  void in_background(Task task) const;
+  void serve_metrics(const Request& request, Reply reply);
+  Response metrics_page(bool proto, std::string_view encoding);
   Response version_page(const Request& request) const;
-  Response debug_vars(const Request& request) const;
+  Response debug_vars() const;
   Reply with_cors(const Request& request, Reply reply) const;
   bool host_allowed(std::string_view host) const;
 

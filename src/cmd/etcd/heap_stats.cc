@@ -9,6 +9,9 @@
 // Of jemalloc; null in a program that is not linked to it.
 extern "C" int mallctl(const char* name, void* old_value, size_t* old_size, void* new_value, size_t new_size)
     __attribute__((weak));
+extern "C" int mallctlnametomib(const char* name, size_t* mib, size_t* length) __attribute__((weak));
+extern "C" int mallctlbymib(const size_t* mib, size_t length, void* old_value, size_t* old_size,
+                            void* new_value, size_t new_size) __attribute__((weak));
 
 namespace quoin::cmd {
 
@@ -21,20 +24,42 @@ T read(const std::string& name) {
   return mallctl(name.c_str(), &value, &size, nullptr, 0) == 0 ? value : T{};
 }
 
+// A name with one number in it, looked up once and then read for each value of the number.
+class Indexed {
+ public:
+  // `at`: which part of the name, counted from 0, is the number.
+  Indexed(const std::string& name, size_t at) : at_(at) {
+    if (mallctlnametomib == nullptr || mallctlnametomib(name.c_str(), mib_, &length_) != 0) length_ = 0;
+  }
+  template <class T>
+  T read(size_t index) {
+    T value{};
+    size_t size = sizeof value;
+    mib_[at_] = index;
+    return length_ > 0 && mallctlbymib(mib_, length_, &value, &size, nullptr, 0) == 0 ? value : T{};
+  }
+
+ private:
+  static constexpr size_t kPartsMax = 8;
+  size_t mib_[kPartsMax] = {};
+  size_t length_ = kPartsMax;
+  const size_t at_;
+};
+
 // Sum over all arenas of one figure of each size class, as it is or times the size of the class: jemalloc has
 // no counter of bytes ever handed out. What threads keep in their caches counts when they give it over.
 struct Totals {
   double objects = 0, frees = 0, bytes = 0;
 };
 void add_classes(const std::string& classes, const std::string& counters, uint64_t count, Totals* totals) {
+  const std::string of_all = "stats.arenas.4096." + counters + ".0";  // MALLCTL_ARENAS_ALL
+  Indexed size("arenas." + classes + ".0.size", 2), made(of_all + ".nmalloc", 4),
+      freed(of_all + ".ndalloc", 4);
   for (uint64_t i = 0; i < count; ++i) {
-    const std::string n = std::to_string(i);
-    const auto size = static_cast<double>(read<size_t>("arenas." + classes + "." + n + ".size"));
-    const std::string of_all = "stats.arenas.4096." + counters + "." + n;  // MALLCTL_ARENAS_ALL
-    const auto made = static_cast<double>(read<uint64_t>(of_all + ".nmalloc"));
-    totals->objects += made;
-    totals->bytes += made * size;
-    totals->frees += static_cast<double>(read<uint64_t>(of_all + ".ndalloc"));
+    const auto n = static_cast<double>(made.read<uint64_t>(i));
+    totals->objects += n;
+    totals->bytes += n * static_cast<double>(size.read<size_t>(i));
+    totals->frees += static_cast<double>(freed.read<uint64_t>(i));
   }
 }
 
