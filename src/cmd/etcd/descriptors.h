@@ -18,6 +18,10 @@ struct DescriptorLimit {
   }
 };
 
+// Opens /dev/null as each of the descriptors 0, 1 and 2 that is closed, as Go's runtime does: otherwise a
+// socket or a file would get the number, and what is written to standard error with it. Before anything else
+// is opened.
+void open_standard_descriptors();
 // The soft limit of this process.
 DescriptorLimit descriptor_limit();
 // Raises it to the hard one, as every Go program does at start.

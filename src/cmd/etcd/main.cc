@@ -1,12 +1,11 @@
 // The etcd program: from a command line to a running member.
-#include <signal.h>
-
 #include "cmd/etcd/config.h"
 #include "cmd/etcd/config_log.h"
 #include "cmd/etcd/data_dir.h"
 #include "cmd/etcd/descriptors.h"
 #include "cmd/etcd/process.h"
 #include "cmd/etcd/signals.h"
+#include "cmd/etcd/stop_guard.h"
 #include "posix/file.h"
 #include "posix/log_sink.h"
 
@@ -16,6 +15,8 @@ namespace quoin::cmd {
 namespace {
 
 int run(const std::vector<std::string>& args, const Environment& environment) {
+  open_standard_descriptors();
+  ignore_harmless_signals();
   EndingSignals signals;  // before any thread starts; the log's is the first
   raise_descriptor_limit();
   Command command = read_command_line(args, environment);
@@ -24,7 +25,6 @@ int run(const std::vector<std::string>& args, const Environment& environment) {
   if (!logging.sink) return logging.exit_code;
   posix::LogSink& log = *logging.sink;
   posix::install_sigbus_report();
-  signal(SIGPIPE, SIG_IGN);
 
   {
     posix::DiskThread probe("probe");
@@ -39,9 +39,12 @@ int run(const std::vector<std::string>& args, const Environment& environment) {
   }
 
   Ending ending;
-  const int code = Process(command.config, command.start_notices, args, log).run(ending, signals);
+  StopGuard guard(log, [&log] { log.flush(); });
+  const int code = Process(command.config, command.start_notices, args, log, guard).run(ending, signals);
+  guard.waits_for("the log");
   log.flush();
   if (const int number = ending.signal_number()) {
+    guard.forget_log();
     logging.sink.reset();
     EndingSignals::die_by(number);
   }

@@ -1,13 +1,17 @@
 #include "cmd/etcd/process.h"
 
 #include <signal.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <random>
 #include <thread>
 
 #include "base/check.h"
+#include "base/go_text.h"
 #include "cmd/etcd/config_start.h"
+#include "cmd/etcd/config_url.h"
 #include "cmd/etcd/data_dir.h"
 #include "cmd/etcd/descriptors.h"
 #include "cmd/etcd/notify.h"
@@ -20,15 +24,17 @@
 namespace quoin::cmd {
 
 Process::Process(const Config& config, std::vector<Notice> start_notices, std::vector<std::string> argv,
-                 posix::LogSink& log)
+                 posix::LogSink& log, StopGuard& guard)
     : config_(config),
       start_notices_(std::move(start_notices)),
       argv_(std::move(argv)),
       log_(log),
+      guard_(guard),
       seed_(static_cast<uint64_t>(std::random_device{}()) << 32 | std::random_device{}()),
       timers_(clock_),
       append_("append"),
-      file_("file") {
+      file_("file"),
+      scrape_("scrape") {
   const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
   for (unsigned i = 0; i < cores; ++i) {
     loops_.push_back(std::make_unique<posix::UvLoop>(fmt::format("client{}", i)));
@@ -36,6 +42,7 @@ Process::Process(const Config& config, std::vector<Notice> start_notices, std::v
   }
   append_.post([] { posix::LogSink::forbid_waiting(); });
   file_.post([] { posix::LogSink::forbid_waiting(); });
+  scrape_.post([] { posix::LogSink::forbid_waiting(); });
   raft_.emplace(*loops_[0], posix::StrandOptions{.in_timers_thread = true});
   apply_.emplace(*loops_.back());
   raft_->meter().publish(metrics_, "raft");
@@ -57,10 +64,15 @@ int Process::run(Ending& ending, EndingSignals& signals) {
     ending.wait();
   }
   if (const auto failure = ending.failure()) return fail(*failure);
+  bound_stop([number = ending.signal_number()] { EndingSignals::die_by(number); });
   LOG(log_, kInfo, "received signal; shutting down",
       {"signal", ending.signal_number() == SIGINT ? "interrupt" : "terminated"});
   close();
   return 0;
+}
+
+void Process::bound_stop(std::function<void()> end) {
+  guard_.begin(config_.request_timeout() + kStopSlackNs, std::move(end));
 }
 
 Result<> Process::start(Ending& ending) {
@@ -68,6 +80,7 @@ Result<> Process::start(Ending& ending) {
   TRY(bind());
   ASSIGN_OR_RETURN(const bool initialized, wal::exists(*append_fs_, config_.wal_path()));
   if (!initialized) {
+    if (!config_.bootstrap_error.empty()) return Error(Code::kUnsupported, config_.bootstrap_error);
     if (auto members = config_.initial_members(); !members) return members.error();
   }
   if (!config_.auto_compaction_error.empty()) {
@@ -81,6 +94,7 @@ Result<> Process::start(Ending& ending) {
     LOG(log_, kError, "bootstrap failed", {"error", opened.error().text()});
     return opened.error();
   }
+  warn_of_bcrypt_cost(config_, log_);
   log_quota(config_, log_);
   log_member();
   front_->attach(*member_);
@@ -94,6 +108,7 @@ Result<> Process::start(Ending& ending) {
     LOG(log_, kInfo, "serving peer traffic", {"address", address});
     LOG(log_, kInfo, "cmux::serve", {"address", address});
   }
+  TRY(check_ports(config_.listen_metrics_urls));
   TRY(front_->serve_metrics());
   for (const std::string& url : texts(config_.listen_metrics_urls)) {
     LOG(log_, kInfo, "serving metrics", {"address", url});
@@ -108,6 +123,7 @@ Result<> Process::bind() {
   options.seed = seed_;
   options.http.argv = argv_;
   options.http.process_stats = [] { return read_process_stats(); };
+  options.http.background = [this](Task task) { scrape_.post(std::move(task)); };
   const DescriptorLimit limit = descriptor_limit();
   options.connections_max = limit.connections_max();
   std::vector<io::Loop*> loops;
@@ -119,7 +135,10 @@ Result<> Process::bind() {
         {"reuse-port", config_.socket_reuse_port});
   }
   LOG(log_, kInfo, "configuring peer listeners", {"listen-peer-urls", texts(config_.listen_peer_urls)});
-  if (Result<> bound = front_->bind_peers(); !bound) {
+  warn_of_unused_peer_tls(config_, log_);
+  Result<> bound = check_ports(config_.listen_peer_urls);
+  if (bound) bound = front_->bind_peers();
+  if (!bound) {
     LOG(log_, kError, "creating peer listener failed", {"error", bound.error().text()});
     return bound.error();
   }
@@ -133,6 +152,9 @@ Result<> Process::bind() {
           http.text());
     }
   }
+  warn_of_unused_client_tls(config_, log_);
+  TRY(check_ports(config_.listen_client_urls));
+  TRY(check_ports(config_.listen_client_http_urls));
   TRY(front_->bind_clients());
   if (limit.open_max <= DescriptorLimit::kReserved) {
     LOG(log_, kFatal, "file descriptor limit of etcd process is too low; please set higher",
@@ -144,6 +166,13 @@ Result<> Process::bind() {
 Result<> Process::open_member() {
   server::Environment env{*raft_,  *apply_, append_, file_,    *append_fs_, *file_fs_,
                           timers_, clock_,  log_,    metrics_, seed_};
+  for (const std::string& path : config_.unused_tls.peer_paths) {
+    if (access(path.c_str(), R_OK) != 0) return errno_error("open", path, errno);
+  }
+  // Only what is touched: the whole of every mapping and thread stack would not fit into main memory.
+  if (config_.memory_mlock && mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0) {
+    return make_error(Code::kIo, "mlock error: {}", go_errno_text(errno));
+  }
   httpapi::register_constant_metrics(metrics_, constant_metrics(config_));
   wait_for_database(config_.snap_path() + "/db", *file_fs_, clock_, log_);
   ASSIGN_OR_RETURN(member_, server::Member::start(server_config(config_), env));
@@ -191,6 +220,7 @@ void Process::watch_descriptors() {
 }
 
 void Process::fail_start(const Error& error) {
+  bound_stop([] { _exit(1); });
   log_closing("closing etcd server");
   close_front_and_member();
   log_closing("closed etcd server");
@@ -201,11 +231,13 @@ void Process::fail_start(const Error& error) {
 
 int Process::fail(const Error& error) {
   if (error.code() == Code::kStopped) {  // removed from the cluster
+    bound_stop([] { _exit(0); });
     LOG(log_, kWarn, "data-dir used by this member must be removed", );
     close();
     return 0;
   }
   // Nothing that depends on what failed may be said or written any more.
+  bound_stop([] { _exit(1); });
   LOG(log_, kFatal, "member cannot go on", {"error", error.text()});
   log_.flush();
   _exit(1);
@@ -231,12 +263,14 @@ void Process::close_front_and_member() {
     loops_[0]->post(closed.done());
     return closed.wait();
   }
+  guard_.waits_for("the file thread");
   Latch timer_gone;  // the file thread sets it anew
   file_.post([this, done = timer_gone.done()]() mutable {
     descriptor_timer_.reset();
     done();
   });
   timer_gone.wait();
+  guard_.waits_for("clients");
   Latch clients_gone;
   front_->stop_clients(config_.request_timeout(), clients_gone.done());
   clients_gone.wait();
@@ -246,6 +280,7 @@ void Process::close_front_and_member() {
             : "skipped leadership transfer; local server is not leader",
       {"local-member-id", log::Hex{member_->id().v}},
       {"current-leader-member-id", log::Hex{member_->leader().v}});
+  guard_.waits_for("the member");
   Latch member_done;
   member_->stop(*loops_[0], member_done.done());
   member_done.wait();
@@ -253,6 +288,7 @@ void Process::close_front_and_member() {
   for (const std::string& address : peers) {
     LOG(log_, kInfo, "stopping serving peer traffic", {"address", address});
   }
+  guard_.waits_for("peers");
   Latch peers_gone;
   front_->stop_peers(io::kSecond, peers_gone.done());
   peers_gone.wait();
@@ -264,9 +300,11 @@ void Process::close_front_and_member() {
 void Process::close() {
   log_closing("closing etcd server");
   close_front_and_member();
+  guard_.waits_for("the threads");
   timers_.stop();
   append_.stop();
   file_.stop();
+  scrape_.stop();
   for (auto& l : loops_) l->stop();
   log_closing("closed etcd server");
 }

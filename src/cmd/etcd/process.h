@@ -1,11 +1,13 @@
 // The life of a running etcd: threads, listeners, member, and the lines that tell an operator how far it is.
 //
-// What it wires: two disk threads (append, file), one loop a core for clients, raft and apply as strands that
-// run in whoever brings them work.
+// What it wires: two disk threads (append, file), one for scrapes, one loop a core for clients, raft and apply
+// as strands that run in whoever brings them work.
 //
 // Order (spec operations 2.1, 2.6): peer and client addresses are bound before the data directory is touched,
 // so that a port in use leaves it as it was; then the member is opened and runs, peers and scrapes are
-// served, and clients once it has published itself. A stop goes the other way: clients, member, peers.
+// served, and clients once it has published itself. A stop goes the other way: clients, member, peers. It takes
+// no longer than a client may take for a request, and kStopSlackNs: then the process ends without the rest of
+// it (stop_guard.h).
 //
 // Threads: confined to the one that made it, which run() blocks.
 #pragma once
@@ -18,6 +20,7 @@
 #include "cmd/etcd/config.h"
 #include "cmd/etcd/ending.h"
 #include "cmd/etcd/signals.h"
+#include "cmd/etcd/stop_guard.h"
 #include "front/front.h"
 #include "posix/clock.h"
 #include "posix/executors.h"
@@ -31,7 +34,7 @@ namespace quoin::cmd {
 class Process {
  public:
   Process(const Config& config, std::vector<Notice> start_notices, std::vector<std::string> argv,
-          posix::LogSink& log);
+          posix::LogSink& log, StopGuard& guard);
   ~Process();
 
   // From start to stop. Returns the exit code, and the signal that ended it in `ending`; a failed start ends
@@ -39,6 +42,8 @@ class Process {
   int run(Ending& ending, EndingSignals& signals);
 
  private:
+  static constexpr int64_t kStopSlackNs = 10 * io::kSecond;
+
   Result<> start(Ending& ending);
   Result<> bind();
   Result<> open_member();
@@ -49,6 +54,7 @@ class Process {
   void serve_clients();
   void watch_descriptors();
   void close();
+  void bound_stop(std::function<void()> end);
   void close_front_and_member();
   void log_closing(std::string_view message);
 
@@ -56,11 +62,12 @@ class Process {
   const std::vector<Notice> start_notices_;
   const std::vector<std::string> argv_;
   posix::LogSink& log_;
+  StopGuard& guard_;
   uint64_t seed_ = 0;
   metrics::Registry metrics_;
   posix::SystemClock clock_;
   posix::ThreadTimers timers_;
-  posix::DiskThread append_, file_;
+  posix::DiskThread append_, file_, scrape_;
   std::vector<std::unique_ptr<posix::UvLoop>> loops_;
   std::optional<posix::InlineStrand> raft_, apply_;
   std::unique_ptr<io::FileSystem> append_fs_, file_fs_;

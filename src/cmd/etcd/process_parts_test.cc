@@ -1,5 +1,6 @@
 // The parts of the process's life that can be tried alone: the data directory's listing, the init daemon's
 // socket, descriptors.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -17,8 +18,10 @@
 #include "cmd/etcd/descriptors.h"
 #include "cmd/etcd/notify.h"
 #include "cmd/etcd/signals.h"
+#include "cmd/etcd/stop_guard.h"
 #include "posix/executors.h"
 #include "posix/file.h"
+#include "posix/log_sink.h"
 
 namespace quoin::cmd {
 namespace {
@@ -186,6 +189,89 @@ TEST(Descriptors, CountedAndRaised) {
 }
 
 // Before anybody handles them they kill at once, as if they had not been asked for.
+// Each of these ended the member; etcd goes on.
+[[noreturn]] void raise_harmless() {
+  ignore_harmless_signals();
+  for (const int number : {SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGXCPU, SIGXFSZ, SIGIO, SIGPWR,
+                           SIGPIPE, SIGRTMIN + 1, SIGRTMAX}) {
+    raise(number);
+  }
+  _exit(7);
+}
+[[noreturn]] void raise_hangup() {
+  ignore_harmless_signals();
+  raise(SIGHUP);
+  _exit(7);
+}
+
+TEST(SignalsDeathTest, WhatGoSurvivesIsIgnored) {
+  testing::FLAGS_gtest_death_test_style = "threadsafe";
+  EXPECT_EXIT(raise_harmless(), testing::ExitedWithCode(7), "");
+  EXPECT_EXIT(raise_hangup(), testing::KilledBySignal(SIGHUP), "");
+}
+
+[[noreturn]] void start_without_descriptors() {
+  close(0);
+  close(1);
+  close(2);
+  open_standard_descriptors();
+  for (const char* fd : {"/proc/self/fd/0", "/proc/self/fd/1", "/proc/self/fd/2"}) {
+    char path[32] = {};
+    if (readlink(fd, path, sizeof path - 1) < 0 || std::string(path) != "/dev/null") _exit(1);
+  }
+  _exit(open("/dev/zero", O_RDONLY) > 2 ? 7 : 2);
+}
+
+TEST(DescriptorsDeathTest, ClosedStandardOnesAreOpenedOnDevNull) {
+  testing::FLAGS_gtest_death_test_style = "threadsafe";
+  EXPECT_EXIT(start_without_descriptors(), testing::ExitedWithCode(7), "");
+}
+
+[[noreturn]] void hang() {
+  for (;;) pause();
+}
+
+[[noreturn]] void hang_in_a_stop() {
+  auto log = *posix::LogSink::open({});
+  StopGuard guard(*log, [&] { log->flush(); });
+  guard.waits_for("clients");
+  guard.begin(20 * io::kMillisecond, [] { EndingSignals::die_by(SIGTERM); });
+  guard.begin(0, [] { _exit(1); });  // the first counts
+  hang();
+}
+
+// The log's reader may be what hangs: its pipe is full.
+class StuckLog final : public log::Logger {
+ public:
+  bool enabled(log::Level) const override { return true; }
+  void log(const log::Event&) override { hang(); }
+};
+
+[[noreturn]] void hang_with_the_log() {
+  StuckLog log;
+  StopGuard guard(log, {});
+  guard.begin(io::kMillisecond, [] { _exit(7); });
+  hang();
+}
+
+TEST(StopGuardDeathTest, EndsTheProcessAndSaysWhatItWaitedFor) {
+  testing::FLAGS_gtest_death_test_style = "threadsafe";
+  EXPECT_EXIT(hang_in_a_stop(), testing::KilledBySignal(SIGTERM),
+              "the stop took too long.*waiting-for.*clients");
+  EXPECT_EXIT(hang_with_the_log(), testing::ExitedWithCode(7), "");
+}
+
+TEST(StopGuard, AStopInTimeEndsNothing) {
+  Lines log;
+  StopGuard guard(log, {});
+  std::atomic<bool> ended{false};
+  guard.begin(20 * io::kMillisecond, [&] { ended = true; });
+  guard.cancel();
+  std::this_thread::sleep_for(std::chrono::milliseconds(40));
+  EXPECT_FALSE(ended);
+  EXPECT_TRUE(log.lines.empty());
+}
+
 TEST(SignalsDeathTest, KillAtOnceUntilTheyAreHandled) {
   testing::FLAGS_gtest_death_test_style = "threadsafe";
   EXPECT_EXIT(

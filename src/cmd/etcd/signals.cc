@@ -26,6 +26,15 @@ sigset_t ending_set() {
 
 }  // namespace
 
+void ignore_harmless_signals() {
+  for (const int number : {SIGPIPE, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGXCPU, SIGXFSZ, SIGIO,
+                           SIGPWR, SIGWINCH, SIGURG}) {
+    signal(number, SIG_IGN);
+  }
+  // The first of them ends a Go program as well.
+  for (int number = SIGRTMIN + 1; number <= SIGRTMAX; ++number) signal(number, SIG_IGN);
+}
+
 EndingSignals::EndingSignals() {
   const sigset_t set = ending_set();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);

@@ -10,6 +10,11 @@
 
 namespace quoin::cmd {
 
+// What Go's runtime survives and a C program dies of (SIGUSR1, SIGALRM, SIGXFSZ, ...) is ignored from now on:
+// a rotation of logs that sends SIGUSR1, or a limit of CPU time, must not end the member. SIGPIPE is among
+// them. What ends etcd (SIGHUP, SIGQUIT, SIGABRT, faults) ends this program.
+void ignore_harmless_signals();
+
 class EndingSignals {
  public:
   EndingSignals();  // blocks them in this thread and all it starts
