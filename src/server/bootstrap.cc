@@ -203,7 +203,8 @@ static Result<> load_state(const Config& config, Environment& env, membership::M
   LOG(env.log, kInfo, "bootstrapping cluster", );
   LOG(env.log, kInfo, "bootstrapping storage", );
   TRY(backend::validate_schema(*state->backend, kOwnSchema));
-  state->cluster = std::make_unique<membership::Cluster>(std::move(initial), membership::own_version(), env.log);
+  state->cluster =
+      std::make_unique<membership::Cluster>(std::move(initial), membership::own_version(), env.log);
   TRY(state->cluster->recover(*state->backend));
   LOG(env.log, kInfo, "bootstrapping raft", );
   if (founding) {
@@ -443,13 +444,19 @@ static Result<> restart(const Config& config, Environment& env, Bootstrapped* ou
   return load_named_state(config, env, std::move(initial), /*founding=*/false, &out->state);
 }
 
+// `what` stands in etcd's text.
+static Result<> access_dir(std::string_view what, const std::string& path, Environment& env) {
+  Result<> done = make_private_dir(path, env);
+  if (done) done = probe_writable(path, env);
+  if (done) return {};
+  return make_error(done.error().code(), "cannot access {} directory: {}", what, done.error().text());
+}
+
 Result<Bootstrapped> bootstrap(const Config& config, Environment& env) {
   Bootstrapped out;
-  TRY(make_private_dir(config.data_dir, env));
-  TRY(probe_writable(config.data_dir, env));
-  TRY(make_private_dir(member_dir(config), env));
+  TRY(access_dir("data", config.data_dir, env));
+  TRY(access_dir("member", member_dir(config), env));
   TRY(make_private_dir(snap_dir(config), env));
-  TRY(probe_writable(member_dir(config), env));
   out.wal_probe = std::make_unique<wal::Probe>(env.metrics);
   out.snap_probe = std::make_unique<snap::Probe>(env.metrics);
   out.snapshotter = std::make_unique<snap::Snapshotter>(env.append_fs, snap_dir(config), env.clock, env.log,
