@@ -23,6 +23,7 @@ DRIVERS = [
     ("interchange.swap", "interop/interchange.py", ["--only", "swap"], 300, 900),
     ("interchange.versions", "interop/interchange.py", ["--only", "versions"], 200, 200),
     ("interchange.snapshots", "interop/interchange.py", ["--only", "snapshots"], 200, 200),
+    ("impatient", "interop/impatient.py", [], 240, 1200),
     ("crash", "interop/crash.py", [], 300, 900),
     ("client.etcdctl", "clients/etcdctl.py", [], 120, 120),
     ("client.python", "clients/python_etcd3.py", [], 120, 120),

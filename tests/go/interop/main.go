@@ -7,6 +7,7 @@
 //	interop journal      --endpoint HOST:PORT ...                writers that know what was acknowledged
 //	interop client       --endpoint HOST:PORT                    every operation once, by the Go client
 //	interop kubernetes   --endpoint HOST:PORT ...                the request pattern of a Kubernetes API server
+//	interop impatient    --endpoint HOST:PORT ...                clients that cancel, on one connection with others
 //	interop load         --endpoint HOST:PORT ...                load for tests/bench/compare.py
 //	interop stalls       --endpoint HOST:PORT --phase P      work that may hold others up, for tests/bench/stalls.py
 //
@@ -26,11 +27,12 @@ func main() {
 		"journal":      runJournal,
 		"client":       runClient,
 		"kubernetes":   runKubernetes,
+		"impatient":    runImpatient,
 		"load":         runLoad,
 		"stalls":       runStalls,
 	}
 	if len(os.Args) < 2 || programs[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: interop differential|rangestream|malformed|journal|client|kubernetes|load|stalls ARGS...")
+		fmt.Fprintln(os.Stderr, "usage: interop differential|rangestream|malformed|journal|client|kubernetes|impatient|load|stalls ARGS...")
 		os.Exit(2)
 	}
 	if err := programs[os.Args[1]](os.Args[2:]); err != nil {
