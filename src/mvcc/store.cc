@@ -59,6 +59,11 @@ WriteTxn& Store::begin() {
   return txn_;
 }
 
+void Store::count_ranges(size_t ranges) {
+  probe_->ranges.inc(ranges);
+  if (ranges > 1) probe_->txns.inc();
+}
+
 int64_t Store::end() {
   CHECK(txn_open_, "no transaction is open");
   txn_open_ = false;

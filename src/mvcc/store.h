@@ -181,6 +181,10 @@ class Store {
   WriteTxn& begin();
   int64_t end();
 
+  // ---- metrics ----
+  // A request read this many ranges outside a write transaction. Any thread.
+  void count_ranges(size_t ranges);
+
   // ---- publishing ----
   // Makes everything ended so far visible to readers. Cheap when nothing changed.
   std::shared_ptr<const ReadView> publish();

@@ -25,6 +25,11 @@ void ClientPort::propose(uint64_t id, Blob request, AnswerDone done) {
   flush();
 }
 
+void ClientPort::give_up(uint64_t id) {
+  Stages& s = *member_.stages_;
+  if (s.waiters.take(id)) s.raft->count_failed();
+}
+
 void ClientPort::read_index(ReadDone done) {
   batch_->readers.push_back({&loop_, std::move(done)});
   flush();

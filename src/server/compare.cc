@@ -120,6 +120,7 @@ Result<bool> holds_all(const pb::Compare& c, CompareSource& source) {
 Result<> choose(const pb::TxnRequest& txn, CompareSource& source, std::vector<bool>* branches) {
   bool succeeded = true;
   for (const pb::Compare& c : txn.compare) {
+    ++source.evaluated;
     ASSIGN_OR_RETURN(succeeded, holds_all(c, source));
     if (!succeeded) break;
   }

@@ -19,6 +19,7 @@ namespace quoin::server {
 class CompareSource {
  public:
   virtual ~CompareSource() = default;
+  size_t evaluated = 0;  // compares looked at
   virtual std::optional<mvcc::KeyMeta> find(std::string_view key) = 0;
   // The encoded KeyValue; lives until the next call.
   virtual Result<std::string_view> record(const mvcc::KeyMeta& meta) = 0;

@@ -257,6 +257,10 @@ bool Member::quota_allows(uint64_t cost) const {
   return stages_->quota->fits(stages_->apply->backend_size(), cost);
 }
 
+void Member::count_ranges(size_t ranges) {
+  stages_->apply->store().count_ranges(ranges);
+}
+
 SlowRequests& Member::slow_requests() {
   return *stages_->slow_requests;
 }

@@ -114,6 +114,8 @@ class Member {
   SlowRequests& slow_requests();
   // committed - applied > 5,000.
   bool overloaded() const;
+  // A loop read `ranges` ranges of a view for one request; compares count as ranges, as in etcd.
+  void count_ranges(size_t ranges);
 
   // ---- by a loop, answered on it ----
   // Watch tables live on apply: `work` runs there, in order of the calls from one loop.
@@ -153,6 +155,9 @@ class ClientPort {
   // `request` is an encoded InternalRaftRequest whose header carries `id` (Member::next_id()). Answered on
   // this loop: the applied outcome, or kTooManyRequests, kRequestTooLarge, kTimeout..., kServerStopped.
   void propose(uint64_t id, Blob request, AnswerDone done);
+  // The client of this proposal has gone: `done` is not called any more, unless it was before. The proposal
+  // may still be applied; it counts as failed.
+  void give_up(uint64_t id);
   // Calls back once a read of the newest view is linearizable.
   void read_index(ReadDone done);
 

@@ -276,6 +276,10 @@ bool RaftStage::retry_parked() {
   return true;
 }
 
+void RaftStage::count_failed() {
+  probe_->failed.inc();
+}
+
 void RaftStage::refuse(uint64_t id, Error error) {
   if (id == 0) return;
   probe_->failed.inc();

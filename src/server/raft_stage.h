@@ -88,6 +88,8 @@ class RaftStage {
   // For a member alone: nobody else could lead, so there is nothing to wait for.
   void post_campaign();
   void post_proposals(std::vector<Proposal> proposals);
+  // A proposal whose client did not wait for its outcome.
+  void count_failed();
   // `done` runs on `executor` once everything committed before this call has been applied here, confirmed by
   // a round that began after this call; or with kLeaderChanged, kTimeout, kServerStopped.
   struct Reader {

@@ -89,7 +89,7 @@ Result<std::unique_ptr<SteppedTxn>> SteppedTxn::start(std::shared_ptr<const mvcc
                                                       const pb::TxnRequest& request) {
   std::unique_ptr<SteppedTxn> txn(new SteppedTxn());
   ASSIGN_OR_RETURN(const std::vector<const pb::RangeRequest*> ranges,
-                   choose_ranges(view, request, &txn->succeeded_));
+                   choose_ranges(view, request, &txn->succeeded_, &txn->compares_));
   txn->header_revision_ = view->revision();
   txn->ranges_.reserve(ranges.size());
   for (const pb::RangeRequest* range : ranges) {

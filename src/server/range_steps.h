@@ -116,6 +116,8 @@ class SteppedTxn final : public SteppedRead {
   size_t bytes_held() const override;
   AnswerParts take() override;
   bool succeeded() const { return succeeded_; }
+  // Ranges of the branch and compares looked at: what metrics count.
+  size_t ranges_and_compares() const { return ranges_.size() + compares_; }
   const std::vector<RangeSteps>& ranges() const { return ranges_; }
   // Once complete, and before it was handed out; without header.
   size_t encoded_size() const;
@@ -128,6 +130,7 @@ class SteppedTxn final : public SteppedRead {
   size_t next_ = 0;  // the one being read
   int64_t header_revision_ = 0;
   bool succeeded_ = false;
+  size_t compares_ = 0;
 };
 
 }  // namespace quoin::server

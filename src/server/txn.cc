@@ -166,9 +166,11 @@ bool is_serializable(const pb::TxnRequest& txn) {
 }
 
 Result<std::vector<const pb::RangeRequest*>> choose_ranges(const std::shared_ptr<const mvcc::ReadView>& view,
-                                                           const pb::TxnRequest& txn, bool* succeeded) {
+                                                           const pb::TxnRequest& txn, bool* succeeded,
+                                                           size_t* compares) {
   ViewSource source(view);
   ASSIGN_OR_RETURN(const std::vector<bool> taken, choose_branches(txn, source));
+  *compares = source.evaluated;
   Branches branches{taken};
   std::vector<const pb::RangeRequest*> ranges;
   for (const pb::RequestOp& op : branches.choose(txn, succeeded)) {
@@ -182,6 +184,7 @@ Result<WriteTxnResult> run_write_txn(mvcc::Store& store, const LeaseExists& leas
                                      const pb::TxnRequest& txn, std::string* body) {
   StoreSource source(store);
   ASSIGN_OR_RETURN(const std::vector<bool> taken, choose_branches(txn, source));
+  if (source.evaluated > 0) store.count_ranges(source.evaluated);
   Branches for_checks{taken};
   TRY(Checks(store, lease_exists).run(txn, for_checks));
 

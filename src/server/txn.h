@@ -21,10 +21,10 @@ bool is_read_only(const wire::etcdserverpb::TxnRequest& txn);
 bool is_serializable(const wire::etcdserverpb::TxnRequest& txn);
 
 // The Ranges of the branch that a read-only transaction takes, in order; views into `txn`. kCompacted,
-// kFutureRev, kCorruption.
+// kFutureRev, kCorruption. `compares`: how many were looked at.
 Result<std::vector<const wire::etcdserverpb::RangeRequest*>> choose_ranges(
     const std::shared_ptr<const mvcc::ReadView>& view, const wire::etcdserverpb::TxnRequest& txn,
-    bool* succeeded);
+    bool* succeeded, size_t* compares);
 
 // True if the lease exists.
 using LeaseExists = std::function<bool(LeaseId)>;
