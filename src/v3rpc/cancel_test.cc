@@ -145,8 +145,8 @@ class Life : public ServicesTest {
       advance();
       cancel_due();
     }
-    if (draw_.below(2) == 0) stop_member();  // with calls under way
     disconnect(grpc::CancelReason::kServerStopped);
+    if (draw_.below(2) == 0) stop_member();  // with answers under way, as a process stops
     settle();
     expect_nothing_left();
   }
@@ -192,7 +192,7 @@ class Life : public ServicesTest {
     });
     for (const http2::StreamId id : calls) ASSERT_EQ(stream(id).status(), "0 ");
     world_.run_for(io::kSecond);
-    open_reads_ = gauge("etcd_mvcc_db_open_read_transactions");
+    open_reads_ = metric("etcd_mvcc_db_open_read_transactions");
   }
 
   const Conversation& draw_kind() {
@@ -263,7 +263,7 @@ class Life : public ServicesTest {
   void cut() {
     const bool server = draw_.below(2) == 0;
     count(server ? "stop" : "cut", static_cast<int>(open_.size()));
-    if (server && draw_.below(2) == 0) connection_->shutdown();
+    if (server && draw_.below(2) == 0) connection_->shutdown(process_.clock().monotonic());
     disconnect(server ? grpc::CancelReason::kServerStopped : grpc::CancelReason::kConnectionLost);
     connect();
   }
@@ -299,18 +299,6 @@ class Life : public ServicesTest {
   // What was under way comes back, and leases that were granted run out.
   void settle() { world_.run_for(30 * io::kSecond); }
 
-  double gauge(std::string_view name) {
-    double sum = -1;
-    registry_.visit([&](const metrics::Family& f) {
-      if (f.name != name) return;
-      sum = 0;
-      for (const metrics::Cell& c : f.cells) {
-        if (const auto* g = std::get_if<const metrics::Gauge*>(&c.source)) sum += (*g)->value();
-        if (const auto* read = std::get_if<std::function<double()>>(&c.source)) sum += (*read)();
-      }
-    });
-    return sum;
-  }
   void expect_nothing_left() {
     EXPECT_EQ(calls_.size(), 0u);
     EXPECT_EQ(memory_.used(), 0u);
@@ -320,10 +308,10 @@ class Life : public ServicesTest {
          {"etcd_debugging_mvcc_watch_stream_total", "etcd_debugging_mvcc_watcher_total",
           "etcd_debugging_mvcc_slow_watcher_total", "etcd_debugging_mvcc_pending_events_total"}) {
       if (stopped_ && std::string_view(name).find("pending") == std::string_view::npos) continue;
-      EXPECT_EQ(gauge(name), 0) << name;
+      EXPECT_EQ(metric(name), 0) << name;
     }
     if (stopped_) return;
-    EXPECT_EQ(gauge("etcd_server_proposals_pending"), 0);
+    EXPECT_EQ(metric("etcd_server_proposals_pending"), 0);
     // It still serves.
     connect();
     pb::PutRequest put;
@@ -335,7 +323,7 @@ class Life : public ServicesTest {
     EXPECT_EQ(stream(read).status(), "0 ");
     // No snapshot of the file is held but by the view of now.
     world_.run_for(io::kSecond);
-    EXPECT_LE(gauge("etcd_mvcc_db_open_read_transactions"), open_reads_);
+    EXPECT_LE(metric("etcd_mvcc_db_open_read_transactions"), open_reads_);
   }
 
   Prng draw_;

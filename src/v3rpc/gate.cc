@@ -24,6 +24,15 @@ bool Gate::admit(grpc::Call& call, bool learner_may) {
   return true;
 }
 
+GrpcStatus Gate::cancelled(const grpc::Call& call, grpc::CancelReason reason) {
+  const bool late = reason == grpc::CancelReason::kDeadline;
+  if (call.context == 0) return late ? GrpcStatus::kDeadlineExceeded : GrpcStatus::kCanceled;
+  loop_.port.give_up(call.context);
+  // Without a leader raft has not taken it.
+  if (!member_.leader()) return late ? GrpcStatus::kDeadlineExceeded : GrpcStatus::kCanceled;
+  return late ? GrpcStatus::kUnavailable : GrpcStatus::kUnknown;
+}
+
 void Gate::ended(const grpc::Call& call, std::string_view request, size_t response_bytes) {
   const int64_t took = loop_.clock.monotonic() - call.started();
   // As etcd: at debug level the line of a slow call is no warning either.

@@ -45,6 +45,10 @@ class Gate {
         slow_ns_(loop.member.config().warning_unary_request_ns) {}
   // False: the call has been ended with the error clients see.
   bool admit(grpc::Call& call, bool learner_may);
+  // What etcd's handler would have returned for a call that ended before its answer. A proposal that raft
+  // took has an unknown outcome: Unknown, or Unavailable once the time is over; and it counts as failed. A call
+  // that waits for anything else ends as its context did. Source: spec api-semantics 1.8.
+  GrpcStatus cancelled(const grpc::Call& call, grpc::CancelReason reason);
   // A unary call is over: tells of it if it took long. The only cost otherwise is a look at the clock.
   void ended(const grpc::Call& call, std::string_view request, size_t response_bytes);
 
@@ -83,8 +87,9 @@ class Unary final : public grpc::UnaryHandler {
     handle_(call, request);
   }
   GrpcStatus cancelled(grpc::Call& call, std::string_view request, grpc::CancelReason reason) override {
-    if (cancelled_ && call.context != kNotHandled) cancelled_(call, request, reason);
-    return UnaryHandler::cancelled(call, request, reason);
+    if (call.context == kNotHandled) return UnaryHandler::cancelled(call, request, reason);
+    if (cancelled_) cancelled_(call, request, reason);
+    return gate_.cancelled(call, reason);
   }
   void ended(grpc::Call& call, std::string_view request, size_t response_bytes) override {
     gate_.ended(call, request, response_bytes);

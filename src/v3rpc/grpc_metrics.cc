@@ -79,6 +79,8 @@ void GrpcMetrics::started(const grpc::Method& m) {
 void GrpcMetrics::handled(const grpc::Call& call, GrpcStatus status) {
   const Cells& cells = *cells_[call.method().index];
   cells.handled[static_cast<size_t>(status)]->inc();
+  // A handler of one answer has sent something, whatever it was.
+  if (status != GrpcStatus::kOk && call.method().kind == grpc::MethodKind::kUnary) cells.sent->inc();
   if (cells.seconds != nullptr) {
     cells.seconds->observe(static_cast<double>(clock_.monotonic() - call.started()) / 1e9);
   }

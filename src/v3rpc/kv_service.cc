@@ -21,6 +21,7 @@ size_t revision_header_size(int64_t revision) {
 }  // namespace
 
 void propose(Loop& loop, grpc::Call& call, uint64_t id, Blob request) {
+  call.context = id;  // what Unary::cancelled() gives up
   loop.port.propose(id, std::move(request),
                     CallRef(call).then([&loop](grpc::Call& c, const server::Answer& answer) {
                       respond(c, loop.member, answer);
@@ -34,6 +35,7 @@ bool quota_admits(Loop& loop, grpc::Call& call, uint64_t cost) {
   alarm.action = pb::AlarmRequest::AlarmAction::kActivate;
   alarm.alarm = pb::AlarmType::kNospace;
   const uint64_t id = loop.member.next_id();
+  call.context = id;
   loop.port.propose(
       id, raft_request(id, raft_field::kAlarm, alarm),
       CallRef(call).then([](grpc::Call& c, const server::Answer&) { c.fail(Error(Code::kNoSpace)); }));
@@ -116,6 +118,7 @@ void KvService::answer_range(grpc::Call& call, std::string_view bytes) {
 
 void KvService::range_read(grpc::Call& call, std::string_view bytes, io::MonotonicNs start,
                            server::RangeSteps* range, const Error* error) {
+  loop_.member.count_ranges(1);
   const io::MonotonicNs end = loop_.clock.monotonic();
   metrics::Histogram*& seconds = error == nullptr ? range_ok_ : range_failed_;
   if (seconds == nullptr) seconds = &loop_.metrics.range_seconds(error == nullptr);
@@ -194,6 +197,7 @@ void KvService::answer_read_only_txn(grpc::Call& call, std::string_view bytes) {
 
 void KvService::txn_read(grpc::Call& call, std::string_view bytes, io::MonotonicNs start,
                          server::SteppedTxn* txn, const Error* error) {
+  if (txn != nullptr) loop_.member.count_ranges(txn->ranges_and_compares());
   if (error == nullptr) call.context = txn->succeeded() ? 1 : 0;
   const int64_t took = loop_.clock.monotonic() - start;
   server::SlowRequests& slow = loop_.member.slow_requests();

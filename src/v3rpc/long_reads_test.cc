@@ -55,6 +55,39 @@ TEST_F(LongReadsTest, TransactionOfLongRanges) {
   EXPECT_EQ(response->responses[1].response_range()->kvs.size(), 1u);
 }
 
+// Others hold more than the budget: one read at a time goes on, the oldest first, and all end well.
+TEST_F(LongReadsTest, OverTheBudgetOnlyTheOldestGoesOn) {
+  fill();
+  memory_.add(int64_t{2} << 30);
+  std::vector<http2::StreamId> reads;
+  for (int i = 0; i < 6; ++i) reads.push_back(call("/etcdserverpb.KV/Range", everything()));
+  run_until([&] { return calls_.size() == 6; });
+  size_t most = 0, waiting = 0;
+  std::vector<http2::StreamId> ended;
+  run_until([&] {
+    most = std::max(most, connection_->held_bytes());
+    waiting = std::max(waiting, static_cast<size_t>(rpc_metrics_.reads_waiting.value()));
+    for (const auto id : reads) {
+      if (stream(id).ended && std::find(ended.begin(), ended.end(), id) == ended.end()) ended.push_back(id);
+    }
+    // One whose call has ended is dropped before the oldest goes on.
+    if (ended.size() == 2 && !stream(reads[4]).closed) {
+      client_->session.reset(reads[4], http2::ErrorCode::kCancel);
+      ended.push_back(reads[4]);
+    }
+    return ended.size() == reads.size();
+  });
+  EXPECT_EQ(ended,
+            (std::vector<http2::StreamId>{reads[0], reads[1], reads[4], reads[2], reads[3], reads[5]}));
+  EXPECT_EQ(waiting, 5u);
+  EXPECT_EQ(rpc_metrics_.reads_waiting.value(), 0);
+  const size_t one_answer = stream(reads[0]).body.size();
+  EXPECT_LT(most, one_answer + one_answer / 2);
+  for (const auto id : {reads[0], reads[5]}) EXPECT_EQ(stream(id).status(), "0 ");
+  EXPECT_EQ(log_.count("long reads wait"), 1u);
+  memory_.add(-(int64_t{2} << 30));
+}
+
 TEST_F(LongReadsTest, ACancelledCallIsReadNoFurther) {
   fill();
   const auto all = call("/etcdserverpb.KV/Range", everything());

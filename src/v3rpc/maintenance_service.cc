@@ -194,6 +194,7 @@ void MaintenanceService::downgrade_confirmed(grpc::Call& call, std::string_view 
     return answer(call);
   }
   const uint64_t id = loop_.member.next_id();
+  call.context = id;
   loop_.port.propose(id, raft_request(id, kDowngradeInfoSetField, info),
                      CallRef(call).then([answer](grpc::Call& c, const server::Answer& outcome) {
                        if (outcome.error) return c.fail(*outcome.error);

@@ -88,6 +88,7 @@ class RangeStreamHandler::Listener final : public StreamBase<Listener> {
   }
 
   void send_chunk(server::SteppedRange& read) {
+    loop_.member.count_ranges(1);
     pb::RangeResponse& r = read.range().response();
     if (total_ < 0) total_ = r.count;
     const auto kvs = static_cast<int64_t>(read.range().kvs());

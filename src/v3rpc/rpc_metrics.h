@@ -27,8 +27,8 @@ class RpcMetrics {
   metrics::Counter& watch_queues_full;     // a stream had no room and falls back to catching up
   metrics::Counter& watch_queues_drained;  // it has room again
   metrics::Counter& watch_catch_ups;       // run on a loop, beside its requests
-  metrics::Gauge& reads_waiting;         // long reads that wait for memory (long_reads.h)
-  metrics::Counter& snapshots_given_up;  // snapshot streams ended because their client read too slowly
+  metrics::Gauge& reads_waiting;           // long reads that wait for memory (long_reads.h)
+  metrics::Counter& snapshots_given_up;    // snapshot streams ended because their client read too slowly
 
  private:
   metrics::Registry& registry_;

@@ -49,7 +49,7 @@ class ServicesTest : public ::testing::Test, public grpc::ServerConnection::Noti
     EXPECT_TRUE(world_.run_until([&] { return ready; }, kMaxNs));
     port_ = std::make_unique<server::ClientPort>(*member_, loop_);
     services_ = std::make_unique<Services>(
-        Loop{*member_, *port_, process_.timers(), process_.clock(), log_, rpc_metrics_, &memory_}, 1);
+        Loop{*member_, *port_, process_.timers(), process_.clock(), log_, rpc_metrics_, {}, &memory_}, 1);
     context_ = std::make_unique<grpc::ServerContext>(
         grpc::ServerContext{services_->methods(), calls_, probe_, memory_, {}});
     connection_ = std::make_unique<grpc::ServerConnection>(*context_, grpc::PeerInfo{"127.0.0.1:1", ""},
@@ -114,6 +114,24 @@ class ServicesTest : public ::testing::Test, public grpc::ServerConnection::Noti
       body.remove_prefix(grpc::kPrefixBytes + size);
     }
     return out;
+  }
+  // The sum of a family's cells of one label value; of all cells if `label` is empty. -1 without the family.
+  double metric(std::string_view name, std::string_view label = {}) {
+    double sum = -1;
+    registry_.visit([&](const metrics::Family& f) {
+      if (f.name != name) return;
+      sum = 0;
+      for (const metrics::Cell& c : f.cells) {
+        bool wanted = label.empty();
+        for (const auto& [key, value] : c.labels) wanted |= value == label;
+        if (!wanted) continue;
+        if (const auto* g = std::get_if<const metrics::Gauge*>(&c.source)) sum += (*g)->value();
+        if (const auto* n = std::get_if<const metrics::Counter*>(&c.source))
+          sum += static_cast<double>((*n)->value());
+        if (const auto* read = std::get_if<std::function<double()>>(&c.source)) sum += (*read)();
+      }
+    });
+    return sum;
   }
   // Lets everything that can happen without the client's help happen.
   void settle(int64_t ns = io::kSecond) {

@@ -171,7 +171,7 @@ TEST_F(StreamFlowTest, ASlowWatcherCostsABoundAndGetsEverything) {
   put("big", std::string(1 << 20, 'v'), kPuts);
   settle();
   // One message is on its way and one more may pass; each has a megabyte.
-  EXPECT_LE(rpc_metrics_.pending_events.value(), (WatchService::kSinkBytesMax >> 20) + 2);
+  EXPECT_LE(rpc_metrics_.pending_events.value(), static_cast<double>(Limits{}.watch_queue_bytes >> 20) + 2);
   EXPECT_GE(rpc_metrics_.pending_events.value(), 8);
   read_on(id);
   std::vector<int64_t> want;
