@@ -134,7 +134,7 @@ void Workload::maintain(Life& life) {
       return life.member().hash_kv(0, life.loop(),
                                    [over](Result<server::Member::HashKv> r) { over(r.has_value()); });
     default:
-      return life.member().hash(life.loop(), [over](Result<uint32_t> r) { over(r.has_value()); });
+      return life.member().hash(life.loop(), [over](Result<backend::StateHash> r) { over(r.has_value()); });
   }
 }
 

@@ -145,7 +145,7 @@ class BackendImpl final : public Backend {
   void abandon(const Error& why) override;
 
   void compact(int64_t revision, std::shared_ptr<Compactor> compactor, std::function<void()> done) override;
-  void hash(std::function<void(Result<uint32_t>)> done) override;
+  void hash(std::function<void(Result<StateHash>)> done) override;
   void defragment(std::function<void(Result<>)> done) override;
   void snapshot(std::function<void(Result<std::shared_ptr<SnapshotSource>>)> done) override;
   uint64_t size() const override { return file_side_->size(); }
@@ -389,7 +389,7 @@ void BackendImpl::compact(int64_t revision, std::shared_ptr<Compactor> compactor
   });
 }
 
-void BackendImpl::hash(std::function<void(Result<uint32_t>)> done) {
+void BackendImpl::hash(std::function<void(Result<StateHash>)> done) {
   when_durable([this, done = std::move(done)](const Result<SnapshotRef>& durable) {
     if (!durable) return done(durable.error());
     file_.post([side = file_side_, done] { side->hash(done); });

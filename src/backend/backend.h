@@ -124,6 +124,12 @@ class SnapshotSource {
   virtual Result<> read(uint64_t offset, std::span<char> out) const = 0;
 };
 
+// A hash over all buckets, and what it is a hash of.
+struct StateHash {
+  uint32_t hash = 0;
+  int64_t newest_main = 0;  // main revision of the newest record in it; 0: none
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -190,8 +196,8 @@ class Backend {
   virtual void compact(int64_t revision, std::shared_ptr<Compactor> compactor,
                        std::function<void()> done) = 0;
   // CRC-32C over all buckets without the keys excluded by spec 2.5, of the state durable after a commit that
-  // covers everything written so far.
-  virtual void hash(std::function<void(Result<uint32_t>)> done) = 0;
+  // covers everything written so far. Hash and revision are of one snapshot.
+  virtual void hash(std::function<void(Result<StateHash>)> done) = 0;
   // Rewrites the file compactly and swaps it in; views stay valid. `done` on apply.
   virtual void defragment(std::function<void(Result<>)> done) = 0;
   // A copy that holds everything written so far, and what is written until the next freeze: the copy itself

@@ -283,18 +283,19 @@ TEST_P(BackendTest, HashIsThatOfTheBucketsInOrder) {
       want = crc32c(crc32c(want, RevisionKey({3, 1}, true).view()), "w");
     }
   }
-  std::optional<Result<uint32_t>> got;
+  std::optional<Result<StateHash>> got;
   m.on_apply([&] {
     b().append({2, 0}, false, Blob::copy("v"));
     b().append({3, 1}, true, Blob::copy("w"));
     b().put(Bucket::kAuth, "authEnabled", "\x01");
     b().put(Bucket::kMeta, "storageVersion", "3.6.0");
     b().set_consistent_index(Index(9), Term(3));
-    b().hash([&](Result<uint32_t> r) { got = r; });
+    b().hash([&](Result<StateHash> r) { got = r; });
   });
   m.wait([&] { return got.has_value(); });
   ASSERT_TRUE(*got);
-  EXPECT_EQ(**got, want);
+  EXPECT_EQ((*got)->hash, want);
+  EXPECT_EQ((*got)->newest_main, 3);
 }
 
 class KeepOdd : public Compactor {
@@ -504,12 +505,12 @@ TEST_P(BackendTest, AFailedCommitAcknowledgesNothing) {
     m.disk.inject({.ops = sim::kSync, .path_contains = "snap/db", .times = sim::Fault::kForever});
   }
   bool durable = false;
-  std::optional<Result<uint32_t>> hash;
+  std::optional<Result<StateHash>> hash;
   m.on_apply([&] {
     put_record(3, "y");
     b().set_consistent_index(Index(2), Term(1));
     b().commit([&] { durable = true; });
-    b().hash([&](Result<uint32_t> r) { hash = r; });
+    b().hash([&](Result<StateHash> r) { hash = r; });
   });
   m.wait([&] { return m.failure.has_value(); });
   m.on_apply([&] { b().commit([&] { durable = true; }); });

@@ -5,6 +5,7 @@
 #include "backend/file_jobs.h"
 #include "backend/file_side.h"
 #include "base/check.h"
+#include "base/coding.h"
 #include "base/crc32c.h"
 
 namespace quoin::backend {
@@ -95,7 +96,7 @@ void FileSide::after_compaction_step() {
   });
 }
 
-void FileSide::hash(std::function<void(Result<uint32_t>)> done) {
+void FileSide::hash(std::function<void(Result<StateHash>)> done) {
   if (dead_ || close_done_) {
     env_.to_apply([done = std::move(done), error = dead_.value_or(Error(Code::kStopped))] { done(error); });
     return;
@@ -120,6 +121,8 @@ void FileSide::hash_step() {
     auto r = h.snapshot->scan(bucket, h.next, {}, [&](std::string_view key, std::string_view value) {
       if (!excluded_from_hash(bucket, key)) h.crc = crc32c(crc32c(h.crc, key), value);
       bytes += key.size() + value.size();
+      if (bucket == Bucket::kKey && key.size() >= 8)
+        h.newest_main = static_cast<int64_t>(load_be64(key.data()));
       if (++pairs < kHashStepPairs && bytes < kHashStepBytes) return true;
       more = true;
       next = after(key);
@@ -135,7 +138,7 @@ void FileSide::hash_step() {
   }
   if (h.bucket < kBucketCount) return;
   env_.probe->hash_seconds.observe(static_cast<double>(env_.clock->monotonic() - h.started) / 1e9);
-  env_.to_apply([done = std::move(h.done), crc = h.crc] { done(crc); });
+  env_.to_apply([done = std::move(h.done), hash = StateHash{h.crc, h.newest_main}] { done(hash); });
   hashes_.pop_front();
 }
 

@@ -24,10 +24,11 @@ struct FileSide::Compaction {
 };
 
 struct FileSide::Hash {
-  std::function<void(Result<uint32_t>)> done;
+  std::function<void(Result<StateHash>)> done;
   SnapshotRef snapshot;
   io::MonotonicNs started = 0;
   uint32_t crc = 0;
+  int64_t newest_main = 0;
   int bucket = 0;
   std::string next;  // in `bucket`; empty: its name is not hashed yet
 };

@@ -55,7 +55,7 @@ class FileSide : public std::enable_shared_from_this<FileSide> {
 
   void submit(FrozenSegment segment);  // none is pending
   void compact(int64_t revision, std::shared_ptr<Compactor> compactor, std::function<void()> done);
-  void hash(std::function<void(Result<uint32_t>)> done);
+  void hash(std::function<void(Result<StateHash>)> done);
   void defragment(std::function<void(Result<>)> done);
   void close(std::function<void(Result<>)> done);
 

@@ -140,7 +140,7 @@ TEST(ThreadsTest, ReadersSeeTheRightBytesWhileEverythingGoesOn) {
           });
           break;
         case 2:
-          b.hash([&](Result<uint32_t> r) {
+          b.hash([&](Result<StateHash> r) {
             CHECK(r.has_value());
             ++maintained;
           });

@@ -347,6 +347,11 @@ std::vector<std::string> Lessor::keys(LeaseId id, std::string_view from, size_t 
   return out;
 }
 
+size_t Lessor::key_count(LeaseId id) const {
+  auto it = leases_.find(id);
+  return it == leases_.end() ? 0 : it->second.keys.size();
+}
+
 std::vector<LeaseId> Lessor::leases() const {
   LeaseList list(*this);
   CHECK(list.step(SIZE_MAX));

@@ -150,6 +150,8 @@ class Lessor {
   // ---- questions ----
   bool exists(LeaseId id) const { return leases_.contains(id); }
   std::optional<LeaseInfo> info(LeaseId id) const;
+  // How many keys a lease has; 0 if there is no such lease.
+  size_t key_count(LeaseId id) const;
   // The lease's keys from `from` on, ascending, at most `max`; none if there is no such lease.
   std::vector<std::string> keys(LeaseId id, std::string_view from = {}, size_t max = SIZE_MAX) const;
   // Those that end first come first. All in one go; see LeaseList.

@@ -51,6 +51,12 @@ void Store::for_each_current(std::string_view key, std::string_view range_end,
   }
 }
 
+int64_t Store::count_current(std::string_view key, std::string_view range_end) const {
+  const KeyRange range{key, range_end};
+  if (range.single()) return find_current(key).has_value() ? 1 : 0;
+  return range.empty() ? 0 : index_->ref().count(range, revision_, revision_);
+}
+
 WriteTxn& Store::begin() {
   CHECK(!txn_open_, "a transaction is open");
   txn_open_ = true;
@@ -93,7 +99,10 @@ Snapshot Store::snapshot_now() {
 }
 
 std::shared_ptr<const ReadView> Store::publish() {
-  CHECK(!txn_open_, "publishing within a transaction");
+  if (txn_open_) {
+    CHECK(!has_unpublished(), "publishing within a transaction");
+    return published_;
+  }
   // Also without changes the backend may have a newer view, which holds less than the last one.
   records_ = backend_->view();
   records_upto_ = appended_upto_;

@@ -27,6 +27,7 @@
 #include "base/ids.h"
 #include "base/metrics.h"
 #include "base/result.h"
+#include "mvcc/key_range.h"
 #include "mvcc/lease_attachments.h"
 #include "mvcc/range.h"
 #include "mvcc/read_view.h"
@@ -175,9 +176,13 @@ class Store {
   // Visits the live keys of a range in key order, newest state; false stops.
   void for_each_current(std::string_view key, std::string_view range_end,
                         const std::function<bool(std::string_view key, const KeyMeta&)>& visit) const;
+  // How many live keys a range holds, newest state; costs a descent or two. Not within a transaction.
+  int64_t count_current(std::string_view key, std::string_view range_end) const;
 
   // ---- writing ----
-  // One transaction at a time (CHECK). `end` returns the revision after it.
+  // One transaction at a time (CHECK). `end` returns the revision after it. A transaction may stay open over
+  // several tasks, of a caller that publishes all that ended before; until its end publish() then returns that
+  // view, so that a compaction that ends meanwhile shows nothing of it.
   WriteTxn& begin();
   int64_t end();
 
@@ -186,7 +191,8 @@ class Store {
   void count_ranges(size_t ranges);
 
   // ---- publishing ----
-  // Makes everything ended so far visible to readers. Cheap when nothing changed.
+  // Makes everything ended so far visible to readers. Cheap when nothing changed. Within a transaction that
+  // stays open over several tasks: what was published before it, unchanged.
   std::shared_ptr<const ReadView> publish();
   // True if something ended since the last publish().
   bool has_unpublished() const;

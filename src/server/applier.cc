@@ -64,7 +64,10 @@ struct Applier::Probe {
   std::map<std::pair<MemberId, int32_t>, metrics::Gauge*> alarms_;
 };
 
-Applier::Applier(Parts parts) : p_(std::move(parts)), probe_(new Probe(p_.metrics)) {}
+Applier::Applier(Parts parts)
+    : p_(std::move(parts)),
+      lease_exists_([&lessor = p_.lessor](LeaseId id) { return lessor.exists(id); }),
+      probe_(new Probe(p_.metrics)) {}
 Applier::~Applier() = default;
 
 Applier::Outcome Applier::apply(const Request& request, bool wanted, Later later) {
@@ -73,14 +76,68 @@ Applier::Outcome Applier::apply(const Request& request, bool wanted, Later later
     out.answer.error = std::move(refused);
     return out;
   }
+  const bool over = over_quota(request);
+  out = dispatch(request, wanted, later);
+  conclude(over, &out);
+  return out;
+}
+
+bool Applier::over_quota(const Request& request) const {
   uint64_t cost = 0;
   if (request.put) cost = put_cost(*request.put);
   if (request.txn) cost = txn_cost(*request.txn);
   if (request.lease_grant) cost = kLeaseGrantCost;
-  const bool over = cost > 0 && over_quota(cost);
-  out = dispatch(request, wanted, later);
-  if (out.answer.error && !is_refusal(out.answer.error->code())) out.fault = out.answer.error;
-  out.raise_nospace = over && !out.answer.error && !p_.alarms.active(kAlarmNospace);
+  return cost > 0 && !p_.quota.fits(p_.backend.size(), cost);
+}
+
+void Applier::conclude(bool over, Outcome* out) const {
+  if (out->answer.error && !is_refusal(out->answer.error->code())) out->fault = out->answer.error;
+  out->raise_nospace = over && !out->answer.error && !p_.alarms.active(kAlarmNospace);
+}
+
+// ---- large requests ----
+
+bool Applier::large(const Request& r) const {
+  if (r.delete_range) return keys_of(p_.store, *r.delete_range) > kKeysPerStep;
+  if (r.txn) return keys_of(p_.store, *r.txn) > kKeysPerStep;
+  if (r.lease_revoke) return p_.lessor.key_count(LeaseId(r.lease_revoke->id)) > kKeysPerStep;
+  return false;
+}
+
+void Applier::begin_large(const Request& r, bool wanted) {
+  large_.emplace();
+  if (auto refused = refused_by_alarm(r)) {
+    large_->refused.emplace().answer.error = std::move(refused);
+    return;
+  }
+  large_->over = over_quota(r);
+  if (r.delete_range) {
+    large_->request = std::make_unique<LargeDeletion>(p_.store, *r.delete_range, wanted);
+  } else if (r.txn) {
+    large_->request = std::make_unique<LargeTxn>(p_.store, lease_exists_, *r.txn, wanted);
+  } else {
+    large_->request = std::make_unique<LargeRevocation>(p_.store, p_.lessor, LeaseId(r.lease_revoke->id));
+  }
+}
+
+std::optional<Applier::Outcome> Applier::step_large() {
+  std::optional<Outcome> out;
+  if (large_->refused) {
+    out = std::move(*large_->refused);
+  } else {
+    auto done = large_->request->step(kKeysPerStep);
+    if (done && !*done) return std::nullopt;
+    out.emplace();
+    out->shown = large_->request->full_header() ? Outcome::Shown::kFullHeader : Outcome::Shown::kRevision;
+    if (done) {
+      out->answer = large_->request->take_answer();
+    } else {
+      out->answer.error = done.error();
+      if (!large_->request->full_header()) out->shown = Outcome::Shown::kNoResponse;
+    }
+    conclude(large_->over, &*out);
+  }
+  large_.reset();
   return out;
 }
 
@@ -184,8 +241,7 @@ Answer Applier::delete_range(const pb::DeleteRangeRequest& r, bool wanted) {
 
 Answer Applier::txn(const pb::TxnRequest& r, bool wanted) {
   Answer answer;
-  auto result = run_write_txn(
-      p_.store, [this](LeaseId id) { return p_.lessor.exists(id); }, r, wanted ? &answer.body : nullptr);
+  auto result = run_write_txn(p_.store, lease_exists_, r, wanted ? &answer.body : nullptr);
   if (result) {
     answer.revision = result->revision;
     answer.count = result->succeeded ? 1 : 0;

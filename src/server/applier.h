@@ -24,6 +24,7 @@
 #include "server/alarms.h"
 #include "server/answers.h"
 #include "server/config.h"
+#include "server/large_request.h"
 #include "server/quota.h"
 #include "wire/raft_internal.h"
 
@@ -84,11 +85,24 @@ class Applier {
   // by `later` on the apply strand. A request that is refused leaves the state as if it had not been.
   Outcome apply(const wire::etcdserverpb::InternalRaftRequest& request, bool wanted, Later later);
 
+  // ---- requests that may touch very many keys ----
+  // More than a task should: to be applied by begin_large() and step_large(). Looks at the newest state.
+  bool large(const wire::etcdserverpb::InternalRaftRequest& request) const;
+  // The request outlives its last step. Between the steps nothing is applied, published or frozen.
+  void begin_large(const wire::etcdserverpb::InternalRaftRequest& request, bool wanted);
+  // At most about kKeysPerStep keys of it. The outcome, with the last step.
+  std::optional<Outcome> step_large();
+  static constexpr size_t kKeysPerStep = 1'000;
+
  private:
   struct Probe;
   using Request = wire::etcdserverpb::InternalRaftRequest;
   Outcome dispatch(const Request& request, bool wanted, Later& later);
   std::optional<Error> refused_by_alarm(const Request& request) const;
+  // Whether the request is over the quota as the file is now.
+  bool over_quota(const Request& request) const;
+  // What the quota and faults make of an outcome.
+  void conclude(bool over, Outcome* out) const;
   Answer put(const wire::etcdserverpb::PutRequest& r, bool wanted);
   Answer delete_range(const wire::etcdserverpb::DeleteRangeRequest& r, bool wanted);
   Answer txn(const wire::etcdserverpb::TxnRequest& r, bool wanted);
@@ -98,9 +112,16 @@ class Applier {
   Answer lease_revoke(const wire::etcdserverpb::LeaseRevokeRequest& r);
   Answer lease_checkpoint(const wire::etcdserverpb::LeaseCheckpointRequest& r);
   Answer alarm(const wire::etcdserverpb::AlarmRequest& r);
-  bool over_quota(uint64_t cost) const { return !p_.quota.fits(p_.backend.size(), cost); }
 
   const Parts p_;
+  const std::function<bool(LeaseId)> lease_exists_;
+  // The large request being applied; empty otherwise.
+  struct Large {
+    bool over = false;
+    std::unique_ptr<LargeRequest> request;
+    std::optional<Outcome> refused;
+  };
+  std::optional<Large> large_;
   std::unique_ptr<Probe> probe_;
 };
 

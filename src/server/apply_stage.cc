@@ -32,6 +32,9 @@ std::string_view operation_name(const pb::InternalRaftRequest& r) {
   if (r.downgrade_version_test) return "DowngradeVersionTest";
   return "unknown";
 }
+uint64_t request_id(const pb::InternalRaftRequest& r) {
+  return r.id != 0 ? r.id : r.header->id;
+}
 }  // namespace
 
 ApplyStage::ApplyStage(const Config& config, MemberId self, State state, io::Executor& strand,
@@ -111,20 +114,34 @@ void ApplyStage::post_soft_state(raft::SoftState state, Term term) {
 }
 
 void ApplyStage::run() {
-  if (running_ || stopped_ || conf_change_ || queue_.empty()) return;
+  if (running_ || stopped_ || conf_change_ || large_ || queue_.empty()) return;
   if (state_.backend->full()) return;  // goes on when it no longer is
   uint64_t encoded_bytes = 0, payload_bytes = 0;
   for (size_t n = 0; n < kBatchEntries && !queue_.empty() && !conf_change_; ++n) {
     if (state_.backend->full()) break;
-    const raft::Entry entry = std::move(queue_.front());
+    raft::Entry entry = std::move(queue_.front());
     queue_.pop_front();
-    if (!apply_entry(entry)) return outbox_.flush();
+    switch (apply_entry(entry)) {
+      case Verdict::kApplied:
+        break;
+      case Verdict::kFailed:
+        return outbox_.flush();
+      case Verdict::kLarge:
+        // Those before it are published first.
+        if (n == 0) return begin_large(std::move(entry));
+        queue_.push_front(std::move(entry));
+        finish_batch(encoded_bytes, payload_bytes);
+        return run_later();
+    }
     encoded_bytes += raft::encoded_size(entry);
     payload_bytes += entry.data.size();
-    applied_ = entry.index;
-    applied_term_ = entry.term;
+    count_applied(entry);
   }
   finish_batch(encoded_bytes, payload_bytes);
+  run_later();
+}
+
+void ApplyStage::run_later() {
   if (queue_.empty() || stopped_ || conf_change_) return maintain();
   running_ = true;
   strand_.post([this] {
@@ -133,14 +150,19 @@ void ApplyStage::run() {
   });
 }
 
-bool ApplyStage::apply_entry(const raft::Entry& entry) {
+void ApplyStage::count_applied(const raft::Entry& entry) {
+  applied_ = entry.index;
+  applied_term_ = entry.term;
+}
+
+ApplyStage::Verdict ApplyStage::apply_entry(const raft::Entry& entry) {
   CHECK(entry.index == applied_ + 1, "entry {} after {}", entry.index, applied_);
   const bool first_effective = entry.index == consistent_at_start_ + 1;
   if (first_effective && state_.cluster->record().members.empty() && !state_.replay.members.empty()) {
     fail(make_error(Code::kCorruption, "the database holds no members at index {}, where the log has {}",
                     consistent_at_start_, state_.replay.members.size()));
   }
-  if (stopped_) return false;
+  if (stopped_) return Verdict::kFailed;
   switch (entry.type) {
     case raft::EntryType::kNormal:
       apply_normal(entry);
@@ -153,10 +175,51 @@ bool ApplyStage::apply_entry(const raft::Entry& entry) {
                       "entry {}: unknown entry type; must be either EntryNormal or EntryConfChange",
                       entry.index));
   }
-  if (stopped_) return false;
+  if (stopped_) return Verdict::kFailed;
+  if (std::exchange(met_large_, false)) return Verdict::kLarge;
   // Not before: an entry that cannot be applied must not count as applied.
   if (effective(entry.index)) state_.backend->set_consistent_index(entry.index, entry.term);
-  return true;
+  return Verdict::kApplied;
+}
+
+// ---- large entries ----
+
+void ApplyStage::begin_large(raft::Entry entry) {
+  large_ = std::make_unique<Large>();
+  large_->start = clock_.monotonic();
+  large_->entry = std::move(entry);
+  large_->request = *wire::decode<pb::InternalRaftRequest>(large_->entry.data.view());
+  if (!replayed(large_->entry)) large_->waiter = waiters_.take(request_id(large_->request));
+  // Its changes and its index go into one commit.
+  state_.backend->hold_freeze();
+  applier_->begin_large(large_->request, large_->waiter.has_value());
+  step_large();
+}
+
+void ApplyStage::step_large() {
+  std::optional<Applier::Outcome> outcome;
+  if (!stopped_) {
+    outcome = applier_->step_large();
+    if (!outcome) return strand_.post([this] { step_large(); });
+  }
+  const std::unique_ptr<Large> large = std::move(large_);
+  if (outcome)
+    conclude(large->entry, large->request, std::move(large->waiter), std::move(*outcome), large->start);
+  if (!stopped_) {
+    state_.backend->set_consistent_index(large->entry.index, large->entry.term);
+    state_.backend->release_freeze();
+    count_applied(large->entry);
+    finish_batch(raft::encoded_size(large->entry), large->entry.data.size());
+  }
+  outbox_.flush();
+  for (Task& task : std::exchange(between_entries_, {})) std::move(task)();
+  if (stop_after_large_) return std::exchange(stop_after_large_, {})();
+  if (!stopped_) run_later();
+}
+
+void ApplyStage::between_entries(Task task) {
+  if (!large_) return std::move(task)();
+  between_entries_.push_back(std::move(task));
 }
 
 const membership::Membership& ApplyStage::members_now() const {
@@ -186,7 +249,7 @@ void ApplyStage::apply_normal(const raft::Entry& entry) {
   if (request->id == 0 && !request->header) {
     return fail(make_error(Code::kCorruption, "entry {}: a request without an id or a header", entry.index));
   }
-  apply_request(entry, *request, request->id != 0 ? request->id : request->header->id);
+  apply_request(entry, *request, request_id(*request));
 }
 
 void ApplyStage::apply_request(const raft::Entry& entry, const pb::InternalRaftRequest& request,
@@ -194,6 +257,8 @@ void ApplyStage::apply_request(const raft::Entry& entry, const pb::InternalRaftR
   if (request.downgrade_version_test) newest_36_entry_ = entry.index;
   const bool effective = this->effective(entry.index);
   if (!effective && !is_cluster_request(request)) return;
+  met_large_ = applier_->large(request);
+  if (met_large_) return;
   std::optional<Waiter> waiter = !effective || replayed(entry) ? std::nullopt : waiters_.take(id);
   const io::MonotonicNs start = clock_.monotonic();
   if (is_cluster_request(request)) {
@@ -218,7 +283,17 @@ void ApplyStage::apply_request(const raft::Entry& entry, const pb::InternalRaftR
     };
   }
   Applier::Outcome outcome = applier_->apply(request, wanted, later);
-  if (outcome.fault) return fail(outcome.fault->prefixed(fmt::format("entry {}", entry.index)));
+  if (*deferred && !outcome.deferred) waiter = std::exchange(*deferred, std::nullopt);
+  conclude(entry, request, std::move(waiter), std::move(outcome), start);
+}
+
+void ApplyStage::conclude(const raft::Entry& entry, const pb::InternalRaftRequest& request,
+                          std::optional<Waiter> waiter, Applier::Outcome outcome, io::MonotonicNs start) {
+  if (outcome.fault) {
+    // Whether it will have been applied, another start decides.
+    if (waiter) answer(std::move(*waiter), {.error = Error(Code::kServerStopped)});
+    return fail(outcome.fault->prefixed(fmt::format("entry {}", entry.index)));
+  }
   note_applied_request(request, outcome, start);
   if (outcome.raise_nospace) {
     LOG(log_, kWarn, "message exceeded backend quota; raising alarm", {"quota-size-bytes", quota_.limit()},
@@ -226,9 +301,7 @@ void ApplyStage::apply_request(const raft::Entry& entry, const pb::InternalRaftR
     return raise_nospace(waiter ? std::move(*waiter) : Waiter{}, std::move(outcome.answer));
   }
   if (request.alarm) publish_status();
-  if (outcome.deferred) return;
-  if (*deferred) waiter = std::move(*deferred);
-  if (waiter) answer(std::move(*waiter), std::move(outcome.answer));
+  if (waiter && !outcome.deferred) answer(std::move(*waiter), std::move(outcome.answer));
 }
 
 // The alarm is proposed first; whoever waits for the write that went over the quota hears of it afterwards.
@@ -469,6 +542,14 @@ std::string ApplyStage::storage_version() const {
 }
 
 void ApplyStage::stop(io::Executor& executor, Task done) {
+  if (!large_) return close(executor, std::move(done));
+  // A part of an entry cannot be saved; the whole of it soon can.
+  stop_after_large_ = [this, &executor, done = std::move(done)]() mutable {
+    close(executor, std::move(done));
+  };
+}
+
+void ApplyStage::close(io::Executor& executor, Task done) {
   stopped_ = true;
   queue_.clear();
   waiting_applied_.clear();

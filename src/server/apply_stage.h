@@ -4,6 +4,10 @@
 // view is published, watches are served, the applied index becomes known, answers leave; then a bounded piece
 // of index maintenance. While the backend's segment is full no entry is taken.
 //
+// An entry that touches very many keys is a batch of its own and goes on over several tasks. Between them other
+// tasks of the strand run (watches, renewals, questions), but nothing is applied, published or frozen: what is
+// seen outside is the state before the entry, then the state after it.
+//
 // Threads: post_* and published state on any thread; the rest on the apply executor.
 // Bounds: entries queued here are committed ones, of which the server lets in at most kGapMax more than
 // applied. Errors: what cannot be survived (an unreadable entry, a storage fault) goes to `failed`. Then
@@ -92,6 +96,9 @@ class ApplyStage {
   lease::Lessor& lessor() { return *state_.lessor; }
   backend::Backend& backend() { return *state_.backend; }
   membership::Cluster& cluster() { return *state_.cluster; }
+  // Runs `task` when no entry is in the middle of being applied: now, or after the large one under way. For
+  // questions about state that is changed step by step.
+  void between_entries(Task task);
   // Runs `task` once everything up to `index` has been applied; now if it has.
   void when_applied(Index index, Task task);
   // Publishes what clients may see of alarms, members and versions.
@@ -108,12 +115,31 @@ class ApplyStage {
     return e.index <= state_.log_end && e.term <= state_.log_end_term;
   }
   void run();
-  // False: the entry could not be applied, and fail() was called.
-  bool apply_entry(const raft::Entry& entry);
+  // The entry that is applied in steps.
+  struct Large {
+    raft::Entry entry;
+    wire::etcdserverpb::InternalRaftRequest request;  // views into the entry
+    std::optional<Waiter> waiter;
+    io::MonotonicNs start = 0;
+  };
+  enum class Verdict : uint8_t {
+    kApplied,
+    kFailed,  // fail() was called
+    kLarge,   // nothing was done: it is to go in steps
+  };
+  Verdict apply_entry(const raft::Entry& entry);
+  void count_applied(const raft::Entry& entry);
+  void begin_large(raft::Entry entry);
+  void step_large();
+  void run_later();
+  void close(io::Executor& executor, Task done);
   void apply_normal(const raft::Entry& entry);
   void apply_conf_change(const raft::Entry& entry);
   void apply_request(const raft::Entry& entry, const wire::etcdserverpb::InternalRaftRequest& request,
                      uint64_t id);
+  // Logs, raises the alarm, answers.
+  void conclude(const raft::Entry& entry, const wire::etcdserverpb::InternalRaftRequest& request,
+                std::optional<Waiter> waiter, Applier::Outcome outcome, io::MonotonicNs start);
   void note_applied_request(const wire::etcdserverpb::InternalRaftRequest& request,
                             const Applier::Outcome& outcome, io::MonotonicNs start);
   std::string response_text(const Applier::Outcome& outcome) const;
@@ -152,6 +178,10 @@ class ApplyStage {
   std::deque<raft::Entry> queue_;
   bool running_ = false;      // run() is posted
   bool conf_change_ = false;  // waits for raft to take a configuration change
+  bool met_large_ = false;    // the entry being looked at is one
+  std::unique_ptr<Large> large_;
+  std::vector<Task> between_entries_;  // wait for the end of large_
+  Task stop_after_large_;
   bool stopped_ = false;
   bool maintaining_ = false;
   Index applied_;

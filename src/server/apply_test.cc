@@ -1,6 +1,7 @@
 // What becomes of entries that cannot be applied, of the quota, and of snapshots taken during a replay.
 #include <algorithm>
 
+#include "backend/backend.h"
 #include "membership/membership.h"
 #include "membership/snapshot_state.h"
 #include "raft/codec.h"
@@ -270,7 +271,7 @@ TEST_F(ApplyTest, ASnapshotCarriesTheMembersOfItsIndex) {
     bool closed = false;
     maker.executor("append").post([&] {
       appender.save({Term(1), a, end}, entries, [] {});
-      appender.close({Term(1), a, end}, [&](const Result<>&) { closed = true; });
+      appender.close({Term(1), a, end}, [&](Result<>) { closed = true; });
     });
     ASSERT_TRUE(world_.run_until([&] { return closed || failed; }, kMaxNs));
     ASSERT_FALSE(failed);
@@ -319,6 +320,46 @@ TEST_F(ApplyTest, ASnapshotCarriesTheMembersOfItsIndex) {
     EXPECT_EQ(members->is_removed(c), members->members.size() < 3);
   }
   EXPECT_TRUE(seen.contains(3)) << "no snapshot fell into the replay";
+}
+
+// The ConfState goes into the database with the change that makes it.
+TEST_F(ApplyTest, TheConfStateIsStored) {
+  MemberId id;
+  {
+    Life life(world_, disk_, life_config());
+    id = life.member().id();
+    life.stop();
+  }
+  sim::Process& reader = world_.start_process("reader");
+  sim::SimFileSystem fs(disk_, reader.executor("file"));
+  sim::LogSink log;
+  metrics::Registry metrics;
+  backend::Options options;
+  options.path = "/data/member/snap/db";
+  auto db = backend::Backend::open(options, fs, reader.executor("apply"), reader.executor("file"),
+                                   reader.timers(), reader.clock(), metrics, log);
+  ASSERT_TRUE(db) << db.error().text();
+  const auto stored = (*db)->get(backend::Bucket::kMeta, "confState");
+  ASSERT_TRUE(stored);
+  EXPECT_NE(stored->find(fmt::format("\"voters\":[{}]", id.v)), std::string::npos) << *stored;
+}
+
+TEST_F(ApplyTest, OldSnapshotFilesArePurged) {
+  Config config = life_config();
+  config.snapshot_count = 3;
+  config.max_snapshots = 2;
+  auto snaps = [&] {
+    size_t n = 0;
+    for (const std::string& path : disk_.list_visible()) n += path.ends_with(".snap");
+    return n;
+  };
+  Life life(world_, disk_, config);
+  for (int i = 0; i < 40; ++i) life.put("k", std::to_string(i));
+  life.pass(io::kSecond);
+  EXPECT_GT(snaps(), 2u);
+  life.pass(35 * io::kSecond);
+  EXPECT_LE(snaps(), 2u);
+  EXPECT_GE(snaps(), 1u);
 }
 
 // ---- a log that lost what was acknowledged ----

@@ -1,5 +1,8 @@
 #include "server/compare.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "mvcc/key_value.h"
 
 namespace quoin::server {
@@ -8,41 +11,46 @@ namespace pb = wire::etcdserverpb;
 using Target = pb::Compare::CompareTarget;
 using Operator = pb::Compare::CompareResult;
 
-Result<> StoreSource::for_each(std::string_view key, std::string_view range_end,
-                               const std::function<bool(const mvcc::KeyMeta&)>& visit) {
-  store_.for_each_current(key, range_end,
-                          [&](std::string_view, const mvcc::KeyMeta& meta) { return visit(meta); });
+Result<> StoreSource::begin(std::string_view key, std::string_view range_end) {
+  from_ = key;
+  range_end_ = range_end;
   return {};
 }
 
-namespace {
-constexpr size_t kKeysPerStep = 1024;
+Result<bool> StoreSource::go_on(size_t* budget, const std::function<bool(const mvcc::KeyMeta&)>& visit) {
+  bool complete = true;
+  store_.for_each_current(from_, range_end_, [&](std::string_view key, const mvcc::KeyMeta& meta) {
+    if (*budget == 0) {
+      from_ = key;
+      return complete = false;
+    }
+    --*budget;
+    return visit(meta);
+  });
+  return complete;
 }
 
-Result<> ViewSource::for_each(std::string_view key, std::string_view range_end,
-                              const std::function<bool(const mvcc::KeyMeta&)>& visit) {
+Result<> ViewSource::begin(std::string_view key, std::string_view range_end) {
   mvcc::RangeRequest request;
   request.key = key;
   request.range_end = range_end;
-  ASSIGN_OR_RETURN(mvcc::RangeScan scan, mvcc::RangeScan::start(view_, request));
-  // False from the visitor ends a step only, so the steps are taken here.
+  ASSIGN_OR_RETURN(scan_, mvcc::RangeScan::start(view_, request));
+  return {};
+}
+
+Result<bool> ViewSource::go_on(size_t* budget, const std::function<bool(const mvcc::KeyMeta&)>& visit) {
   Result<> failed;
-  bool stopped = false;
-  while (!stopped) {
-    ASSIGN_OR_RETURN(const bool complete, scan.step(kKeysPerStep, [&](std::string_view encoded) {
-      auto kv = mvcc::decode_key_value(encoded);
-      if (!kv) {
-        failed = kv.error();
-        stopped = true;
-        return false;
-      }
-      auto meta = view_->find(kv->key, view_->revision());
-      stopped = meta && !visit(*meta);
-      return !stopped;
-    }));
-    if (complete) break;
-  }
-  return failed;
+  ASSIGN_OR_RETURN(const bool complete, scan_->step(budget, [&](std::string_view encoded) {
+    auto kv = mvcc::decode_key_value(encoded);
+    if (!kv) {
+      failed = kv.error();
+      return false;
+    }
+    const auto meta = view_->find(kv->key, view_->revision());
+    return !meta || visit(*meta);
+  }));
+  TRY(std::move(failed));
+  return complete;
 }
 
 namespace {
@@ -98,45 +106,67 @@ Result<bool> holds_for(const pb::Compare& c, const mvcc::KeyMeta* meta, CompareS
   return holds(c.result, 0);  // an unknown target compares as equal
 }
 
-Result<bool> holds_all(const pb::Compare& c, CompareSource& source) {
+}  // namespace
+
+// True once holds_ is this compare's outcome.
+Result<bool> BranchChoice::compare(const pb::Compare& c, size_t* budget) {
   if (c.range_end.empty()) {
-    const auto meta = source.find(c.key);
-    return holds_for(c, meta ? &*meta : nullptr, source);
+    *budget -= std::min<size_t>(*budget, 1);
+    const auto meta = source_.find(c.key);
+    ASSIGN_OR_RETURN(holds_, holds_for(c, meta ? &*meta : nullptr, source_));
+    return true;
   }
-  bool any = false, all = true;
+  if (!in_range_) {
+    TRY(source_.begin(c.key, c.range_end));
+    in_range_ = true;
+    any_ = false;
+  }
+  bool all = true;
   Result<> failed;
-  TRY(source.for_each(c.key, c.range_end, [&](const mvcc::KeyMeta& meta) {
-    any = true;
-    auto r = holds_for(c, &meta, source);
+  ASSIGN_OR_RETURN(const bool complete, source_.go_on(budget, [&](const mvcc::KeyMeta& meta) {
+    any_ = true;
+    auto r = holds_for(c, &meta, source_);
     if (!r) failed = r.error();
     all = r && *r;
     return all;
   }));
   TRY(std::move(failed));
-  if (!any) return holds_for(c, nullptr, source);
-  return all;
+  if (all && !complete) return false;
+  in_range_ = false;
+  holds_ = all;
+  if (!any_) {
+    ASSIGN_OR_RETURN(holds_, holds_for(c, nullptr, source_));
+  }
+  return true;
 }
 
-Result<> choose(const pb::TxnRequest& txn, CompareSource& source, std::vector<bool>* branches) {
-  bool succeeded = true;
-  for (const pb::Compare& c : txn.compare) {
-    ++source.evaluated;
-    ASSIGN_OR_RETURN(succeeded, holds_all(c, source));
-    if (!succeeded) break;
+Result<bool> BranchChoice::step(size_t* budget) {
+  while (!todo_.empty()) {
+    const pb::TxnRequest& txn = *todo_.back();
+    while (holds_ && at_ < txn.compare.size()) {
+      if (*budget == 0) return false;
+      ASSIGN_OR_RETURN(const bool decided, compare(txn.compare[at_], budget));
+      if (!decided) return false;
+      ++source_.evaluated;
+      ++at_;
+    }
+    const bool succeeded = std::exchange(holds_, true);
+    branches_.push_back(succeeded);
+    at_ = 0;
+    todo_.pop_back();
+    const auto& ops = succeeded ? txn.success : txn.failure;
+    for (size_t i = ops.size(); i > 0; --i) {
+      if (const pb::TxnRequest* nested = ops[i - 1].request_txn()) todo_.push_back(nested);
+    }
   }
-  branches->push_back(succeeded);
-  for (const pb::RequestOp& op : succeeded ? txn.success : txn.failure) {
-    if (const pb::TxnRequest* nested = op.request_txn()) TRY(choose(*nested, source, branches));
-  }
-  return {};
+  return true;
 }
-
-}  // namespace
 
 Result<std::vector<bool>> choose_branches(const pb::TxnRequest& txn, CompareSource& source) {
-  std::vector<bool> branches;
-  TRY(choose(txn, source, &branches));
-  return branches;
+  BranchChoice choice(txn, source);
+  size_t unlimited = SIZE_MAX;
+  TRY(choice.step(&unlimited));
+  return choice.branches();
 }
 
 }  // namespace quoin::server

@@ -121,6 +121,14 @@ class Life {
     if (failed) pass(io::kSecond);
     return answers;
   }
+  // Does not wait for the answer.
+  void start_proposal(pb::InternalRaftRequest request, std::function<void(Answer)> done) {
+    const uint64_t id = member_->next_id();
+    request.header.emplace().id = id;
+    loop_.post([this, id, blob = wire::encode_blob(request), done = std::move(done)]() mutable {
+      port_->propose(id, std::move(blob), std::move(done));
+    });
+  }
   Answer propose(pb::InternalRaftRequest request) {
     return std::move(*propose_together({std::move(request)}).front());
   }

@@ -286,7 +286,8 @@ void Member::renew_lease(LeaseId id, io::Executor& executor, absl::AnyInvocable<
 void Member::lease_times(LeaseId id, bool keys, io::Executor& executor,
                          absl::AnyInvocable<void(Result<LeaseTimes>)> done) {
   ApplyStage& apply = *stages_->apply;
-  apply.strand().post([&apply, id, keys, &executor, done = std::move(done)]() mutable {
+  // Not in the middle of an entry that takes the keys off the lease one after the other.
+  auto answer = [&apply, id, keys, &executor, done = std::move(done)]() mutable {
     Result<LeaseTimes> result = Error(Code::kServerStopped);
     if (!apply.stopped()) {
       LeaseTimes times;
@@ -302,7 +303,9 @@ void Member::lease_times(LeaseId id, bool keys, io::Executor& executor,
     }
     executor.post(
         [done = std::move(done), result = std::move(result)]() mutable { done(std::move(result)); });
-  });
+  };
+  apply.strand().post(
+      [&apply, answer = std::move(answer)]() mutable { apply.between_entries(std::move(answer)); });
 }
 
 void Member::leases(io::Executor& executor, absl::AnyInvocable<void(Result<std::vector<LeaseId>>)> done) {
@@ -332,9 +335,9 @@ void on_backend(ApplyStage& apply, io::Executor& executor, absl::AnyInvocable<vo
 }
 }  // namespace
 
-void Member::hash(io::Executor& executor, absl::AnyInvocable<void(Result<uint32_t>)> done) {
-  on_backend<uint32_t>(*stages_->apply, executor, std::move(done),
-                       [](backend::Backend& b, auto reply) { b.hash(std::move(reply)); });
+void Member::hash(io::Executor& executor, absl::AnyInvocable<void(Result<backend::StateHash>)> done) {
+  on_backend<backend::StateHash>(*stages_->apply, executor, std::move(done),
+                                 [](backend::Backend& b, auto reply) { b.hash(std::move(reply)); });
 }
 
 void Member::hash_kv(int64_t revision, io::Executor& executor,

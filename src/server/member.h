@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/backend.h"
 #include "base/ids.h"
 #include "base/log.h"
 #include "base/metrics.h"
@@ -125,7 +126,8 @@ class Member {
   void lease_times(LeaseId id, bool keys, io::Executor& executor,
                    absl::AnyInvocable<void(Result<LeaseTimes>)> done);
   void leases(io::Executor& executor, absl::AnyInvocable<void(Result<std::vector<LeaseId>>)> done);
-  void hash(io::Executor& executor, absl::AnyInvocable<void(Result<uint32_t>)> done);
+  // The hash and the revision it is of.
+  void hash(io::Executor& executor, absl::AnyInvocable<void(Result<backend::StateHash>)> done);
   struct HashKv {
     uint32_t hash = 0;
     int64_t compact_revision = -1, hash_revision = 0, revision = 0;

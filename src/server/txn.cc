@@ -1,5 +1,9 @@
 #include "server/txn.h"
 
+#include <deque>
+#include <optional>
+
+#include "base/check.h"
 #include "mvcc/key_value.h"
 #include "server/compare.h"
 #include "server/planned_keys.h"
@@ -10,6 +14,8 @@ namespace quoin::server {
 
 namespace pb = wire::etcdserverpb;
 using Ops = absl::InlinedVector<pb::RequestOp, 1>;
+// Places in ResponseOp's union.
+constexpr size_t kRangeResponse = 1, kDeleteResponse = 3, kTxnResponse = 4;
 
 namespace {
 
@@ -77,49 +83,90 @@ class Checks {
   PlannedKeys keys_;
 };
 
-// Execution. After the checks nothing may fail but the storage itself, which is fatal to the member.
+// Execution, in steps. After the checks nothing may fail but the storage itself, which is fatal to the member.
 class Execution {
  public:
-  Execution(mvcc::WriteTxn& txn, bool reads) : txn_(txn), reads_(reads) {}
+  Execution(mvcc::WriteTxn& txn, bool reads, const pb::TxnRequest& request, const std::vector<bool>& taken,
+            pb::TxnResponse* out)
+      : txn_(txn), reads_(reads), branches_{taken} {
+    enter(request, out);
+  }
 
-  Result<> run(const pb::TxnRequest& request, Branches& branches, pb::TxnResponse* out) {
-    const Ops& ops = branches.choose(request, &out->succeeded);
-    out->responses.reserve(ops.size());
-    for (const pb::RequestOp& op : ops) {
-      pb::ResponseOp& r = out->responses.emplace_back();
-      if (const auto* range = op.request_range()) {
-        TRY(run_range(*range, &r.set_response_range()));
-      } else if (const auto* put = op.request_put()) {
-        TRY(run_put(*put, &r.set_response_put()));
-      } else if (const auto* erase = op.request_delete_range()) {
-        TRY(run_delete(*erase, &r.set_response_delete_range()));
-      } else if (const auto* nested = op.request_txn()) {
-        auto& box = r.response.emplace<4>();
-        pb::TxnResponse& response = box.emplace();
-        response.header.emplace();
-        TRY(run(*nested, branches, &response));
+  // True once all operations are done.
+  Result<bool> step(size_t* budget) {
+    while (!frames_.empty()) {
+      Frame& frame = frames_.back();
+      if (frame.next == frame.ops->size()) {
+        frames_.pop_back();
+        continue;
       }
+      if (*budget == 0) return false;
+      const pb::RequestOp& op = (*frame.ops)[frame.next];
+      ASSIGN_OR_RETURN(const bool done, run(op, frame, budget));
+      if (!done) return false;
     }
-    return {};
+    return true;
   }
 
  private:
-  Result<> run_range(const pb::RangeRequest& request, pb::RangeResponse* out) {
-    if (!reads_) return {};
-    ASSIGN_OR_RETURN(mvcc::RangeScan scan, txn_.range(to_mvcc(request)));
+  // A transaction whose operations are being done; nested ones on top.
+  struct Frame {
+    const Ops* ops;
+    size_t next = 0;
+    pb::TxnResponse* out;
+  };
+  void enter(const pb::TxnRequest& request, pb::TxnResponse* out) {
+    const Ops& ops = branches_.choose(request, &out->succeeded);
+    out->responses.reserve(ops.size());  // so that no response moves
+    frames_.push_back({&ops, 0, out});
+  }
+
+  // True once the operation is done; then the frame stands at the next one.
+  Result<bool> run(const pb::RequestOp& op, Frame& frame, size_t* budget) {
+    // One that goes on has its response already.
+    const bool begins = frame.out->responses.size() == frame.next;
+    pb::ResponseOp& r = begins ? frame.out->responses.emplace_back() : frame.out->responses.back();
+    bool done = true;
+    if (const auto* range = op.request_range()) {
+      if (begins) r.set_response_range();
+      ASSIGN_OR_RETURN(done, run_range(*range, begins, &std::get<kRangeResponse>(r.response), budget));
+    } else if (const auto* put = op.request_put()) {
+      *budget -= 1;
+      TRY(run_put(*put, &r.set_response_put()));
+    } else if (const auto* erase = op.request_delete_range()) {
+      if (begins) r.set_response_delete_range();
+      ASSIGN_OR_RETURN(done, run_delete(*erase, begins, &std::get<kDeleteResponse>(r.response), budget));
+    } else if (const auto* nested = op.request_txn()) {
+      ++frame.next;
+      auto& box = r.response.emplace<kTxnResponse>();
+      pb::TxnResponse& response = box.emplace();
+      response.header.emplace();
+      enter(*nested, &response);
+      return true;
+    }
+    if (done) ++frame.next;
+    return done;
+  }
+  Result<bool> run_range(const pb::RangeRequest& request, bool begins, pb::RangeResponse* out,
+                         size_t* budget) {
+    if (!reads_) return true;
+    if (begins) {
+      ASSIGN_OR_RETURN(scan_, txn_.range(to_mvcc(request)));
+    }
     Result<> added;
     // A record may go with the transaction's next change, so the answer holds copies.
-    TRY(scan.run([&](std::string_view encoded) {
-      if (!added) return false;
+    ASSIGN_OR_RETURN(const bool done, scan_->step(budget, [&](std::string_view encoded) {
       if (!request.keys_only) encoded = kept_.emplace_back(encoded);
       added = add_kv(encoded, request.keys_only, out, &kept_);
       return added.has_value();
     }));
     TRY(std::move(added));
-    out->header = revision_header(scan.header_revision());
-    out->count = scan.count();
-    out->more = scan.more();
-    return {};
+    if (!done) return false;
+    out->header = revision_header(scan_->header_revision());
+    out->count = scan_->count();
+    out->more = scan_->more();
+    scan_.reset();
+    return true;
   }
   Result<> run_put(const pb::PutRequest& request, pb::PutResponse* out) {
     mvcc::PutRequest put;
@@ -137,7 +184,9 @@ class Execution {
     }
     return {};
   }
-  Result<> run_delete(const pb::DeleteRangeRequest& request, pb::DeleteRangeResponse* out) {
+  Result<bool> run_delete(const pb::DeleteRangeRequest& request, bool begins, pb::DeleteRangeResponse* out,
+                          size_t* budget) {
+    if (begins) deletion_.emplace(txn_, std::string(request.key), std::string(request.range_end));
     mvcc::KvVisitor prev;
     if (request.prev_kv) {
       prev = [&](std::string_view encoded) {
@@ -146,13 +195,20 @@ class Execution {
         return true;
       };
     }
-    ASSIGN_OR_RETURN(out->deleted, txn_.delete_range(request.key, request.range_end, prev));
+    ASSIGN_OR_RETURN(const bool done, deletion_->step(budget, prev));
+    if (!done) return false;
+    out->deleted = deletion_->deleted();
+    deletion_.reset();
     out->header = revision_header(txn_.revision());
-    return {};
+    return true;
   }
 
   mvcc::WriteTxn& txn_;
   const bool reads_;
+  Branches branches_;
+  std::vector<Frame> frames_;
+  std::optional<mvcc::RangeScan> scan_;        // of the Range being read
+  std::optional<mvcc::RangeDelete> deletion_;  // being made
   std::deque<std::string> kept_;
 };
 
@@ -180,22 +236,65 @@ Result<std::vector<const pb::RangeRequest*>> choose_ranges(const std::shared_ptr
   return ranges;
 }
 
+struct WriteTxn::State {
+  State(mvcc::Store& store, const LeaseExists& lease_exists, const pb::TxnRequest& txn, bool wanted)
+      : store(store),
+        lease_exists(lease_exists),
+        txn(txn),
+        wanted(wanted),
+        source(store),
+        choice(txn, source) {}
+
+  mvcc::Store& store;
+  const LeaseExists& lease_exists;
+  const pb::TxnRequest& txn;
+  const bool wanted;
+  StoreSource source;
+  BranchChoice choice;
+  pb::TxnResponse response;
+  std::optional<Execution> execution;  // from the checks on
+  WriteTxnResult result;
+  std::string body;
+};
+
+WriteTxn::WriteTxn(mvcc::Store& store, const LeaseExists& lease_exists, const pb::TxnRequest& txn,
+                   bool wanted)
+    : state_(std::make_unique<State>(store, lease_exists, txn, wanted)) {}
+WriteTxn::~WriteTxn() = default;
+
+const WriteTxnResult& WriteTxn::result() const {
+  return state_->result;
+}
+std::string WriteTxn::take_body() {
+  return std::move(state_->body);
+}
+
+Result<bool> WriteTxn::step(size_t keys) {
+  State& s = *state_;
+  if (!s.execution) {
+    ASSIGN_OR_RETURN(const bool chosen, s.choice.step(&keys));
+    if (!chosen) return false;
+    if (s.source.evaluated > 0) s.store.count_ranges(s.source.evaluated);
+    Branches branches{s.choice.branches()};
+    TRY(Checks(s.store, s.lease_exists).run(s.txn, branches));
+    s.execution.emplace(s.store.begin(), s.wanted, s.txn, s.choice.branches(), &s.response);
+  }
+  auto executed = s.execution->step(&keys);
+  if (!executed) return executed.error().prefixed("a transaction failed after its checks");
+  if (!*executed) return false;
+  // While what the answer refers to is alive.
+  if (s.wanted) wire::append(&s.body, s.response);
+  s.result = {s.store.end(), s.response.succeeded};
+  return true;
+}
+
 Result<WriteTxnResult> run_write_txn(mvcc::Store& store, const LeaseExists& lease_exists,
                                      const pb::TxnRequest& txn, std::string* body) {
-  StoreSource source(store);
-  ASSIGN_OR_RETURN(const std::vector<bool> taken, choose_branches(txn, source));
-  if (source.evaluated > 0) store.count_ranges(source.evaluated);
-  Branches for_checks{taken};
-  TRY(Checks(store, lease_exists).run(txn, for_checks));
-
-  mvcc::WriteTxn& write = store.begin();
-  Execution execution(write, body != nullptr);
-  Branches for_execution{taken};
-  pb::TxnResponse response;
-  Result<> done = execution.run(txn, for_execution, &response);
-  if (!done) return done.error().prefixed("a transaction failed after its checks");
-  if (body != nullptr) wire::append(body, response);
-  return WriteTxnResult{store.end(), response.succeeded};
+  WriteTxn write(store, lease_exists, txn, body != nullptr);
+  ASSIGN_OR_RETURN(const bool done, write.step(SIZE_MAX));
+  CHECK(done);
+  if (body != nullptr) *body += write.take_body();
+  return write.result();
 }
 
 }  // namespace quoin::server

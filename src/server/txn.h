@@ -29,14 +29,37 @@ Result<std::vector<const wire::etcdserverpb::RangeRequest*>> choose_ranges(
 // True if the lease exists.
 using LeaseExists = std::function<bool(LeaseId)>;
 
-// A write transaction. Encodes its answer (without header) into `body` while what it refers to is alive; with
-// `body` null nobody waits and Ranges are checked but not read. Refused before anything is written:
-// kCompacted, kFutureRev, kKeyNotFound, kLeaseNotFound. Any other error is a fault of the storage: a part may
-// be written, the store's transaction is still open, and the member must stop.
 struct WriteTxnResult {
   int64_t revision = 0;  // for the header
   bool succeeded = false;
 };
+
+// A write transaction, in steps: its compares, deletions and Ranges may each touch every key there is. It is
+// one change all the same: the store's transaction stays open until the last step, and whoever runs the steps
+// sees to it that nothing is published, frozen or applied between them.
+//
+// Refused before anything is written: kCompacted, kFutureRev, kKeyNotFound, kLeaseNotFound. Any other error
+// is a fault of the storage: a part may be written, the store's transaction is still open, and the member must
+// stop.
+class WriteTxn {
+ public:
+  // All outlive it. `wanted`: somebody waits for the answer; else Ranges are checked but not read.
+  WriteTxn(mvcc::Store& store, const LeaseExists& lease_exists, const wire::etcdserverpb::TxnRequest& txn,
+           bool wanted);
+  ~WriteTxn();
+  // Looks at no more than about `keys` keys. True once it is done, and the store's transaction has ended.
+  Result<bool> step(size_t keys);
+  // Once done.
+  const WriteTxnResult& result() const;
+  // The encoded answer, without header; if it was wanted.
+  std::string take_body();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// In one go; `body` null: nobody waits.
 Result<WriteTxnResult> run_write_txn(mvcc::Store& store, const LeaseExists& lease_exists,
                                      const wire::etcdserverpb::TxnRequest& txn, std::string* body);
 

@@ -1,7 +1,10 @@
 // Transactions on a store over a backend in memory: compares over ranges, checks before writing, answers.
 #include "server/txn.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+
+#include <deque>
 
 #include "base/prng.h"
 #include "mvcc/fake_backend_test.h"
@@ -105,6 +108,41 @@ TEST_F(TxnTest, MissingKeysAndUnknownNumbers) {
   EXPECT_TRUE(holds(compare("a", {}, static_cast<Target>(9), Operator::kEqual, 0)));
   EXPECT_FALSE(holds(compare("none", {}, static_cast<Target>(9), Operator::kNotEqual, 0)));
   EXPECT_TRUE(holds(compare("a", {}, Target::kVersion, static_cast<Operator>(9), 7)));
+}
+
+// A range that holds no key is compared as one missing key is.
+TEST_F(TxnTest, CompareOverAnEmptyRange) {
+  put("a", "1");
+  EXPECT_FALSE(holds(compare("x", "z", Target::kVersion, Operator::kEqual, 1)));
+  EXPECT_FALSE(holds(compare("x", "z", Target::kMod, Operator::kNotEqual, 0)));
+  EXPECT_FALSE(holds(compare("x", "z", Target::kVersion, Operator::kGreater, 0)));
+  EXPECT_TRUE(holds(compare("x", "z", Target::kVersion, Operator::kLess, 1)));
+  EXPECT_FALSE(holds(value_compare("x", "z", Operator::kEqual, "")));
+  EXPECT_FALSE(holds(value_compare("z", "x", Operator::kNotEqual, "1")));
+}
+
+// At the compact revision itself a Range is served, below it is refused; in a write transaction and in one
+// that only reads.
+TEST_F(TxnTest, RangesAroundTheCompactRevision) {
+  for (int i = 0; i < 4; ++i) put("a", std::to_string(i));  // revisions 2 to 5
+  ASSERT_TRUE(store_->compact(4, {}, {}));
+  store_->publish();
+  for (int64_t revision = 1; revision <= 7; ++revision) {
+    pb::TxnRequest txn;
+    auto& range = txn.success.emplace_back().set_request_range();
+    range.key = "a";
+    range.revision = revision;
+    bool succeeded = false;
+    const auto ranges = choose_ranges(store_->published(), txn, &succeeded);
+    txn.success.emplace_back().set_request_put().key = "b";
+    pb::TxnResponse r;
+    const auto written = run(txn, &r);
+    ASSERT_EQ(ranges.has_value(), revision == 4 || revision == 5) << revision;
+    ASSERT_EQ(written.has_value(), revision >= 4 && revision <= store_->revision()) << revision;
+    if (!written) {
+      EXPECT_EQ(written.error().code(), revision < 4 ? Code::kCompacted : Code::kFutureRev);
+    }
+  }
 }
 
 TEST_F(TxnTest, OneRevisionSubsInOrderAndOwnChangesSeen) {
@@ -278,6 +316,90 @@ TEST_F(TxnTest, PlannedKeysAgreeWithTheirSlowTwin) {
       }
     }
   }
+}
+
+// Any number of steps comes to the same answer and the same state as one.
+TEST_F(TxnTest, StepsOfAnySizeComeToTheSame) {
+  Prng prng(11);
+  mvcc::FakeBackend other_backend;
+  mvcc::FakeLeases other_leases;
+  metrics::Registry other_metrics;
+  auto other = std::move(*mvcc::Store::restore(other_backend, other_leases, other_metrics));
+  std::vector<std::string> names;
+  for (int i = 0; i < 12; ++i) names.push_back(fmt::format("k{:02}", i));
+  const std::string all(1, '\0');
+  std::deque<std::string> kept;
+  const LeaseExists exists = [](LeaseId id) { return id == LeaseId(5); };
+  auto name = [&]() -> std::string_view { return names[prng.below(names.size())]; };
+  auto end = [&]() -> std::string_view {
+    if (prng.chance(1, 3)) return {};
+    return prng.chance(1, 4) ? std::string_view(all) : name();
+  };
+  std::function<void(pb::TxnRequest*, int)> fill = [&](pb::TxnRequest* txn, int depth) {
+    for (uint64_t n = prng.below(3); n > 0; --n) {
+      txn->compare.push_back(prng.chance(1, 2)
+                                 ? value_compare(name(), end(), Operator::kNotEqual, "3")
+                                 : compare(name(), end(), Target::kVersion, Operator::kLess, 4));
+    }
+    for (auto* ops : {&txn->success, &txn->failure}) {
+      for (uint64_t n = prng.below(5); n > 0; --n) {
+        pb::RequestOp& op = ops->emplace_back();
+        switch (prng.below(depth > 0 ? 4 : 3)) {
+          case 0: {
+            auto& r = op.set_request_put();
+            r.key = name();
+            r.value = kept.emplace_back(std::to_string(prng.below(5)));
+            r.prev_kv = prng.chance(1, 2);
+            r.ignore_value = prng.chance(1, 8);
+            break;
+          }
+          case 1: {
+            auto& r = op.set_request_delete_range();
+            r.key = name();
+            r.range_end = end();
+            r.prev_kv = prng.chance(1, 2);
+            break;
+          }
+          case 2: {
+            auto& r = op.set_request_range();
+            r.key = name();
+            r.range_end = end();
+            r.keys_only = prng.chance(1, 4);
+            r.limit = static_cast<int64_t>(prng.below(3));
+            break;
+          }
+          default:
+            fill(&op.set_request_txn(), depth - 1);
+        }
+      }
+    }
+  };
+  int refused = 0;
+  for (int round = 0; round < 2000; ++round) {
+    pb::TxnRequest txn;
+    fill(&txn, 2);
+    std::string body;
+    const auto whole = run_write_txn(*store_, exists, txn, &body);
+    WriteTxn stepped(*other, exists, txn, true);
+    Result<bool> done = false;
+    int steps = 0;
+    while (done && !*done) {
+      done = stepped.step(1 + prng.below(3));
+      ASSERT_LT(++steps, 1000);
+    }
+    ASSERT_EQ(whole.has_value(), done.has_value()) << round;
+    if (!whole) {
+      ++refused;
+      ASSERT_EQ(whole.error().code(), done.error().code());
+    } else {
+      ASSERT_EQ(whole->revision, stepped.result().revision) << round;
+      ASSERT_EQ(whole->succeeded, stepped.result().succeeded);
+      ASSERT_EQ(body, stepped.take_body()) << round;
+    }
+    ASSERT_EQ(store_->revision(), other->revision());
+  }
+  EXPECT_GT(refused, 20);
+  EXPECT_LT(refused, 1000);
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "v3rpc/maintenance_service.h"
 
+#include <algorithm>
+
 #include "base/version.h"
 #include "v3rpc/kv_service.h"
 #include "v3rpc/snapshot_stream.h"
@@ -119,11 +121,12 @@ void MaintenanceService::defragment(grpc::Call& call, std::string_view bytes) {
 
 void MaintenanceService::hash(grpc::Call& call, std::string_view bytes) {
   if (!decode_or_fail<pb::HashRequest>(call, bytes)) return;
-  auto answer = [this](grpc::Call& c, const Result<uint32_t>& hash) {
+  auto answer = [this](grpc::Call& c, const Result<backend::StateHash>& hash) {
     if (!hash) return c.fail(hash.error());
     pb::HashResponse r;
-    r.hash = *hash;
-    respond(c, loop_.member, loop_.member.view()->revision(), r);
+    r.hash = hash->hash;
+    // Of the moment that was hashed, however much was written since. A store without records is at 1.
+    respond(c, loop_.member, std::max<int64_t>(hash->newest_main, 1), r);
   };
   loop_.member.hash(loop_.port.loop(), CallRef(call).then(answer));
 }
