@@ -13,6 +13,8 @@ namespace quoin::mvcc {
 
 namespace {
 
+constexpr uint64_t kRecordsPerCall = 1 << 16;  // of StoreOptions::reading
+
 Result<int64_t> read_mark(const backend::Backend& backend, std::string_view name) {
   const std::optional<std::string> bytes = backend.get(backend::Bucket::kMeta, name);
   if (!bytes) return int64_t{-1};
@@ -108,7 +110,9 @@ Result<> Store::load() {
   Restorer restorer(*index_);
   records_ = backend_->view();
   Result<> failed;
+  uint64_t records = 0;
   auto visit = [&](Revision revision, bool tombstone, std::string_view value) {
+    if (++records % kRecordsPerCall == 0 && options_.reading) options_.reading(revision.main);
     auto r = restorer.add(revision, tombstone, value);
     if (!r) {
       failed = make_error(Code::kCorruption, "bucket key, revision {}_{}: {}", revision.main, revision.sub,

@@ -64,6 +64,9 @@ struct StoreOptions {
   size_t compaction_hashes_max = 10;
   // May be null; outlives the store.
   CompactionObserver* compaction_observer = nullptr;
+  // Called now and then while records are read at a start or replacement, with the revision come to. May be
+  // null.
+  std::function<void(int64_t revision)> reading;
 };
 
 // The marks a file holds, -1 where there is none. One that was scheduled but not finished is resumed.

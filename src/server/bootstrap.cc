@@ -9,6 +9,7 @@
 #include "raft/codec.h"
 #include "server/force_new_cluster.h"
 #include "server/single_voter.h"
+#include "server/start_progress.h"
 #include "snap/membership_json.h"
 #include "wire/etcdserver.h"
 #include "wire/message.h"
@@ -221,6 +222,11 @@ static Result<> load_state(const Config& config, Environment& env, membership::M
   state->compaction_log = std::make_unique<CompactionLog>(env.log, env.clock);
   mvcc::StoreOptions store_options;
   store_options.compaction_observer = state->compaction_log.get();
+  // The store keeps its options; after the start they tell nothing.
+  const auto progress = std::make_shared<StartProgress>("reading the store", env.log, env.clock);
+  store_options.reading = [telling = std::weak_ptr(progress)](int64_t revision) {
+    if (auto p = telling.lock()) p->goes_on(revision);
+  };
   ASSIGN_OR_RETURN(state->store,
                    mvcc::Store::restore(*state->backend, *state->glue, env.metrics, store_options));
   state->glue->set_store(state->store.get());

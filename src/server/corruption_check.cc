@@ -2,8 +2,13 @@
 
 #include "base/coding.h"
 #include "server/stages.h"
+#include "server/start_progress.h"
 
 namespace quoin::server {
+
+namespace {
+constexpr size_t kRecordsPerStep = 10'000;
+}
 
 bool hashes_contradict(const mvcc::HashKvResult& first, const mvcc::HashKvResult& second) {
   return first.hash_revision == second.hash_revision && first.compact_revision == second.compact_revision &&
@@ -15,9 +20,15 @@ Result<> CorruptionCheck::initial_check(Stages& s) {
       {"timeout", log::Duration{s.config.request_timeout_ns()}});
   const io::MonotonicNs start = s.env.clock.monotonic();
   ASSIGN_OR_RETURN(mvcc::HashKvRun run, mvcc::HashKvRun::start(s.apply->view(), 0));
-  if (auto read = run.step(SIZE_MAX); !read) {
-    return make_error(read.error().code(), "{} failed to fetch hash ({})", hex(s.self.v),
-                      read.error().text());
+  StartProgress progress("hashing the store", s.env.log, s.env.clock);
+  for (;;) {
+    const auto done = run.step(kRecordsPerStep);
+    if (!done) {
+      return make_error(done.error().code(), "{} failed to fetch hash ({})", hex(s.self.v),
+                        done.error().text());
+    }
+    if (*done) break;
+    progress.goes_on();
   }
   s.metrics->hash_rev_seconds.observe(static_cast<double>(s.env.clock.monotonic() - start) / 1e9);
   LOG(s.env.log, kInfo, "initial corruption checking passed; no corruption",

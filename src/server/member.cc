@@ -8,6 +8,7 @@
 #include "server/corruption_check.h"
 #include "server/hash_run.h"
 #include "server/stages.h"
+#include "server/start_progress.h"
 
 namespace quoin::server {
 
@@ -40,6 +41,23 @@ class RaftLines final : public raft::RenderingObserver {
     return log::Level::kInfo;
   }
   log::Logger& log_;
+};
+
+// Lines about a defragmentation at the start, until the timer goes.
+struct TellOfDefragmentation {
+  explicit TellOfDefragmentation(Stages& s)
+      : stages(s), progress("defragmenting the database", s.env.log, s.env.clock) {
+    schedule();
+  }
+  void schedule() {
+    timer = stages.env.timers.schedule(StartProgress::kIntervalNs, stages.env.apply, [this] {
+      progress.goes_on();
+      schedule();
+    });
+  }
+  Stages& stages;
+  StartProgress progress;
+  std::unique_ptr<io::Timer> timer;
 };
 
 }  // namespace
@@ -117,7 +135,9 @@ void Member::run(io::Executor& executor, Task ready, std::function<void(Error)> 
   if (!s.defragment_at_start) return std::move(begin)();
   // Before anything is applied or served.
   s.env.apply.post([&s, shared = std::make_shared<Task>(std::move(begin))] {
-    s.apply->backend().defragment([&s, shared](Result<> done) {
+    auto telling = std::make_shared<TellOfDefragmentation>(s);
+    s.apply->backend().defragment([&s, shared, telling](Result<> done) {
+      telling->timer.reset();
       if (!done) return s.failed(done.error());
       std::move (*shared)();
     });
