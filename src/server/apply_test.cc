@@ -212,6 +212,47 @@ TEST_F(QuotaTest, TheWayOutOfNospace) {
   EXPECT_TRUE(life.member().status().alarms.empty());
 }
 
+TEST_F(QuotaTest, AlarmsOutliveARestart) {
+  {
+    Life life(world_, disk_, config());
+    raise(life, pb::AlarmRequest::AlarmAction::kActivate);
+    life.stop();
+  }
+  Life life(world_, disk_, config());
+  ASSERT_EQ(life.member().status().alarms.size(), 1u);
+  const Answer refused = life.propose(put_request("a", "1"));
+  ASSERT_TRUE(refused.error);
+  EXPECT_EQ(refused.error->code(), Code::kNoSpace);
+}
+
+// While a member is known to be corrupt nothing that reads or changes keys or leases is applied; alarms are.
+TEST_F(QuotaTest, WhatACorruptAlarmRefuses) {
+  Life life(world_, disk_, life_config());
+  life.put("a", "1");
+  pb::InternalRaftRequest alarm;
+  alarm.alarm.emplace().action = pb::AlarmRequest::AlarmAction::kActivate;
+  alarm.alarm->member_id = 4711;
+  alarm.alarm->alarm = pb::AlarmType::kCorrupt;
+  life.ask(alarm);
+  std::vector<pb::InternalRaftRequest> requests(7);
+  requests[0] = put_request("a", "2");
+  requests[1].range.emplace().key = "a";
+  requests[2].delete_range.emplace().key = "a";
+  requests[3].txn.emplace();
+  requests[4].compaction.emplace().revision = 2;
+  requests[5].lease_grant.emplace().id = 7;
+  requests[6].lease_revoke.emplace().id = 7;
+  for (size_t i = 0; i < requests.size(); ++i) {
+    const Answer answer = life.propose(std::move(requests[i]));
+    ASSERT_TRUE(answer.error) << i;
+    EXPECT_EQ(answer.error->code(), Code::kCorrupt) << i;
+  }
+  EXPECT_EQ(version_of(life, "a"), 1);
+  alarm.alarm->action = pb::AlarmRequest::AlarmAction::kDeactivate;
+  life.ask(alarm);
+  life.put("a", "2");
+}
+
 // ---- snapshots during a replay ----
 
 // A log in which the cluster shrank from three members to one, and a database that holds all of it: every

@@ -196,17 +196,19 @@ TEST_F(LargeRequests, StoppedOrKilledInTheMiddle) {
       SCOPED_TRACE(fmt::format("{} {}", steps, clean));
       sim::World world(static_cast<uint64_t>(steps) + 1);
       sim::SimDisk disk(world);
+      Config config = life_config();
+      config.backend_batch_interval_ns = io::kMillisecond;  // commits are due all the time
       int64_t before = 0;
       bool answered = false;
       {
-        Life life(world, disk, life_config());
+        Life life(world, disk, config);
         fill(life);
         before = life.view()->revision();
         life.start_proposal(delete_all(), [&](Answer a) { answered = !a.error; });
         for (int i = 0; i < steps * 4; ++i) world.step();
         if (clean) life.stop();
       }
-      Life life(world, disk, life_config());
+      Life life(world, disk, config);
       ASSERT_FALSE(life.start_error) << life.start_error->text();
       const int64_t revision = life.view()->revision();
       ASSERT_TRUE(revision == before || revision == before + 1) << revision - before;
