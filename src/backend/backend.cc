@@ -122,7 +122,7 @@ class BackendImpl final : public Backend {
   Index durable_index() const override { return durable_index_; }
   bool full() const override {
     const bool is_full = at_bound();
-    was_full_ = was_full_ || is_full;
+    if (is_full) told_ = Told::kFull;
     return is_full;
   }
   void set_not_full_callback(std::function<void()> callback) override { not_full_ = std::move(callback); }
@@ -155,6 +155,16 @@ class BackendImpl final : public Backend {
   void close(std::function<void(Result<>)> done) override;
 
  private:
+  enum class Life {
+    kOpen,
+    kClosing,  // by close(): no more changes; what there is goes to the file, then the file is closed
+    kDead,     // a commit failed, or the active segment was abandoned: it is never frozen
+  };
+  // Of the active segment. It is frozen at the first boundary (between two entries) where that was asked for or
+  // the segment is at a bound, and no other one is on its way to the file.
+  enum class Freeze { kNotAsked, kAsked };
+  // What the caller knows of full(): once told that it is, it gets the callback when it no longer is.
+  enum class Told { kNotFull, kFull };
   // Gets the snapshot of the commit, or why there is none.
   using Waiter = std::function<void(const Result<SnapshotRef>&)>;
 
@@ -195,18 +205,18 @@ class BackendImpl final : public Backend {
   Term term_;
   bool index_moved_ = false;  // since the last freeze
 
-  bool freeze_wanted_ = false;  // somebody waits for the active segment's commit
-  bool boundary_posted_ = false;
-  bool held_ = false;              // an entry goes on in a later task
-  mutable bool was_full_ = false;  // the caller was told so, and not yet of the end
+  Life life_ = Life::kOpen;
+  std::optional<Error> why_dead_;  // of kDead
+  Freeze freeze_ = Freeze::kNotAsked;
+  bool held_ = false;             // an entry goes on in a later task: no boundary until it ends
+  bool boundary_posted_ = false;  // a task that is nothing but a boundary is on its way
+  mutable Told told_ = Told::kNotFull;
   std::vector<Waiter> waiters_active_, waiters_frozen_;
   std::unique_ptr<io::Timer> timer_;  // running while the active segment has changes
 
   std::function<void()> not_full_;
   std::function<void(Error)> failure_;
   std::function<void(Result<>)> close_done_;
-  std::optional<Error> dead_;
-  bool closing_ = false;
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };
 
@@ -248,12 +258,12 @@ Result<> BackendImpl::start(io::FileSystem& fs, log::Logger& log, std::unique_pt
 
 // After each change of the active segment: the batch interval runs from the first one.
 void BackendImpl::changed() {
-  CHECK(!closing_);
-  if (dead_) return;
+  CHECK(life_ != Life::kClosing);
+  if (life_ == Life::kDead) return;
   if (!timer_) {
     timer_ = timers_.schedule(options_.batch_interval_ns, apply_, guarded([this] {
                                 timer_.reset();
-                                freeze_wanted_ = true;
+                                freeze_ = Freeze::kAsked;
                                 boundary();
                               }));
   }
@@ -263,8 +273,8 @@ void BackendImpl::changed() {
 // Between two entries: the only places where a freeze may fall, so that an entry's changes and its index are
 // in one commit.
 void BackendImpl::boundary() {
-  if (frozen_ || dead_ || held_) return;
-  if (freeze_wanted_ || at_bound()) freeze();
+  if (frozen_ || held_ || life_ == Life::kDead) return;
+  if (freeze_ == Freeze::kAsked || at_bound()) freeze();
 }
 
 // A task of apply never ends within an entry. For callers that set no consistent index, and for the end of
@@ -279,17 +289,18 @@ void BackendImpl::boundary_soon() {
 }
 
 void BackendImpl::when_durable(Waiter waiter) {
-  CHECK(!closing_);
-  if (dead_) return apply_.post(guarded([waiter = std::move(waiter), error = *dead_] { waiter(error); }));
+  CHECK(life_ != Life::kClosing);
+  if (life_ == Life::kDead)
+    return apply_.post(guarded([waiter = std::move(waiter), error = *why_dead_] { waiter(error); }));
   waiters_active_.push_back(std::move(waiter));
-  freeze_wanted_ = true;
+  freeze_ = Freeze::kAsked;
   if (!boundary_posted_) boundary_soon();
 }
 
 // The index alone is reason enough only if somebody waits for this commit.
 void BackendImpl::freeze() {
-  const bool asked = !waiters_active_.empty() || closing_;
-  freeze_wanted_ = false;
+  const bool asked = !waiters_active_.empty() || life_ == Life::kClosing;
+  freeze_ = Freeze::kNotAsked;
   timer_.reset();
   const bool nothing = active_->empty() && !(index_moved_ && asked && index_);
   if (nothing) {
@@ -301,7 +312,7 @@ void BackendImpl::freeze() {
         }));
     return;
   }
-  if (was_full_ && !boundary_posted_) boundary_soon();
+  if (told_ == Told::kFull && !boundary_posted_) boundary_soon();
   frozen_ = FrozenSegment{std::move(active_), index_, term_};
   active_ = std::make_shared<Segment>();
   index_moved_ = false;
@@ -321,23 +332,24 @@ void BackendImpl::on_committed(Committed c) {
   for (const auto& w : waiters) w(snapshot);
   boundary();
   tell_not_full();
-  if (closing_) hand_over_close();
+  hand_over_close();
 }
 
-// Once the last segment is in the file.
+// Where close() asked for it: once the last segment is in the file.
 void BackendImpl::hand_over_close() {
   if (frozen_ || !close_done_) return;
   file_.post([side = file_side_, done = std::exchange(close_done_, nullptr)] { side->close(done); });
 }
 
 void BackendImpl::tell_not_full() {
-  if (!was_full_ || full() || dead_) return;
-  was_full_ = false;
+  if (told_ == Told::kNotFull || full() || life_ == Life::kDead) return;
+  told_ = Told::kNotFull;
   if (not_full_) not_full_();
 }
 
 void BackendImpl::on_failed(const Error& error) {
-  dead_ = error;
+  life_ = Life::kDead;
+  why_dead_ = error;
   timer_.reset();
   auto waiters = std::exchange(waiters_frozen_, {});
   std::move(waiters_active_.begin(), waiters_active_.end(), std::back_inserter(waiters));
@@ -348,8 +360,9 @@ void BackendImpl::on_failed(const Error& error) {
 }
 
 void BackendImpl::abandon(const Error& why) {
-  if (dead_) return;
-  dead_ = why;
+  if (life_ == Life::kDead) return;
+  life_ = Life::kDead;
+  why_dead_ = why;
   timer_.reset();
   for (const auto& w : std::exchange(waiters_active_, {})) w(why);
 }
@@ -397,7 +410,7 @@ void BackendImpl::hash(std::function<void(Result<StateHash>)> done) {
 }
 
 void BackendImpl::defragment(std::function<void(Result<>)> done) {
-  CHECK(!closing_);
+  CHECK(life_ != Life::kClosing);
   file_.post([side = file_side_, done = std::move(done)] { side->defragment(done); });
 }
 
@@ -409,14 +422,14 @@ void BackendImpl::snapshot(std::function<void(Result<std::shared_ptr<SnapshotSou
 }
 
 void BackendImpl::close(std::function<void(Result<>)> done) {
-  CHECK(!closing_);
-  if (dead_) {
-    apply_.post(guarded([done = std::move(done), error = *dead_] { done(error); }));
+  CHECK(life_ != Life::kClosing);
+  if (life_ == Life::kDead) {
+    apply_.post(guarded([done = std::move(done), error = *why_dead_] { done(error); }));
     return;
   }
-  closing_ = true;
+  life_ = Life::kClosing;
   held_ = false;
-  freeze_wanted_ = true;
+  freeze_ = Freeze::kAsked;
   close_done_ = std::move(done);
   apply_.post(guarded([this] {
     boundary();
