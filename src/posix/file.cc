@@ -92,6 +92,20 @@ int remember_mapping(const std::string& path, char* base, uint64_t size) {
   return slot;
 }
 
+// Of a file's bytes: at most half of the memory that the process can have. Reading more would push out again
+// what was read first, and all else with it.
+uint64_t worth_reading_ahead(uint64_t file_bytes) {
+  uint64_t memory =
+      static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  // A container's own limit; "max" where there is none.
+  if (FILE* limit = fopen("/sys/fs/cgroup/memory.max", "re")) {
+    unsigned long long bytes = 0;
+    if (fscanf(limit, "%llu", &bytes) == 1) memory = std::min<uint64_t>(memory, bytes);
+    fclose(limit);
+  }
+  return std::min(file_bytes, memory / 2);
+}
+
 class PosixFile final : public io::File {
  public:
   PosixFile(int fd, std::string path, io::Executor& completions)
@@ -174,7 +188,8 @@ class PosixFile final : public io::File {
                                                   remember_mapping(path_, p, reserve_bytes));
     TRY(mapping->refresh());
     // Best effort: kernels before 5.14 do not know it, and a fault later is only slower.
-    if (prefault && mapping->size() > 0) madvise(base, mapping->size(), MADV_POPULATE_READ);
+    if (prefault && mapping->size() > 0)
+      madvise(base, worth_reading_ahead(mapping->size()), MADV_POPULATE_READ);
     return std::unique_ptr<io::Mapping>(std::move(mapping));
   }
 
