@@ -6,8 +6,8 @@
 //
 // Threads: apply strand (Backend's).
 // Errors: kCorruption "missing term information" where neither a mark nor a term is stored: 3.4 or older, or
-// no commit with a term yet. kUnsupported for a version this program does not know. Texts are etcd's. Source:
-// spec storage-formats 2.6.
+// no commit with a term yet. kUnsupported for a version this program does not know. Texts are etcd's.
+// Source: spec storage-formats 2.6.
 #pragma once
 #include <compare>
 #include <cstdint>

@@ -3,7 +3,9 @@
 //
 // Damage that would stop Go with a panic, and damage only Quoin looks for (an item outside its page), are
 // findings too. Below a damaged page, or one reached a second time, nothing more is looked at (bolt goes on
-// in the latter case and may find more, or never end). Threads: reads only; any thread, as the ReadTx.
+// in the latter case and may find more, or never end).
+//
+// Threads: reads only; any thread, as the ReadTx.
 // Source: spec storage-formats 1.10.
 #pragma once
 #include <functional>

@@ -8,7 +8,8 @@
 //
 // Threads: the file thread, and not while a commit runs (CHECK); a WriteTx may be open, and the answer tells
 // of the commit it started from. A search that is asked on after a commit starts anew: what it knew may be
-// wrong by then. Lifetime: the Db outlives the search. An answer stays true until the next commit.
+// wrong by then.
+// Lifetime: the Db outlives the search. An answer stays true until the next commit.
 // Errors: kCorruption       the page's content contradicts the trees, or a page met on the way is damaged
 //         kInvalidArgument  no such page: at or above the high-water mark
 //         kUnsupported      the database is open for reading only: which pages are free was not looked up

@@ -25,7 +25,7 @@ class Spiller {
 
   // kCorruption if a page met on the way is damaged.
   Result<> run();
-  // A run of pages for this commit, zeroed where asked for.
+  // A run of pages for this commit. The caller fills all of its bytes.
   PageWrite& allocate(uint64_t count);
 
  private:

@@ -17,9 +17,9 @@
 //   - A crash keeps, for each name by itself, a prefix of the changes since. A rename is kept as one unit.
 //   - A new directory is a name of its parent; its own names need its own sync_dir().
 // Failures
-//   - A write that fails has written its bytes up to some boundary of 512, or none. A sync that fails has
-//   made any part durable, and what it did
-//     not is covered by no later sync, though it is still seen (as Linux marks pages clean).
+//   - A write that fails has written its bytes up to some boundary of 512, or none. A sync that fails has made
+//     any part durable, and what it did not is covered by no later sync, though it is still seen (as Linux
+//     marks pages clean).
 //   - Full disk: bytes written or allocated beyond `set_byte_limit` fail with kNoSpaceOnDevice. A file counts
 //     with its highest byte written or allocated (rounded up to 4096), not with a size only extended.
 //   - Operations may be made to fail by number, by kind and path, or by chance; syncs may hang or be slow.
