@@ -2,15 +2,12 @@
 //
 // Model
 //   - A host has a name, its address. "localhost", "127.0.0.1" and "::1" are the host itself; listening on
-//   "",
-//     "0.0.0.0" or "::" takes all of its names. Unix sockets are names within a host.
+//     "", "0.0.0.0" or "::" takes all of its names. Unix sockets are names within a host.
 //   - Bytes of a stream arrive in order and once, in pieces cut at places drawn from the seed, each after a
-//   time
-//     drawn from `latency`. At most `window_bytes` are under way or unread; what is beyond stays in the
+//     time drawn from `latency`. At most `window_bytes` are under way or unread; what is beyond stays in the
 //     sender's queued_bytes(), and on_drained tells when that falls to 0.
 //   - While a link is cut nothing passes; what is under way waits (TCP would send it again) and passes when
-//   the
-//     link heals. Connecting fails with a time-out after `connect_timeout_ns`. One direction may be cut
+//     the link heals. Connecting fails with a time-out after `connect_timeout_ns`. One direction may be cut
 //     alone.
 //   - A reset ends a stream at both ends with an error, and what is under way is lost. It comes by chance for
 //     each piece, or by reset_all(). An end closed with bytes queued or unread resets the other one; closed

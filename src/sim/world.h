@@ -6,11 +6,10 @@
 //   - An event happens at a moment of virtual time (a timer fires, a disk operation ends). Events of the same
 //     moment happen in the order they were made.
 //   - Each task takes `task_cost_ns` of virtual time. When no executor has work, time jumps to the next
-//   event.
-//     Virtual time moves in no other way.
+//     event. Virtual time moves in no other way.
 //   - A Process is what dies together: kill() drops its queued tasks and timers, and nothing of it runs
-//   again;
-//     posting to its executors then drops the task. Its objects are the caller's to destroy, after kill().
+//     again; posting to its executors then drops the task. Its objects are the caller's to destroy, after
+//     kill().
 // A run is a function of the seed and the program: nothing here depends on addresses, hashes or real time.
 //
 // Threads: one; everything is confined to the thread that made the World, so post() needs no lock here.
