@@ -81,6 +81,8 @@ RequestHead read_request_head(const http2::HeaderBlock& block) {
                            fmt::format("invalid gRPC request content-type {}", go_quote(content_type))};
   } else if (malformed) {
     head.refusal = std::move(malformed);
+  } else if (hosts + authorities == 0) {
+    head.refusal = Refusal{"400", GrpcStatus::kInternal, "no host or :authority header present"};
   } else if (method != "POST") {
     head.refusal = Refusal{
         "405", GrpcStatus::kInternal,

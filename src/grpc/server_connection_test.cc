@@ -88,6 +88,11 @@ const std::string kBad = "not gzip at all";
 INSTANTIATE_TEST_SUITE_P(
     Table, MalformedInput,
     testing::Values(
+        Malformed{"no authority",
+                  {{":authority", ""}},
+                  framed("x"),
+                  "400",
+                  "13 no host or :authority header present"},
         Malformed{"unknown service", {{":path", "/a.B/C"}}, framed("x"), "200", "12 unknown service a.B"},
         Malformed{"unknown method",
                   {{":path", "/test.Echo/C"}},
@@ -249,16 +254,22 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(ServerConnection, OddButAcceptedHeaders) {
   const RawClient::Headers odd[] = {
-      {{":method", "POST"}, {":path", "/test.Echo/Unary"}, {"content-type", "application/grpc"}},
       {{":method", "POST"},
+       {":path", "/test.Echo/Unary"},
+       {"content-type", "application/grpc"},
+       {"host", "x"}},
+      {{":method", "POST"},
+       {":authority", "x"},
        {":path", "/test.Echo/Unary"},
        {"content-type", "application/grpc"},
        {"grpc-encoding", "identity"}},
       {{":method", "POST"},
+       {":authority", "x"},
        {":path", "/test.Echo/Unary"},
        {"content-type", "application/grpc"},
        {"y-bin", "AAE"}},
       {{":method", "POST"},
+       {":authority", "x"},
        {":path", "/test.Echo/Unary"},
        {"content-type", "application/grpc"},
        {"y-bin", "AAE="}},
