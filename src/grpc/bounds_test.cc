@@ -268,6 +268,7 @@ struct RawBytes {
   void feed(std::string_view bytes) {
     for (size_t at = 0; at < bytes.size() && alive(); at += 50'000) {
       h.server_result = h.server->feed(bytes.substr(at, 50'000), h.now);
+      while (alive() && h.server->unfed()) h.server_result = h.server->feed({}, h.now);
       most_held = std::max(most_held, h.server->held_bytes());
     }
   }

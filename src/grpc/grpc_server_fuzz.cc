@@ -74,6 +74,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const std::string_view input(reinterpret_cast<const char*>(data + 1), size - 1);
     for (size_t i = 0; i < input.size() && alive && !server.done(); i += piece) {
       alive = bool(server.feed(input.substr(i, piece), now));
+      while (alive && server.unfed()) alive = bool(server.feed({}, now));
       now += 10 * io::kMillisecond;
       if (Call* call = calls.find(unary.last)) call->respond(Blob::copy("late"));
       if (Call* call = calls.find(stream.last)) call->resume_reading();

@@ -231,6 +231,7 @@ struct Harness : ServerConnection::Notify {
       std::string bytes = out.take_all();
       for (size_t i = 0; i < bytes.size() && server_result; i += chunk) {
         server_result = server->feed(std::string_view(bytes).substr(i, chunk), now);
+        while (server_result && server->unfed()) server_result = server->feed({}, now);
       }
       if (produce) {
         (void)server->produce(out, 1 << 20);

@@ -273,6 +273,9 @@ Result<> ServerConnection::produce(http2::ByteQueue& out, size_t limit) {
 bool ServerConnection::wants_write() const {
   return impl_->wants_write();
 }
+bool ServerConnection::unfed() const {
+  return impl_->unfed();
+}
 void ServerConnection::heard(io::MonotonicNs now) {
   impl_->heard(now);
 }

@@ -99,8 +99,10 @@ class ServerConnection {
   ServerConnection(ServerContext& context, PeerInfo peer, Notify& notify, io::MonotonicNs now);
   ~ServerConnection();
 
-  // All bytes are taken. An error means: produce() once more, write that, close the transport.
+  // All bytes are taken. While unfed() is true the work on them is not done and feed({}) goes on with it, in
+  // another round of the loop. An error means: produce() once more, write that, close the transport.
   Result<> feed(std::string_view bytes, io::MonotonicNs now);
+  bool unfed() const;
   // Appends output until `out` holds `limit` bytes or nothing is left.
   Result<> produce(http2::ByteQueue& out, size_t limit);
   bool wants_write() const;

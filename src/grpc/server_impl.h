@@ -173,6 +173,7 @@ class ServerConnection::Impl final : public http2::SessionHandler {
 
   Result<> feed(std::string_view bytes, io::MonotonicNs now);
   Result<> produce(http2::ByteQueue& out, size_t limit);
+  bool unfed() const { return session_.unfed(); }
   bool wants_write() const { return session_.wants_write(); }
   void heard(io::MonotonicNs now) { keepalive_.on_read(now); }
   io::MonotonicNs next_tick() const;

@@ -116,7 +116,8 @@ void ServerTransport::on_drained() {
 void ServerTransport::regulate_input() {
   const bool full = serving() && stream_->queued_bytes() >= kOutputHigh;
   const bool blocked = serving() && connection_.blocked();
-  const bool pause = full || blocked || (serving() && fed_bytes_ >= kInputHigh);
+  const bool unfed = serving() && connection_.unfed();
+  const bool pause = full || blocked || unfed || (serving() && fed_bytes_ >= kInputHigh);
   if (blocked && !blocked_) look_again();
   if (pause == input_paused_) return;
   input_paused_ = pause;
@@ -124,6 +125,13 @@ void ServerTransport::regulate_input() {
   stream_->pause_reading();
   if (full) connection_.bound_reached(Bound::kOutput);
   if (blocked) connection_.bound_reached(Bound::kWork);
+}
+
+void ServerTransport::feed_on() {
+  if (!serving() || !connection_.unfed()) return;
+  if (!connection_.feed({}, clock_.monotonic())) return part();
+  schedule_flush();
+  regulate_input();
 }
 
 // The work ends on other threads, which know nothing of this connection.
@@ -176,6 +184,11 @@ void ServerTransport::flush() {
   }
   if (connection_.done()) return part();
   regulate_input();
+  if (connection_.unfed()) {
+    stream_->loop().in_next_round([alive = alive_] {
+      if (ServerTransport* self = *alive) self->feed_on();
+    });
+  }
   // More waits and nothing is queued (the stream wrote all of it at once): no on_drained() will come.
   if (connection_.wants_write() && stream_->queued_bytes() == 0) schedule_flush();
   arm_timer();

@@ -3,7 +3,8 @@
 // Output is coalesced: whatever one loop round produced leaves in one write at its end. No more than
 // kOutputHigh bytes are handed to the stream; what a slow client does not read stays in the calls' queues,
 // where services see it. Nothing is read while the stream is full (a client that does not read its answers
-// can't make new calls), while the connection is blocked(), and after kInputHigh bytes in one round.
+// can't make new calls), while the connection is blocked() or unfed(), and after kInputHigh bytes in one
+// round.
 //
 // States, in this order, some of them skipped:
 //   open      the usual one
@@ -65,6 +66,7 @@ class ServerTransport final : public io::StreamHandler, private ServerConnection
   void arm_timer();
   void arm_limit(int64_t ns);
   void look_again();
+  void feed_on();
   void part();
   void cut(CancelReason reason);
 

@@ -7,6 +7,7 @@
 
 #include "grpc/client_connection.h"
 #include "grpc/harness_test.h"
+#include "http2/frames_test.h"
 
 namespace quoin::grpc::test {
 namespace {
@@ -16,6 +17,13 @@ struct HandLoop final : io::Loop {
   void post(Task task) override { posted.push_back(std::move(task)); }
   void at_end_of_round(Task task) override { round.push_back(std::move(task)); }
   bool running_here() const override { return true; }
+  // One round: what was posted before it, then its end.
+  void round_trip() {
+    for (Task& t : std::exchange(posted, {})) std::move(t)();
+    while (!round.empty()) {
+      for (Task& t : std::exchange(round, {})) std::move(t)();
+    }
+  }
   void run() {
     while (!posted.empty() || !round.empty()) {
       auto now = std::exchange(posted.empty() ? round : posted, {});
@@ -351,6 +359,31 @@ TEST_F(Fixture, WorkLeftBehindStopsReadingForAWhile) {
   time.advance(ServerTransport::kBlockedNs);
   loop.run();
   EXPECT_TRUE(stream->reading);
+}
+
+// A header block that unpacks to much is worked on in several rounds, and nothing is read meanwhile.
+TEST_F(Fixture, HeadersThatUnpackToMuchTakeTurns) {
+  receive();
+  client.request(RawClient::post("/test.Echo/Later"), "", false);
+  send();
+  loop.run();
+  std::string entry = "\x40\1x\x7f\xb9\x16";  // literal with indexing, of 3,000 bytes
+  entry.append(3'000, '~');
+  http2::test::Fields fields;
+  for (auto& f : RawClient::post("/test.Echo/Unary")) fields.push_back(f);
+  const std::string block = http2::test::literals(fields) + entry + std::string(3'000, '\xbe');  // 9 MB
+  stream->handler->on_data(http2::test::headers(3, block, false) +
+                           http2::test::frame(http2::test::kData, 1, 3, framed("hello")));
+  EXPECT_FALSE(stream->reading);
+  writes.clear();
+  int rounds = 0;
+  for (; !stream->reading && rounds < 1'000; ++rounds) loop.round_trip();
+  EXPECT_GT(rounds, 30);
+  EXPECT_LT(rounds, 60);
+  loop.run();
+  http2::test::Decoder decoder;
+  for (const auto& w : writes) decoder.feed(w);
+  EXPECT_EQ(decoder.data[3], framed("hello"));
 }
 
 TEST_F(Fixture, OneRoundReadsABoundedAmount) {

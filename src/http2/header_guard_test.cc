@@ -31,6 +31,7 @@ struct Server final : SessionHandler {
   void on_stream_closed(StreamId, void*, ErrorCode) override {}
   bool feed(std::string_view bytes) {
     result = session.feed(bytes, 1);
+    while (result && session.unfed()) result = session.feed({}, 1);
     return bool(result);
   }
   std::string output() {

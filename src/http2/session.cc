@@ -88,6 +88,9 @@ struct Session::Impl {
   bool block_kept = true;                  // false: trailers, which nobody asks for
   size_t block_bytes = 0, block_room = 0;  // with kFieldOverheadBytes for each field
 
+  size_t header_work = 0;    // in this feed()
+  bool interrupted = false;  // by too much of it
+  std::string rest;          // of the input, then
   HeaderGuard guard;
   RateLimit faults, empty_frames;
   size_t open_streams = 0;  // within the limit
@@ -149,6 +152,7 @@ struct Session::Impl {
   }
 
   void add_header(std::string_view name, std::string_view value) {
+    header_work += kFieldOverheadBytes;
     if (block_bad || block_large || block_refused) return;  // nothing of it is kept
     if (!name.empty() && name[0] == ':') {
       const Pseudo p = pseudo_of(name);
@@ -160,6 +164,7 @@ struct Session::Impl {
       block_bad = nghttp2_check_header_name(bytes_of(name), name.size()) == 0 || name == "connection";
     }
     block_bad = block_bad || nghttp2_check_header_value(bytes_of(value), value.size()) == 0;
+    header_work += name.size() + value.size();
     block_bytes += name.size() + value.size() + kFieldOverheadBytes;
     if (block_bytes > block_room) {
       block_large = true;
@@ -339,8 +344,12 @@ struct CallbackTable {
   }
   static int header(nghttp2_session*, const nghttp2_frame*, const uint8_t* name, size_t name_size,
                     const uint8_t* value, size_t value_size, uint8_t, void* u) {
-    impl(u).add_header(view(name, name_size), view(value, value_size));
-    return impl(u).flood ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
+    I& i = impl(u);
+    i.add_header(view(name, name_size), view(value, value_size));
+    if (i.flood) return NGHTTP2_ERR_CALLBACK_FAILURE;
+    if (i.role == Session::Role::kClient || i.header_work < Session::kHeaderWorkBytes) return 0;
+    i.interrupted = true;
+    return NGHTTP2_ERR_PAUSE;
   }
   static int frame_recv(nghttp2_session*, const nghttp2_frame* f, void* u) {
     return impl(u).on_frame_recv(f);
@@ -464,9 +473,17 @@ Result<> Session::feed(std::string_view bytes, io::MonotonicNs now) {
     if (impl_->guard.overflowed()) impl_->flooded("header bytes");
     if (impl_->flood) return make_error(Code::kLimit, "http2: too many {}", impl_->flood);
     // Without bytes the library would count one more CONTINUATION.
-    if (bytes.empty()) return {};
+    if (bytes.empty() && !impl_->interrupted) return {};
   }
+  std::string rest;
+  if (!impl_->rest.empty()) {
+    rest.swap(impl_->rest);
+    bytes = rest.append(bytes);
+  }
+  impl_->header_work = 0;
+  impl_->interrupted = false;
   const ssize_t n = nghttp2_session_mem_recv(impl_->session, bytes_of(bytes), bytes.size());
+  if (impl_->interrupted && n >= 0) impl_->rest = bytes.substr(static_cast<size_t>(n));
   if (impl_->flood) return make_error(Code::kLimit, "http2: too many {}", impl_->flood);
   if (n < 0) {
     impl_->failed = n != NGHTTP2_ERR_FLOODED;
@@ -496,6 +513,10 @@ Result<> Session::produce(ByteQueue& out, size_t limit) {
 
 bool Session::wants_write() const {
   return !impl_->failed && nghttp2_session_want_write(impl_->session) != 0;
+}
+
+bool Session::unfed() const {
+  return impl_->interrupted && !impl_->failed && !impl_->flood;
 }
 
 size_t Session::unfinished_header_bytes() const {

@@ -171,6 +171,8 @@ class Session {
   static constexpr size_t kMaxQueuedAcks = 1000;
   // As Go counts: names, values and 32 bytes a field.
   static constexpr size_t kMaxHeaderBlockBytes = 16 << 20;
+  // Of names and values, unpacked in one call of feed(): less than a millisecond.
+  static constexpr size_t kHeaderWorkBytes = 256 << 10;
   static constexpr uint32_t kInitialWindowBytes = 65'535;
 
   Session(Role role, SessionHandler& handler, const Limits& limits);
@@ -178,9 +180,12 @@ class Session {
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  // Takes received bytes, all of them. After an error (kMalformed with libnghttp2's words, kLimit for a
+  // Takes received bytes, all of them. If their headers unpack to more than kHeaderWorkBytes, the work is
+  // interrupted, so that other connections of the loop have their turn: while unfed() is true nothing more should
+  // be read, and feed({}) goes on. After an error (kMalformed with libnghttp2's words, kLimit for a
   // flood) call produce() once more for the GOAWAY, then close.
   Result<> feed(std::string_view bytes, io::MonotonicNs now);
+  bool unfed() const;
   // Appends what can be sent to `out` until it holds at least `limit` bytes or nothing is left. kMalformed if
   // the session has failed.
   Result<> produce(ByteQueue& out, size_t limit);
