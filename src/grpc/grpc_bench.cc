@@ -69,6 +69,7 @@ struct Pair {
       const std::string bytes = up.take_all();
       const int64_t start = clock();
       if (!bytes.empty()) CHECK(server->feed(bytes, 0));
+      while (server->unfed()) CHECK(server->feed({}, 0));
       CHECK(server->produce(down_bytes, SIZE_MAX));
       server_ns += clock() - start;
       if (down_bytes.empty() && bytes.empty()) return;
