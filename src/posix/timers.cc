@@ -5,6 +5,7 @@
 #include <chrono>
 
 #include "posix/executors.h"
+#include "posix/log_sink.h"
 
 namespace quoin::posix {
 
@@ -62,6 +63,7 @@ std::unique_ptr<io::Timer> ThreadTimers::schedule(int64_t delay_ns, io::Executor
 void ThreadTimers::run() {
   pthread_setname_np(pthread_self(), "timers");
   mark_timers_thread();
+  LogSink::forbid_waiting();  // raft's ticks run here
   std::unique_lock lock(mutex_);
   while (!stopping_) {
     if (due_.empty()) {

@@ -1,5 +1,8 @@
 #include "cmd/etcd/wiring.h"
 
+#include <algorithm>
+#include <climits>
+
 #include "cmd/etcd/descriptors.h"
 #include "posix/loop.h"
 
@@ -20,7 +23,7 @@ server::Config server_config(const Config& c) {
   s.unsafe_no_fsync = c.unsafe_no_fsync;
   s.allow_wal_cut = c.allow_wal_cut;
   s.pre_vote = c.pre_vote;
-  s.max_learners = static_cast<int>(c.max_learners);
+  s.max_learners = static_cast<int>(std::min<int64_t>(c.max_learners, INT_MAX));
   s.snapshot_count = c.snapshot_count;
   s.snapshot_catchup_entries = c.snapshot_catchup_entries;
   s.max_snapshots = c.max_snapshots;
