@@ -397,6 +397,10 @@ Command Reader::finish(Result<> outcome) {
     c.data_dir = c.name + ".etcd";
     notice(log::Level::kWarn, false, "'data-dir' was empty; using default", {{"data-dir", c.data_dir}});
   }
+  if (flags_.at("enable-pprof").value.boolean) {
+    notice(log::Level::kWarn, false,
+           "--enable-pprof is set, but profiling over HTTP is not served by this version of Quoin");
+  }
   parse_retention();
   constexpr DurationNs kProgressMin = 100'000'000;
   if (c.watch_progress_notify_interval == 0) {

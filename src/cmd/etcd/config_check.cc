@@ -402,6 +402,8 @@ Result<> apply_renames(FlagSet& flags, const CheckState& state, std::vector<Noti
 // refused below), the details of tracing and authentication while these are off.
 static bool unused_alone(const Option& o) {
   if (o.later == "TLS") return true;
+  // Takes nothing away from a member: /debug/pprof answers 404. config.cc warns.
+  if (o.name == "enable-pprof") return true;
   if (o.name == "bcrypt-cost" || o.name == "auth-token-ttl") return true;
   return o.name != "enable-distributed-tracing" && o.name != "experimental-enable-distributed-tracing" &&
          o.later == "distributed tracing";

@@ -297,9 +297,8 @@ TEST(Config, VerificationErrors) {
 
 TEST(Config, WhatIsNotServedIsRefusedByName) {
   for (const std::string arg :
-       {"--auth-token=jwt", "--enable-pprof", "--enable-distributed-tracing",
-        "--experimental-enable-distributed-tracing", "--listen-peer-urls=https://127.0.0.1:1",
-        "--listen-metrics-urls=https://127.0.0.1:1"}) {
+       {"--auth-token=jwt", "--enable-distributed-tracing", "--experimental-enable-distributed-tracing",
+        "--listen-peer-urls=https://127.0.0.1:1", "--listen-metrics-urls=https://127.0.0.1:1"}) {
     const Command c = read({"--name=n", arg});
     EXPECT_EQ(c.exit_code, 1) << arg;
     EXPECT_NE(verify_error(c).find("is not served by this version of Quoin"), std::string::npos) << arg;
@@ -471,6 +470,67 @@ TEST(Config, WhatEtcdDoesNotUseEitherIsAccepted) {
   EXPECT_EQ(discovers.action, Command::Action::kRun);
   EXPECT_EQ(discovers.config.bootstrap_error,
             "--discovery is set, but discovery is not served by this version of Quoin");
+}
+
+// The options of the sample configuration that etcd ships, with its values.
+TEST(Config, TheSampleConfigurationStarts) {
+  const TempFile file(R"(
+name: 'default'
+data-dir:
+wal-dir:
+snapshot-count: 10000
+heartbeat-interval: 100
+election-timeout: 1000
+quota-backend-bytes: 0
+listen-peer-urls: http://localhost:2380
+listen-client-urls: http://localhost:2379
+max-snapshots: 5
+max-wals: 5
+cors:
+initial-advertise-peer-urls: http://localhost:2380
+advertise-client-urls: http://localhost:2379
+discovery:
+discovery-fallback: 'proxy'
+discovery-proxy:
+discovery-srv:
+initial-cluster:
+initial-cluster-token: 'etcd-cluster'
+initial-cluster-state: 'new'
+strict-reconfig-check: false
+enable-pprof: true
+client-transport-security:
+  cert-file:
+  key-file:
+  client-cert-auth: false
+  trusted-ca-file:
+  auto-tls: false
+peer-transport-security:
+  cert-file:
+  key-file:
+  client-cert-auth: false
+  trusted-ca-file:
+  auto-tls: false
+  allowed-cn:
+  allowed-hostname:
+self-signed-cert-validity: 1
+log-level: debug
+logger: zap
+log-outputs: [stderr]
+force-new-cluster: false
+auto-compaction-mode: periodic
+auto-compaction-retention: "1"
+cipher-suites: [
+  TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+  TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384
+]
+tls-min-version: 'TLS1.2'
+tls-max-version: 'TLS1.3'
+)");
+  const Command c = read({"--config-file", file.path()});
+  EXPECT_EQ(c.action, Command::Action::kRun) << verify_error(c);
+  EXPECT_TRUE(noticed(
+      c.notices, "--enable-pprof is set, but profiling over HTTP is not served by this version of Quoin"));
+  EXPECT_TRUE(c.config.check_bootstrap());
 }
 
 TEST(ConfigUrl, Ports) {
