@@ -13,13 +13,19 @@ namespace quoin::mvcc {
 
 namespace {
 
+// Beyond it the next revisions could not be numbered.
+constexpr int64_t kRevisionMax = INT64_MAX / 2;
 constexpr uint64_t kRecordsPerCall = 1 << 16;  // of StoreOptions::reading
 
 Result<int64_t> read_mark(const backend::Backend& backend, std::string_view name) {
   const std::optional<std::string> bytes = backend.get(backend::Bucket::kMeta, name);
   if (!bytes) return int64_t{-1};
-  ASSIGN_OR_RETURN(const backend::ParsedRevisionKey mark, backend::parse_revision_key(*bytes));
-  return mark.revision.main;
+  const auto mark = backend::parse_revision_key(*bytes);
+  if (!mark) return make_error(Code::kCorruption, "bucket meta, {}: {}", name, mark.error().text());
+  if (mark->revision.main > kRevisionMax) {
+    return make_error(Code::kCorruption, "bucket meta, {}: revision {}", name, mark->revision.main);
+  }
+  return mark->revision.main;
 }
 
 // Reads all records first and builds the index from the sorted keys: inserting a million keys in the order of
@@ -32,8 +38,14 @@ class Restorer {
 
   Result<> add(Revision revision, bool tombstone, std::string_view value) {
     ASSIGN_OR_RETURN(const KeyValueRef kv, decode_key_value(value));
-    CHECK_LE(revision.sub, int64_t{UINT32_MAX});
-    CHECK_LE(records_.size(), size_t{UINT32_MAX});
+    if (revision.sub > int64_t{UINT32_MAX} || revision.main > kRevisionMax) {
+      return Error(Code::kCorruption, "no revision of a store");
+    }
+    if (records_.size() > size_t{UINT32_MAX}) return Error(Code::kCorruption, "too many records");
+    // Version 0 is how the index tells a tombstone.
+    if (!tombstone && (kv.version < 1 || kv.version > RevisionNode::kVersionMax)) {
+      return make_error(Code::kCorruption, "version {}", kv.version);
+    }
     const auto node =
         tombstone ? RevisionNode::tombstone(revision)
                   : RevisionNode::put(revision, kv.create_revision, kv.version, static_cast<bool>(kv.lease));

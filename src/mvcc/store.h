@@ -157,6 +157,7 @@ class RangeDelete {
   const std::string range_end_;
   int64_t deleted_ = 0;
   bool wants_prev_ = true;  // `prev` has not returned false
+  bool counted_ = false;    // the range that reads the values for `prev`
 };
 
 class Store {
@@ -217,8 +218,12 @@ class Store {
   // `idle` runs when the compactions asked for so far have finished; at once if there are none.
   void when_compactions_finished(std::function<void()> idle);
   // Index compaction and the freeing of what closed views held, at most about `budget` entries of it. True if
-  // there is more to do right now. Call after batches and on ticks.
+  // there is more to do right now. Call after batches, and on ticks for what an open view puts off. While a
+  // transaction is open nothing is done.
   bool maintain(size_t budget);
+  // The revision that the index is compacted to, and whether it has yet to be compacted further.
+  int64_t index_compacted() const;
+  bool index_compacting() const;
 
   // ---- replacement ----
   // Blocking. Forgets everything and reads `backend` (a received snapshot). Compactions running on the old
@@ -237,6 +242,7 @@ class Store {
   void compaction_durable(int64_t revision);
   void start_compaction();
   bool compact_index(size_t budget);
+  int64_t index_target() const;
   void compaction_finished();
 
   backend::Backend* backend_;

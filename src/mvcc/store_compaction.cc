@@ -3,6 +3,7 @@
 #include "mvcc/compaction.h"
 #include "mvcc/key_index.h"
 #include "mvcc/key_value.h"
+#include "mvcc/store_probe.h"
 
 namespace quoin::mvcc {
 
@@ -54,6 +55,7 @@ Result<> Store::compact(int64_t revision, std::function<void()> scheduled, std::
   job.finished.push_back(std::move(finished));
   jobs.push_back(std::move(job));
   compact_revision_ = revision;
+  probe_->ranges.inc();  // etcd reads a key "compaction" for the revision of its answer
   backend_->put(backend::Bucket::kMeta, "scheduledCompactRev", backend::RevisionKey({revision, 0}).view());
   backend_->commit([this, revision, alive = std::weak_ptr<int>(backend_alive_)] {
     if (!alive.expired()) compaction_durable(revision);
@@ -114,11 +116,23 @@ void Store::when_compactions_finished(std::function<void()> idle) {
   }
 }
 
+// A job that has not ended still asks the index what lived at its revision.
+int64_t Store::index_target() const {
+  return compaction_->jobs.empty() ? compact_revision_ : compaction_->jobs.front().revision;
+}
+
+int64_t Store::index_compacted() const {
+  return compaction_->index_done;
+}
+
+bool Store::index_compacting() const {
+  return index_target() > compaction_->index_done;
+}
+
 // One step of index compaction; true if another can be made now.
 bool Store::compact_index(size_t budget) {
   Compaction& c = *compaction_;
-  // A job that has not ended still asks the index what lived at its revision.
-  const int64_t target = c.jobs.empty() ? compact_revision_ : c.jobs.front().revision;
+  const int64_t target = index_target();
   if (c.index_revision <= c.index_done) {
     if (target <= c.index_done) return false;
     // Views from before the compaction may read below it. They end in time; this is asked again on every

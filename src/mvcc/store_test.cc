@@ -1,5 +1,5 @@
 // The store against a slow twin: a map of histories, on random operations with reads of the past, counts,
-// sorts, compactions, restarts and replacements. And HashKV's vectors.
+// sorts, compactions, restarts and replacements.
 #include "mvcc/store.h"
 
 #include <gtest/gtest.h>
@@ -12,6 +12,7 @@
 #include "mvcc/fake_backend_test.h"
 #include "mvcc/fake_leases_test.h"
 #include "mvcc/hash_kv.h"
+#include "mvcc/key_entry.h"
 #include "mvcc/key_range.h"
 #include "mvcc/key_value.h"
 
@@ -392,311 +393,7 @@ TEST_P(StoreTwin, RandomOperations) {
 }
 INSTANTIATE_TEST_SUITE_P(Seeds, StoreTwin, ::testing::Range<uint64_t>(1, 13));
 
-// ---- HashKV ----
-
-struct Hashes : ::testing::Test {
-  FakeBackend backend;
-  FakeLeases leases;
-  metrics::Registry registry;
-  std::unique_ptr<Store> store = std::move(*Store::restore(backend, leases, registry));
-
-  void put(std::string_view key, std::string_view value) {
-    ASSERT_TRUE(store->begin().put({.key = key, .value = value}));
-    store->end();
-  }
-  void erase(std::string_view key) {
-    ASSERT_TRUE(store->begin().delete_range(key, ""));
-    store->end();
-  }
-  void settle() {
-    while (backend.run() || store->maintain(10)) {
-    }
-  }
-  void reopen(CompactionObserver* observer = nullptr) {
-    store.reset();
-    StoreOptions options;
-    options.compaction_observer = observer;
-    store = std::move(*Store::restore(backend, leases, registry, options));
-  }
-  HashKvResult hash(int64_t revision) {
-    auto run = HashKvRun::start(store->publish(), revision);
-    CHECK(run.has_value(), "{}", run.error().text());
-    while (!*run->step(1)) {
-    }
-    return run->result();
-  }
-  Code error(int64_t revision) { return HashKvRun::start(store->publish(), revision).error().code(); }
-};
-
-// spec storage-formats 7, first set.
-TEST_F(Hashes, Vectors) {
-  put("a", "1");
-  put("b", "2");
-  erase("a");
-  put("b", "3");
-  const uint32_t want[] = {1084519789, 2587454935, 1827592406, 1562576432, 779336658};
-  for (int64_t r = 1; r <= 5; ++r) {
-    EXPECT_EQ(hash(r).hash, want[r - 1]) << r;
-    EXPECT_EQ(hash(r).compact_revision, -1);
-    EXPECT_EQ(hash(r).hash_revision, r);
-  }
-  EXPECT_EQ(hash(0).hash, want[4]);
-  EXPECT_EQ(hash(-3).hash, want[0]);
-  EXPECT_EQ(hash(-3).hash_revision, -3);
-  EXPECT_EQ(error(6), Code::kFutureRev);
-
-  ASSERT_TRUE(store->compact(
-      4, [] {}, [] {}));
-  // The answer does not depend on how far the deletes are.
-  EXPECT_EQ(hash(5).hash, 533074032u);
-  settle();
-  EXPECT_EQ(hash(5).hash, 533074032u);
-  EXPECT_EQ(hash(5).compact_revision, 4);
-  EXPECT_EQ(hash(4).hash, 1562576432u);  // stored by the compaction
-  EXPECT_EQ(hash(4).compact_revision, -1);
-  EXPECT_EQ(error(3), Code::kCompacted);
-  reopen();
-  EXPECT_EQ(hash(4).hash, 728145079u);
-  EXPECT_EQ(hash(4).compact_revision, 4);
-}
-
-// Second set: the first four records of spec 2.3.
-TEST_F(Hashes, SecondVector) {
-  put("foo", "bar");
-  put("foo", "bar2");
-  put("a", "1");
-  erase("foo");
-  EXPECT_EQ(hash(5).hash, 3966920819u);
-  EXPECT_EQ(hash(5).compact_revision, -1);
-}
-
-// Third set: revisions 6..14, all of version 1, above a compaction at 8. Revisions 2..5 leave nothing behind.
-TEST_F(Hashes, ThirdVector) {
-  put("gone", "x");
-  erase("gone");
-  put("gone", "x");
-  erase("gone");
-  put("k1", "v1");
-  put("k2", "v2");
-  WriteTxn& txn = store->begin();
-  ASSERT_TRUE(txn.put({.key = "t1", .value = "x"}));
-  ASSERT_TRUE(txn.put({.key = "t2", .value = "y"}));
-  store->end();
-  for (int i = 1; i <= 6; ++i) put(fmt::format("x{}", i), fmt::format("{}", i));
-  ASSERT_EQ(store->revision(), 14);
-  ASSERT_TRUE(store->compact(
-      8, [] {}, [] {}));
-  EXPECT_EQ(hash(14).hash, 770940297u);
-  settle();
-  EXPECT_EQ(hash(14).hash, 770940297u);
-}
-
-// Where nothing lives, the tombstone at the compact revision is still no part of the hash.
-TEST_F(Hashes, ATombstoneWhereNothingLives) {
-  put("a", "1");
-  erase("a");
-  ASSERT_TRUE(store->compact(
-      3, [] {}, [] {}));
-  settle();
-  reopen();
-  ASSERT_EQ(backend.records().size, 1u);  // the tombstone
-  EXPECT_EQ(hash(3).hash, 1084519789u);   // nothing but the bucket's name
-  EXPECT_EQ(hash(0).hash, 1084519789u);
-}
-
-// What lives is found out on the way: long after the first record, and only above the compact revision.
-TEST_F(Hashes, TheOnlyKeyThatLivesComesLast) {
-  for (int i = 0; i < 50; ++i) {
-    put("gone", fmt::format("{}", i));
-    erase("gone");
-  }
-  const int64_t nothing_lives = store->revision();
-  ASSERT_TRUE(store->compact(
-      nothing_lives, [] {}, [] {}));
-  // Before the records are gone from the file they count only where nothing lives.
-  const uint32_t of_all = hash(nothing_lives).hash;
-  EXPECT_NE(of_all, 1084519789u);
-  put("lives", "x");
-  const uint32_t of_one = hash(0).hash;
-  settle();
-  EXPECT_EQ(hash(0).hash, of_one);
-}
-
-TEST_F(Hashes, TenNewestCompactionHashesAreKept) {
-  for (int i = 0; i < 13; ++i) {
-    put("k", fmt::format("{}", i));
-    const uint32_t before = hash(store->revision()).hash;
-    ASSERT_TRUE(store->compact(
-        store->revision(), [] {}, [] {}));
-    settle();
-    EXPECT_EQ(hash(store->revision()).hash, before);
-  }
-  EXPECT_EQ(store->publish()->parts().hashes->size(), 10u);
-  EXPECT_EQ(error(4), Code::kCompacted);
-  EXPECT_EQ(hash(5).hash_revision, 5);
-}
-
-TEST_F(Hashes, ACompactionAskedForBeforeTheLastOneEndedStoresNoHash) {
-  for (int i = 0; i < 6; ++i) put("k", fmt::format("{}", i));
-  const uint32_t at_3 = hash(3).hash;
-  ASSERT_TRUE(store->compact(
-      3, [] {}, [] {}));
-  ASSERT_TRUE(store->compact(
-      5, [] {}, [] {}));
-  settle();
-  EXPECT_EQ(hash(3).hash, at_3);
-  EXPECT_EQ(hash(3).compact_revision, -1);
-  EXPECT_EQ(error(4), Code::kCompacted);
-  EXPECT_EQ(hash(5).compact_revision, 5);  // not from the cache
-}
-
-struct Heard final : CompactionObserver {
-  std::vector<std::string> lines;
-  void compaction_started(int64_t revision) override { lines.push_back(fmt::format("start {}", revision)); }
-  void compaction_finished(const CompactionEnd& e) override {
-    lines.push_back(fmt::format("end {} after {} hash {} counts {}", e.revision, e.previous_compact_revision,
-                                e.hash ? fmt::to_string(*e.hash) : "none", e.hash_counts));
-  }
-};
-
-// The numbers are those of the vectors above: what a real member stores.
-TEST_F(Hashes, TheObserverHearsOfEachCompaction) {
-  Heard heard;
-  reopen(&heard);
-  put("a", "1");
-  put("b", "2");
-  erase("a");
-  put("b", "3");
-  ASSERT_TRUE(store->compact(
-      1, [] {}, [] {}));
-  settle();
-  ASSERT_TRUE(store->compact(
-      4, [] {}, [] {}));
-  ASSERT_TRUE(store->compact(
-      5, [] {}, [] {}));
-  settle();
-  const std::vector<std::string> want = {
-      "start 1", "end 1 after -1 hash 1084519789 counts true",
-      "start 4", "end 4 after 1 hash 1562576432 counts true",
-      "start 5", "end 5 after 4 hash 533074032 counts false",
-  };
-  EXPECT_EQ(heard.lines, want);
-}
-
-TEST_F(Hashes, AResumedCompactionIsHeardOfAndItsHashDoesNotCount) {
-  Heard heard;
-  for (int i = 0; i < 4; ++i) put("k", fmt::format("{}", i));
-  const uint32_t at_4 = hash(4).hash;
-  ASSERT_TRUE(store->compact(
-      4, [] {}, [] {}));
-  store.reset();
-  backend.crash(0);
-  reopen(&heard);
-  EXPECT_EQ(store->restored_marks().finished, -1);
-  EXPECT_EQ(store->restored_marks().scheduled, 4);
-  EXPECT_TRUE(store->restored_marks().resumed());
-  EXPECT_EQ(heard.lines, std::vector<std::string>{"start 4"});
-  settle();
-  ASSERT_EQ(heard.lines.size(), 2u);
-  EXPECT_EQ(heard.lines[1], fmt::format("end 4 after -1 hash {} counts false", at_4));
-  reopen();
-  EXPECT_EQ(store->restored_marks().finished, 4);
-  EXPECT_FALSE(store->restored_marks().resumed());
-}
-
-// More than may wait: the later ones cover each other, and all callers are told.
-TEST_F(Hashes, ManyCompactionsAtOnce) {
-  for (int i = 0; i < 60; ++i) put("k", fmt::format("{}", i));
-  int scheduled = 0, finished = 0;
-  for (int64_t r = 2; r <= 50; ++r) {
-    ASSERT_TRUE(store->compact(
-        r, [&] { ++scheduled; }, [&] { ++finished; }));
-  }
-  settle();
-  EXPECT_EQ(scheduled, 49);
-  EXPECT_EQ(finished, 49);
-  EXPECT_EQ(backend.records().size, 12u);  // revisions 50 to 61
-}
-
-TEST_F(Hashes, CallbacksOfACompaction) {
-  put("k", "1");
-  put("k", "2");
-  std::vector<std::string> order;
-  ASSERT_TRUE(store->compact(
-      2, [&] { order.push_back("scheduled"); }, [&] { order.push_back("finished"); }));
-  store->when_compactions_finished([&] { order.push_back("idle"); });
-  EXPECT_TRUE(order.empty());
-  settle();
-  EXPECT_EQ(order, (std::vector<std::string>{"scheduled", "finished", "idle"}));
-  store->when_compactions_finished([&] { order.push_back("at once"); });
-  EXPECT_EQ(order.size(), 4u);
-}
-
-// A view from before a compaction puts index compaction off, and goes on answering.
-TEST_F(Hashes, AnOpenViewPutsIndexCompactionOff) {
-  for (int i = 0; i < 5; ++i) put("k", fmt::format("{}", i));
-  auto old = store->publish();
-  ASSERT_TRUE(store->compact(
-      6, [] {}, [] {}));
-  settle();
-  ASSERT_TRUE(old->get("k", 3)->has_value());
-  EXPECT_EQ(decode_key_value(**old->get("k", 3))->value, "1");
-  old.reset();
-  settle();
-  EXPECT_EQ(decode_key_value(**store->publish()->get("k", 6))->value, "4");
-}
-
-TEST_F(Hashes, ReplacedByAReceivedSnapshot) {
-  put("mine", "1");
-  const auto old = store->publish();
-  bool waited = false;
-  ASSERT_TRUE(store->compact(
-      2, [] {}, [&] { waited = true; }));
-  FakeBackend other;
-  {
-    FakeLeases none;
-    metrics::Registry r;
-    auto theirs = std::move(*Store::restore(other, none, r));
-    for (int i = 0; i < 4; ++i) {
-      ASSERT_TRUE(theirs->begin().put({.key = "theirs", .value = "x"}));
-      theirs->end();
-    }
-  }
-  ASSERT_TRUE(store->replace(other));
-  EXPECT_TRUE(waited);
-  EXPECT_EQ(store->revision(), 5);
-  EXPECT_EQ(store->compact_revision(), -1);
-  EXPECT_TRUE(store->publish()->get("theirs", 5)->has_value());
-  EXPECT_FALSE(store->publish()->get("mine", 5)->has_value());
-  EXPECT_TRUE(old->get("mine", 2)->has_value());
-  backend.run();  // the old backend's callbacks find nobody
-}
-
-// Each step looks at no more keys than it may, deleted ones included, and the whole is one revision.
-TEST_F(Hashes, ARangeIsDeletedInSteps) {
-  for (int i = 0; i < 1'000; ++i) put(fmt::format("k{:04}", i), "x");
-  for (int i = 0; i < 1'000; i += 2) erase(fmt::format("k{:04}", i));
-  put("l", "stays");
-  const int64_t before = store->revision();
-  const auto view = store->publish();
-  RangeDelete range(store->begin(), "k", "l");
-  int steps = 0;
-  size_t visited = 0;
-  const auto prev = [&](std::string_view) { return ++visited < 100; };
-  for (bool done = false; !done; ++steps) {
-    size_t keys = 10;
-    const auto r = range.step(&keys, prev);
-    ASSERT_TRUE(r);
-    done = *r;
-    EXPECT_EQ(store->published(), view);
-  }
-  EXPECT_EQ(steps, 100);
-  EXPECT_EQ(range.deleted(), 500);
-  EXPECT_EQ(visited, 100u);
-  EXPECT_EQ(store->end(), before + 1);
-  EXPECT_EQ(store->publish()->count("a", "z", store->revision()), 1);
-  EXPECT_EQ(view->count("a", "z", before), 501);
-}
+// ---- restart ----
 
 TEST(Restore, NamesTheRecordThatIsDamaged) {
   FakeBackend backend;
@@ -709,6 +406,37 @@ TEST(Restore, NamesTheRecordThatIsDamaged) {
   ASSERT_FALSE(r);
   EXPECT_EQ(r.error().code(), Code::kCorruption);
   EXPECT_NE(r.error().text().find("3_1"), std::string_view::npos) << r.error().text();
+}
+
+// Values that the store itself never writes end the start with the record's place, not the process.
+TEST(Restore, NamesARecordThatNoStoreWrites) {
+  const auto record = [](int64_t version) {
+    return encode_key_value({.key = "a", .create_revision = 2, .mod_revision = 2, .version = version});
+  };
+  const auto refused = [](Revision revision, const Blob& value) -> std::string {
+    FakeBackend backend;
+    FakeLeases leases;
+    metrics::Registry registry;
+    backend.append(revision, false, value);
+    const auto r = Store::restore(backend, leases, registry);
+    if (r) return "accepted";
+    EXPECT_EQ(r.error().code(), Code::kCorruption);
+    return std::string(r.error().text());
+  };
+  EXPECT_EQ(refused({2, 0}, record(1)), "accepted");
+  EXPECT_NE(refused({2, int64_t{1} << 32}, record(1)).find("2_4294967296"), std::string::npos);
+  EXPECT_NE(refused({INT64_MAX - 1, 0}, record(1)).find("9223372036854775806_0"), std::string::npos);
+  for (const int64_t version : {int64_t{0}, int64_t{-1}, RevisionNode::kVersionMax + 1}) {
+    EXPECT_NE(refused({2, 0}, record(version)).find("2_0"), std::string::npos) << version;
+  }
+  FakeBackend backend;
+  FakeLeases leases;
+  metrics::Registry registry;
+  backend.put(backend::Bucket::kMeta, "scheduledCompactRev", backend::RevisionKey({INT64_MAX - 1, 0}).view());
+  const auto r = Store::restore(backend, leases, registry);
+  ASSERT_FALSE(r);
+  EXPECT_EQ(r.error().code(), Code::kCorruption);
+  EXPECT_NE(r.error().text().find("scheduledCompactRev"), std::string_view::npos);
 }
 
 TEST(Restore, MarksRaiseTheRevision) {
