@@ -199,9 +199,13 @@ void Lessor::give_expiry(LeaseId id, Lease& lease, io::MonotonicNs at) {
 void Lessor::promote(int64_t extend_ns) {
   primary_ = true;
   ++era_;
-  expiries_ = {};
+  // Room for all at once: growing by doubling would copy everything collected so far within one step.
+  std::vector<Due> due;
+  due.reserve(leases_.size() + leases_.size() / 8);
+  expiries_ = Queue(std::greater<>(), std::move(due));
   checkpoints_ = {};
   promotion_.emplace();
+  promotion_->heap.reserve(leases_.size());
   promotion_->from = clock_.monotonic() + extend_ns;
   promotion_->spread = leases_.size() >= kCrowd;
   maintain(kPromotedPerCall);
@@ -356,6 +360,12 @@ std::vector<LeaseId> Lessor::leases() const {
   LeaseList list(*this);
   CHECK(list.step(SIZE_MAX));
   return list.take();
+}
+
+LeaseList::LeaseList(const Lessor& lessor) : lessor_(lessor) {
+  // Growing by doubling would copy everything collected so far within one step.
+  heap_.reserve(lessor.size());
+  sorted_.reserve(lessor.size());
 }
 
 bool LeaseList::step(size_t leases_max) {

@@ -235,7 +235,7 @@ class Lessor {
 class LeaseList {
  public:
   // The lessor must outlive the list.
-  explicit LeaseList(const Lessor& lessor) : lessor_(lessor) {}
+  explicit LeaseList(const Lessor& lessor);
   // Does about `leases_max` leases' work. True when take() has the answer.
   bool step(size_t leases_max);
   std::vector<LeaseId> take() { return std::move(sorted_); }
