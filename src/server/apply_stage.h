@@ -94,6 +94,9 @@ class ApplyStage {
   mvcc::WatchTable* watches() { return watches_.get(); }
   mvcc::Store& store() { return *state_.store; }
   lease::Lessor& lessor() { return *state_.lessor; }
+  // Starts what there is to free, to compact and to promote, in steps of its own. Runs after each batch; on
+  // ticks too, for what a reader's view had put off.
+  void maintain();
   backend::Backend& backend() { return *state_.backend; }
   membership::Cluster& cluster() { return *state_.cluster; }
   // Runs `task` when no entry is in the middle of being applied: now, or after the large one under way. For
@@ -153,7 +156,6 @@ class ApplyStage {
   bool effective(Index index) const { return index > consistent_at_start_; }
   // As of the last applied entry.
   const membership::Membership& members_now() const;
-  void maintain();
   void fail(Error error);
 
   const Config& config_;
@@ -184,6 +186,7 @@ class ApplyStage {
   Task stop_after_large_;
   bool stopped_ = false;
   bool maintaining_ = false;
+  io::MonotonicNs index_compaction_ns_ = 0;  // of the one under way
   Index applied_;
   Term applied_term_;
   Snapshots snapshots_;

@@ -211,6 +211,7 @@ log::Field Chores::retention_field() const {
 // ---- leases ----
 
 void Chores::revoke_expired() {
+  s_.apply->maintain();
   if (!s_.apply->lessor().primary()) return;
   for (LeaseId lease : s_.apply->lessor().take_expired()) {
     Request request;

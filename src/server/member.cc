@@ -7,6 +7,7 @@
 #include "server/chores.h"
 #include "server/corruption_check.h"
 #include "server/hash_run.h"
+#include "server/lease_questions.h"
 #include "server/stages.h"
 #include "server/start_progress.h"
 
@@ -311,12 +312,15 @@ void Member::lease_times(LeaseId id, bool keys, io::Executor& executor,
     Result<LeaseTimes> result = Error(Code::kServerStopped);
     if (!apply.stopped()) {
       LeaseTimes times;
-      if (auto info = apply.lessor().info(id)) {
+      const auto info = apply.lessor().info(id);
+      if (info) {
         times.ttl = info->remaining_s;
         times.granted_ttl = info->granted_ttl_s;
-        if (keys) times.keys = apply.lessor().keys(id);
-        result = info->demoted ? Result<LeaseTimes>(Error(Code::kLeaderChanged))
-                               : Result<LeaseTimes>(std::move(times));
+      }
+      if (info && info->demoted) {
+        result = Error(Code::kLeaderChanged);
+      } else if (info && keys) {
+        return collect_lease_keys(apply, id, std::move(times), executor, std::move(done));
       } else {
         result = std::move(times);
       }
@@ -331,9 +335,7 @@ void Member::lease_times(LeaseId id, bool keys, io::Executor& executor,
 void Member::leases(io::Executor& executor, absl::AnyInvocable<void(Result<std::vector<LeaseId>>)> done) {
   ApplyStage& apply = *stages_->apply;
   apply.strand().post([&apply, &executor, done = std::move(done)]() mutable {
-    Result<std::vector<LeaseId>> ids = Error(Code::kServerStopped);
-    if (!apply.stopped()) ids = apply.lessor().leases();
-    executor.post([done = std::move(done), ids = std::move(ids)]() mutable { done(std::move(ids)); });
+    list_leases(apply, executor, std::move(done));
   });
 }
 

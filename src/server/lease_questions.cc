@@ -1,0 +1,79 @@
+#include "server/lease_questions.h"
+
+#include <iterator>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "server/apply_stage.h"
+
+namespace quoin::server {
+
+namespace {
+
+constexpr size_t kLeasesPerTask = 1000;
+
+struct LeaseKeys {
+  ApplyStage& apply;
+  const LeaseId id;
+  LeaseTimes times;
+  io::Executor& executor;
+  absl::AnyInvocable<void(Result<LeaseTimes>)> done;
+
+  static void step(std::unique_ptr<LeaseKeys> self) {
+    Result<LeaseTimes> result = Error(Code::kServerStopped);
+    if (!self->apply.stopped()) {
+      std::vector<std::string>& keys = self->times.keys;
+      const std::string from = keys.empty() ? std::string() : keys.back() + '\0';
+      std::vector<std::string> part = self->apply.lessor().keys(self->id, from, kLeasesPerTask);
+      std::move(part.begin(), part.end(), std::back_inserter(keys));
+      if (part.size() == kLeasesPerTask) {
+        ApplyStage& apply = self->apply;
+        return apply.strand().post([self = std::move(self)]() mutable { step(std::move(self)); });
+      }
+      result = std::move(self->times);
+    }
+    io::Executor& executor = self->executor;
+    executor.post(
+        [done = std::move(self->done), result = std::move(result)]() mutable { done(std::move(result)); });
+  }
+};
+
+struct LeaseListing {
+  ApplyStage& apply;
+  lease::LeaseList list;
+  io::Executor& executor;
+  absl::AnyInvocable<void(std::vector<LeaseId>)> done;
+
+  static void step(std::unique_ptr<LeaseListing> self) {
+    std::vector<LeaseId> ids;
+    if (!self->apply.stopped()) {
+      if (!self->list.step(kLeasesPerTask)) {
+        ApplyStage& apply = self->apply;
+        return apply.strand().post([self = std::move(self)]() mutable { step(std::move(self)); });
+      }
+      ids = self->list.take();
+    }
+    io::Executor& executor = self->executor;
+    executor.post([done = std::move(self->done), ids = std::move(ids)]() mutable { done(std::move(ids)); });
+  }
+};
+
+}  // namespace
+
+void collect_lease_keys(ApplyStage& apply, LeaseId id, LeaseTimes times, io::Executor& executor,
+                        absl::AnyInvocable<void(Result<LeaseTimes>)> done) {
+  LeaseKeys::step(
+      std::unique_ptr<LeaseKeys>(new LeaseKeys{apply, id, std::move(times), executor, std::move(done)}));
+}
+
+void list_leases(ApplyStage& apply, io::Executor& executor,
+                 absl::AnyInvocable<void(std::vector<LeaseId>)> done) {
+  if (apply.stopped()) {
+    return executor.post([done = std::move(done)]() mutable { done({}); });
+  }
+  LeaseListing::step(std::unique_ptr<LeaseListing>(
+      new LeaseListing{apply, lease::LeaseList(apply.lessor()), executor, std::move(done)}));
+}
+
+}  // namespace quoin::server
