@@ -31,6 +31,7 @@ struct CatchUp::State {
   const size_t header_bytes_beside_revision;
   metrics::Counter& events_sent;  // of the process: outlives every CatchUp
   std::deque<Item> items;         // addresses must hold: the set points to them
+  Item* refused_item = nullptr;   // of the response below
 
  private:
   friend class CatchUp;
@@ -44,7 +45,6 @@ struct CatchUp::State {
   EventPass pass;  // empty between steps
   // The one response that was not taken, as its messages; it is offered again before anything else is read.
   std::vector<WatchMessage> refused;
-  Item* refused_item = nullptr;
   int64_t refused_next = 0;  // the item's `next` once it is taken
 };
 

@@ -16,7 +16,6 @@
 
 #include "backend/backend.h"
 #include "base/ids.h"
-#include "base/metrics.h"
 #include "base/result.h"
 #include "mvcc/range.h"
 
@@ -39,12 +38,6 @@ struct CompactionHash {
   uint32_t hash = 0;
 };
 
-// Where reads are counted. The cells are the registry's and outlive every view.
-struct ReadCounters {
-  metrics::Counter* ranges = nullptr;
-  metrics::Counter* txns = nullptr;
-};
-
 // Parts of a view, as plain values: also what the apply strand reads between two publications.
 struct Snapshot {
   int64_t revision = 1;
@@ -52,7 +45,6 @@ struct Snapshot {
   std::shared_ptr<const IndexView> index;
   std::shared_ptr<const backend::View> records;
   std::shared_ptr<const std::vector<CompactionHash>> hashes;  // newest last, at most 10
-  ReadCounters reads;
 };
 
 class ReadView {
@@ -73,15 +65,6 @@ class ReadView {
   // Number of keys in the range at `revision`. O(log n) at revisions the index's log reaches (10,000 back),
   // else a walk: use RangeScan for those.
   int64_t count(std::string_view key, std::string_view range_end, int64_t revision) const;
-
-  // Counts one read transaction of this many ranges (etcd_mvcc_range_total, and etcd_mvcc_txn_total if they
-  // are more than one). Who answers a request from a view calls it once for the request: a Range is one, a
-  // Txn that only reads is its compares and ranges, the compares of any other Txn are one read transaction.
-  void count_read(uint64_t ranges) const {
-    if (!parts_.reads.ranges) return;
-    parts_.reads.ranges->inc(ranges);
-    if (ranges > 1) parts_.reads.txns->inc();
-  }
 
   const Snapshot& parts() const { return parts_; }
 

@@ -94,12 +94,8 @@ const std::shared_ptr<const backend::View>& Store::records_upto(Revision revisio
 }
 
 Snapshot Store::snapshot_now() {
-  return {txn_open_ ? txn_.revision() : revision_,
-          compact_revision_,
-          index_->working_view(),
-          records_upto(appended_upto_),
-          hashes_,
-          {}};
+  return {txn_open_ ? txn_.revision() : revision_, compact_revision_, index_->working_view(),
+          records_upto(appended_upto_), hashes_};
 }
 
 std::shared_ptr<const ReadView> Store::publish() {
@@ -117,12 +113,8 @@ std::shared_ptr<const ReadView> Store::publish() {
       return published_;
     }
   }
-  published_ = std::make_shared<const ReadView>(Snapshot{revision_,
-                                                         compact_revision_,
-                                                         index_->publish(revision_, compact_revision_),
-                                                         records_,
-                                                         hashes_,
-                                                         {&probe_->ranges, &probe_->txns}});
+  published_ = std::make_shared<const ReadView>(Snapshot{
+      revision_, compact_revision_, index_->publish(revision_, compact_revision_), records_, hashes_});
   views_.store(published_);
   // Most of what a batch replaced can go at once, when nobody reads the version before it. However much that
   // is, as much goes: else what waits would grow for as long as the load lasts.

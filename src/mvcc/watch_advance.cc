@@ -78,7 +78,10 @@ void WatchTable::State::advance_inline(WatchStream& stream, const std::vector<Wa
     return !stream.blocked && stream.sink->deliver(m);
   });
   CHECK(outcome.has_value(), "reading for watchers: {}", outcome.error().text());
-  if (*outcome == CatchUp::Outcome::kBlocked) stream.blocked = true;
+  if (*outcome == CatchUp::Outcome::kBlocked) {
+    stream.blocked = true;
+    stream.waiting_from = work->state_->refused_item->watch_id;  // its turn when there is room again
+  }
   // A response that was not taken is dropped with the CatchUp: its watcher's `next` is still below it.
   for (size_t i = 0; i < near.size(); ++i) {
     Watcher& w = *near[i];

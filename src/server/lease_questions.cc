@@ -43,10 +43,10 @@ struct LeaseListing {
   ApplyStage& apply;
   lease::LeaseList list;
   io::Executor& executor;
-  absl::AnyInvocable<void(std::vector<LeaseId>)> done;
+  absl::AnyInvocable<void(Result<std::vector<LeaseId>>)> done;
 
   static void step(std::unique_ptr<LeaseListing> self) {
-    std::vector<LeaseId> ids;
+    Result<std::vector<LeaseId>> ids = Error(Code::kServerStopped);
     if (!self->apply.stopped()) {
       if (!self->list.step(kLeasesPerTask)) {
         ApplyStage& apply = self->apply;
@@ -68,9 +68,9 @@ void collect_lease_keys(ApplyStage& apply, LeaseId id, LeaseTimes times, io::Exe
 }
 
 void list_leases(ApplyStage& apply, io::Executor& executor,
-                 absl::AnyInvocable<void(std::vector<LeaseId>)> done) {
+                 absl::AnyInvocable<void(Result<std::vector<LeaseId>>)> done) {
   if (apply.stopped()) {
-    return executor.post([done = std::move(done)]() mutable { done({}); });
+    return executor.post([done = std::move(done)]() mutable { done(Error(Code::kServerStopped)); });
   }
   LeaseListing::step(std::unique_ptr<LeaseListing>(
       new LeaseListing{apply, lease::LeaseList(apply.lessor()), executor, std::move(done)}));

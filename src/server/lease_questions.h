@@ -21,8 +21,8 @@ class ApplyStage;
 void collect_lease_keys(ApplyStage& apply, LeaseId id, LeaseTimes times, io::Executor& executor,
                         absl::AnyInvocable<void(Result<LeaseTimes>)> done);
 
-// All leases, those that end first first; none if apply stops.
+// All leases, those that end first first. kServerStopped if apply stops.
 void list_leases(ApplyStage& apply, io::Executor& executor,
-                 absl::AnyInvocable<void(std::vector<LeaseId>)> done);
+                 absl::AnyInvocable<void(Result<std::vector<LeaseId>>)> done);
 
 }  // namespace quoin::server
