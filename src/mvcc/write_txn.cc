@@ -25,12 +25,12 @@ void WriteTxn::append(Revision revision, bool tombstone, Blob record, size_t key
 
 Result<PutResult> WriteTxn::put(const PutRequest& request) {
   KeyIndex& index = *store_.index_;
-  ++counts_.puts;
   // etcd reads the old value with a range of the same transaction, and counts it.
   if (request.prev_kv || request.ignore_value || request.ignore_lease) ++counts_.ranges;
   const KeyEntry* entry = index.locate(request.key);
   const RevisionNode* old = entry && entry->live() ? entry->newest() : nullptr;
   if (!old && (request.ignore_value || request.ignore_lease)) return Code::kKeyNotFound;
+  ++counts_.puts;
 
   PutResult result;
   KeyValueRef kv{request.key, 0, 0, 1, request.value, request.ignore_lease ? LeaseId(0) : request.lease};
@@ -91,6 +91,7 @@ RangeDelete::RangeDelete(WriteTxn& txn, std::string key, std::string range_end)
 Result<bool> RangeDelete::step(size_t* keys_left, const KvVisitor& prev) {
   KeyIndex& index = *txn_.store_.index_;
   const KeyRange range{next_, range_end_};
+  if (prev && !std::exchange(counted_, true)) ++txn_.counts_.ranges;
   // Entries stay where they are while the tree around them changes.
   std::vector<const KeyEntry*> doomed;
   std::string next;
@@ -110,7 +111,6 @@ Result<bool> RangeDelete::step(size_t* keys_left, const KvVisitor& prev) {
     }
   }
   if (prev) {
-    if (!std::exchange(counted_, true)) ++txn_.counts_.ranges;  // as etcd does
     for (const KeyEntry* entry : doomed) {
       ASSIGN_OR_RETURN(const std::string_view bytes, txn_.record(entry->newest()->meta()));
       if (wants_prev_) wants_prev_ = prev(bytes);
