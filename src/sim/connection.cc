@@ -47,6 +47,10 @@ void Connection::send(int from) {
   while (!e.out.empty() && e.under_way < network_.options_.window_bytes) {
     Prng& prng = network_.prng_;
     std::string& front = e.out.front();
+    // As TCP does: the window is not filled up with the crumbs that come free, or all pieces become crumbs.
+    const NetworkOptions& o = network_.options_;
+    const uint64_t worth = std::min<uint64_t>({e.queued, o.piece_bytes_max, o.window_bytes / 2});
+    if (e.under_way > 0 && o.window_bytes - e.under_way < worth) break;
     uint64_t n = std::min<uint64_t>(
         {front.size(), network_.options_.piece_bytes_max, network_.options_.window_bytes - e.under_way});
     if (prng.chance(1, 4)) n = prng.between(1, n);
