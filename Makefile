@@ -44,9 +44,9 @@ bench: build ## server CPU per request against a real etcd in the same run (need
 	@tools/prepare_tests.sh $(BUILD)
 	@python3 tests/bench/compare.py --quoin bin/etcd --oracle $(BUILD)/oracle
 
-sim: configure ## 200 simulated crashes of a whole member from printed seeds
+sim: configure ## 200 simulated crashes of a whole member and its clients from printed seeds; every edge must be met
 	@ninja -C $(BUILD) -j $(JOBS) scenarios_crash
-	@$(BUILD)/scenarios/scenarios_crash --runs 200 --keep-cache
+	@$(BUILD)/scenarios/scenarios_crash --runs 200 --keep-cache --edges
 
 interop: build ## 20,000 random requests to Quoin and a real etcd, and 20 hand-overs of a data directory (needs Go)
 	@tools/prepare_tests.sh $(BUILD)

@@ -27,13 +27,29 @@ CrashRun::CrashRun(uint64_t seed, const CrashOptions& options)
       disk_(world_),
       config_(draw_config()),
       history_(seed),
-      workload_(world_, history_, prng_, trace_),
-      watching_(world_, history_, trace_, seed) {
-  if (!options_.watch) return;
+      operators_(history_, counts_.edges, seed),
+      workload_(world_, history_, prng_, trace_, operators_, counts_.edges),
+      watching_(world_, history_, trace_, counts_.edges, seed),
+      net_prng_(seed ^ 0x8f1e55ull) {
+  if (!options_.network) return;
+  net_ = std::make_unique<Net>(world_);
   // Long pasts and fragments are rare with etcd's limits.
   Prng prng(seed ^ 0x77a7c4ull);
   if (prng.chance(1, 2)) compact_one_in_ = prng.between(2, 30);
   if (prng.chance(1, 2)) config_.max_request_bytes = 200 << 10;
+  config_.watch_progress_notify_ns = static_cast<int64_t>(prng.between(100, 400)) * io::kMillisecond;
+}
+
+// As main makes them of flags, with small bounds.
+Life::Door CrashRun::draw_door() {
+  Prng& prng = net_prng_;
+  Life::Door door{*net_, {}, prng.between(1, 2)};
+  grpc::ConnectionLimits& limits = door.options.limits;
+  limits.max_received_message_bytes = config_.max_request_bytes + (512 << 10);
+  limits.stream_queue_bytes = 512ull << prng.below(8);
+  door.options.services.watch_queue_bytes = 256ull << prng.below(10);
+  door.options.services.catch_up_records = prng.between(1, 60);
+  return door;
 }
 
 // Small limits, so that edges are met.
@@ -92,7 +108,12 @@ std::string CrashRun::one_life(Accident accident) {
   fault_set_ = false;
   std::string problem;
   {
-    Life life(world_, disk_, config_, prng_.next(), clock_battery_ ? 0 : -world_.now());
+    const uint64_t life_seed = prng_.next();
+    std::optional<Life::Door> door;
+    if (net_) door.emplace(draw_door());
+    Life life(world_, disk_, config_, life_seed, clock_battery_ ? 0 : -world_.now(), std::move(door));
+    if (net_) clients_ = std::make_unique<Clients>(world_, *net_, net_prng_.next(), counts_.edges);
+    workload_.use(clients_.get());
     arm_before_start(accident);
     problem = start_up(life, accident);
     if (problem.empty() && !over(life) && life.ready()) problem = check_start(life);
@@ -107,13 +128,26 @@ std::string CrashRun::one_life(Accident accident) {
     }
     if (tell_) tell_life(accident, life);
     life.kill();
+    if (clients_) {
+      end_accident(accident);
+      if (problem.empty()) problem = hear_the_last(life);
+      life.count(&counts_.edges);
+      workload_.end_life();
+      watching_.end_life();
+      clients_.reset();
+    }
     counts_.acknowledged = history_.acknowledged();
     counts_.requests = history_.next_number() - 1;
     counts_.reads = workload_.reads();
     counts_.steps = world_.steps();
   }
-  watching_.end_life();
+  if (!net_) end_accident(accident);
   counts_.watches = watching_.counts();
+  return problem;
+}
+
+// What the accident leaves of the disk.
+void CrashRun::end_accident(Accident accident) {
   const bool process_alone = accident == Accident::kKill ||
                              (accident == Accident::kStop && prng_.chance(1, 2)) ||
                              (accident == Accident::kDiskFull && prng_.chance(1, 2)) ||
@@ -124,7 +158,26 @@ std::string CrashRun::one_life(Accident accident) {
     disk_.crash();
   }
   disk_.set_byte_limit(kNoLimit);
-  return problem;
+}
+
+// What the member sent before its end still reaches its clients, and must be as true.
+std::string CrashRun::hear_the_last(Life&) {
+  workload_.end_life();
+  clients_->be_quiet();
+  world_.run_for(20 * io::kMillisecond);
+  return problem();
+}
+
+std::string CrashRun::problem() const {
+  if (!workload_.problem().empty()) return workload_.problem();
+  if (!operators_.problem().empty()) return operators_.problem();
+  if (!watching_.problem().empty()) return watching_.problem();
+  return clients_ ? clients_->problem() : "";
+}
+
+std::string CrashRun::settle() {
+  if (std::string problem = operators_.settle(); !problem.empty()) return problem;
+  return watching_.settle();
 }
 
 void CrashRun::tell_life(Accident accident, Life& life) {
@@ -183,7 +236,7 @@ std::string CrashRun::start_up(Life& life, Accident) {
 // Everything acknowledged is there, and the member goes on.
 std::string CrashRun::check_start(Life& life) {
   auto broken = [&] { return over(life) || !problem().empty(); };
-  if (options_.watch) watching_.start(life);
+  if (clients_) watching_.start(life, *clients_);
   // Some clients are quick: their answers must be as true as later ones.
   if (prng_.chance(1, 3)) workload_.put_once(life, std::make_shared<bool>(false));
   auto read = std::make_shared<bool>(false);
@@ -204,13 +257,24 @@ std::string CrashRun::check_start(Life& life) {
   if (!problem().empty()) return problem();
   if (over(life)) return {};
   if (std::string problem = watching_.survived(); !problem.empty()) return problem;
+  if (std::string problem = settle(); !problem.empty()) return problem;
   if (std::string problem = history_.check_leases(**leases); !problem.empty()) return problem;
-  auto acknowledged = std::make_shared<bool>(false);
-  workload_.put_once(life, acknowledged);
-  if (!world_.run_until([&] { return *acknowledged || broken(); }, kPatience)) {
-    return "writes hang after the start";
-  }
+  if (std::string problem = write_once(life); !problem.empty()) return problem;
   return problem();
+}
+
+// A write is acknowledged. Its connection may break; then its client tries again.
+std::string CrashRun::write_once(Life& life) {
+  auto acknowledged = std::make_shared<bool>(false);
+  const int tries = clients_ ? 20 : 1;
+  for (int i = 0; i < tries; ++i) {
+    workload_.put_once(life, acknowledged);
+    if (world_.run_until([&] { return *acknowledged || over(life) || !problem().empty(); },
+                         kPatience / tries)) {
+      return {};
+    }
+  }
+  return "writes hang after the start";
 }
 
 std::string CrashRun::load(Life& life, Accident accident) {
@@ -219,14 +283,19 @@ std::string CrashRun::load(Life& life, Accident accident) {
   options.outstanding = prng_.between(1, 24);
   options.value_bytes = prng_.between(0, 600);
   options.compact_one_in = compact_one_in_;
+  if (clients_) {
+    // Pasts that are long, and responses that are large enough for fragments.
+    options.requests = net_prng_.between(40, 500);
+    if (net_prng_.chance(1, 4)) options.long_value_bytes = 150'000;
+  }
   if (accident == Accident::kDiskFull) {
     options.value_bytes = 200'000;
     options.long_value_bytes = 500'000;
   }
   workload_.start(life, options);
   const bool by_step = accident == Accident::kCrash || accident == Accident::kKill;
-  const uint64_t last_step =
-      by_step ? world_.steps() + prng_.below(6'000) : std::numeric_limits<uint64_t>::max();
+  const uint64_t last_step = by_step ? world_.steps() + prng_.below(clients_ ? 60'000 : 6'000)
+                                     : std::numeric_limits<uint64_t>::max();
   auto done = [&] {
     return over(life) || workload_.finished() || !problem().empty() || world_.steps() >= last_step;
   };
@@ -237,7 +306,9 @@ std::string CrashRun::load(Life& life, Accident accident) {
     if (!done()) world_.run_until(done, static_cast<int64_t>(prng_.below(40)) * io::kSecond);
     disk_.set_syncs_stuck(false);
   }
-  if (!world_.run_until(done, kPatience)) return "requests hang";
+  if (!world_.run_until(done, kPatience)) {
+    return "requests hang" + (clients_ ? clients_->describe() : "");
+  }
   if (!problem().empty()) return problem();
   if (over(life)) {
     if (life.failure() && !disk_.power_lost() && !fault_set_) {
@@ -246,11 +317,11 @@ std::string CrashRun::load(Life& life, Accident accident) {
     return {};
   }
   if (accident == Accident::kStop) return stop(life, options);
-  return watching_.settle();
+  return settle();
 }
 
 std::string CrashRun::stop(Life& life, WorkloadOptions options) {
-  if (options_.watch) {
+  if (clients_) {
     if (std::string problem = let_watchers_catch_up(life); !problem.empty()) return problem;
   }
   // Sometimes with requests on their way.
@@ -259,26 +330,27 @@ std::string CrashRun::stop(Life& life, WorkloadOptions options) {
     workload_.start(life, options);
     world_.run_for(static_cast<int64_t>(prng_.below(20 * io::kMillisecond)));
   }
-  watching_.disconnect();
+  // And mostly with watches open.
+  if (!clients_ || prng_.chance(1, 3)) watching_.disconnect();
   if (!life.stop(kPatience)) return "does not stop";
   return problem();
 }
 
-// No request is on its way and no watcher is slow: within a moment they have been told everything.
+// No client is slow any more: within a moment watchers have been told everything. What was cancelled may still be
+// carried out, so everything is read again and again.
 std::string CrashRun::let_watchers_catch_up(Life& life) {
   auto broken = [&] { return over(life) || !problem().empty(); };
-  auto read = std::make_shared<bool>(false);
-  for (int tries = 0; !*read && !broken(); ++tries) {
-    if (tries == 20) return "reads hang";
+  clients_->be_quiet();
+  watching_.be_quiet();
+  for (int tries = 0; tries < 30 && !broken(); ++tries) {
+    auto read = std::make_shared<bool>(false);
     workload_.read_once(life, read);
     world_.run_until([&] { return *read || broken(); }, 8 * io::kSecond);
+    if (!*read) continue;
+    if (world_.run_until([&] { return watching_.caught_up() || broken(); }, io::kSecond)) return problem();
   }
   if (broken()) return problem();
-  watching_.be_quiet();
-  if (!world_.run_until([&] { return watching_.caught_up() || broken(); }, 5 * io::kSecond)) {
-    return "watchers don't catch up: " + watching_.missing();
-  }
-  return problem();
+  return "watchers don't catch up: " + watching_.missing();
 }
 
 // What comes after the report must not be acknowledged: the program is about to end.

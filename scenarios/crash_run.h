@@ -38,6 +38,7 @@ struct Counts {
   // Damaged images: refused at start, refused while running, served right.
   size_t damaged = 0, refused_at_start = 0, refused_later = 0, served_right = 0;
   WatchCounts watches;
+  Edges edges;
 };
 
 struct CrashOptions {
@@ -45,8 +46,9 @@ struct CrashOptions {
   // page cache, no later sync makes that durable, and a later power loss takes it away: start-up must write
   // it anew.
   bool keep_cache = false;
-  // Clients watch. Without them a seed is another run.
-  bool watch = true;
+  // Clients reach the member through its services and a network, and some of them watch. Without it requests are
+  // handed to the member itself and nobody watches; that is another run of the seed.
+  bool network = true;
 };
 
 class CrashRun {
@@ -61,6 +63,7 @@ class CrashRun {
 
  private:
   server::Config draw_config();
+  Life::Door draw_door();
   void draw_latencies();
   std::string one_life(Accident accident);
   // Sets the accident up; called before start (booting) and once the member serves.
@@ -71,14 +74,17 @@ class CrashRun {
   std::string load(Life& life, Accident accident);
   std::string stop(Life& life, WorkloadOptions options);
   std::string let_watchers_catch_up(Life& life);
+  std::string write_once(Life& life);
+  void end_accident(Accident accident);
+  std::string hear_the_last(Life& life);
   std::string after_failure(Life& life, Accident accident);
   std::string damage();
   void tell_life(Accident accident, Life& life);
   // The life can't go on, by its own word or for want of power.
   bool over(Life& life) const { return disk_.power_lost() || life.failure().has_value(); }
-  const std::string& problem() const {
-    return workload_.problem().empty() ? watching_.problem() : workload_.problem();
-  }
+  std::string problem() const;
+  // What clients were told is what happened, as far as reads have seen it.
+  std::string settle();
 
   const uint64_t seed_;
   const CrashOptions options_;
@@ -89,10 +95,14 @@ class CrashRun {
   server::Config config_;
   History history_;
   Trace trace_;
+  Counts counts_;
+  Operators operators_;
   Workload workload_;
   Watching watching_;
+  std::unique_ptr<Net> net_;
+  std::unique_ptr<Clients> clients_;  // of the life under way
+  Prng net_prng_;
   uint64_t compact_one_in_ = 1;
-  Counts counts_;
   bool fault_set_ = false;     // a failure of this life has a cause
   bool clock_battery_ = true;  // else every life's wall clock starts at the same moment
 };

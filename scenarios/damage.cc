@@ -68,7 +68,9 @@ std::string damage_and_start(sim::World& world, const sim::SimDisk& disk, const 
   const std::string where = fmt::format("bit {} of byte {} of {} flipped: ", bit, place.offset, place.path);
 
   History known = history;
-  Workload workload(world, known, prng, trace);
+  Edges edges;
+  Operators operators(known, edges, 0);
+  Workload workload(world, known, prng, trace, operators, edges);
   Life life(world, *image, config, prng.next());
   if (Result<> started = life.start(); !started) {
     ++counts->refused_at_start;

@@ -173,8 +173,13 @@ std::string History::acknowledge(Request& r, int64_t revision, int64_t deleted) 
     leases_maybe_.erase(r.lease);
     revoked_.insert(r.lease);
   }
+  // It was taken for what made another revision.
+  auto misplaced = [&] {
+    return r.found_at != 0 && r.kind != Kind::kRevoke && (r.found_at != revision || deleted == 0);
+  };
+  if (misplaced()) give_back(r);
   if (r.found_at == 0) claim(r, revision);
-  if (r.found_at != 0 && r.kind != Kind::kRevoke && r.found_at != revision) {
+  if (misplaced()) {
     return fmt::format("request {} is acknowledged with revision {}, but its effect stands at {}", r.number,
                        revision, r.found_at);
   }
@@ -186,10 +191,9 @@ std::string History::acknowledge(Request& r, int64_t revision, int64_t deleted) 
 void History::claim(Request& r, int64_t revision) {
   if (revision < 2 || revision > revision_) return;
   for (Request& other : requests_) {
-    if (other.found_at != revision || other.outcome != Request::Outcome::kUnknown) continue;
-    State before;
-    for (int64_t at = 2; at < revision; ++at) apply_effect(effect_at(at), at, &before);
-    if (r.effect(before) != effect_at(revision)) return;
+    if (other.found_at != revision) continue;
+    const bool certain = other.outcome != Request::Outcome::kUnknown && other.kind != Request::Kind::kRevoke;
+    if (certain || r.effect(state_before(revision)) != effect_at(revision)) return;
     std::swap(r.found_at, other.found_at);
     open_.erase(r.number);
     open_.insert(other.number);
@@ -197,9 +201,63 @@ void History::claim(Request& r, int64_t revision) {
   }
 }
 
+State History::state_before(int64_t revision) const {
+  State state;
+  for (int64_t at = 2; at < revision; ++at) apply_effect(effect_at(at), at, &state);
+  return state;
+}
+
+// Deletions don't say whose they are, and there may be several requests of unknown outcome that each of some
+// revisions can be of. So who made what is a matching: whoever is found for one revision may have to be moved
+// to another. Returns who made `revision`, with `found_at` still as it was before; null: nobody.
+Request* History::rematch(int64_t revision, const State& before, const Effect& effect,
+                          std::set<uint64_t>* tried) {
+  for (const auto& [key, write] : effect) {
+    if (write) return nullptr;
+  }
+  for (Request& r : requests_) {
+    if (r.found_at == revision || tried->contains(r.number)) continue;
+    if (!fits(r, revision, before, effect)) continue;
+    tried->insert(r.number);
+    if (r.found_at == 0) return &r;
+    const bool certain = r.outcome != Request::Outcome::kUnknown && r.kind != Request::Kind::kRevoke;
+    if (certain) continue;
+    const int64_t left = r.found_at;
+    Request* const other = rematch(left, state_before(left), effect_at(left), tried);
+    if (other == nullptr) continue;
+    other->found_at = left;
+    open_.erase(other->number);
+    return &r;
+  }
+  return nullptr;
+}
+
+// The revision that this request was found at is another's. False if nobody else can have made it.
+bool History::give_back(Request& r) {
+  std::set<uint64_t> tried{r.number};
+  const int64_t revision = r.found_at;
+  Request* const other = rematch(revision, state_before(revision), effect_at(revision), &tried);
+  if (other == nullptr) return false;
+  other->found_at = revision;
+  open_.erase(other->number);
+  r.found_at = 0;
+  open_.insert(r.number);
+  return true;
+}
+
+bool History::fits(const Request& r, int64_t revision, const State& before, const Effect& effect) const {
+  if (r.outcome == Request::Outcome::kRefused) return false;
+  if (r.outcome == Request::Outcome::kAcknowledged && r.kind != Request::Kind::kRevoke &&
+      r.acknowledged_at != revision) {
+    return false;
+  }
+  if (r.deleted >= 0 && static_cast<size_t>(r.deleted) != effect.size()) return false;
+  return r.effect(before) == effect;
+}
+
 std::string History::refuse(Request& r) {
   r.outcome = Request::Outcome::kRefused;
-  if (r.found_at == 0) return {};
+  if (r.found_at == 0 || give_back(r)) return {};
   return fmt::format("request {} is refused, but its effect stands at {}", r.number, r.found_at);
 }
 
@@ -269,18 +327,10 @@ Request* History::who_made(int64_t revision, const State& before, const Effect& 
   for (const auto& [key, write] : effect) {
     if (write) named = writer_of(write->value);
   }
-  auto fits = [&](const Request& r) {
-    if (r.outcome == Request::Outcome::kRefused || r.found_at != 0) return false;
-    if (r.outcome == Request::Outcome::kAcknowledged && r.kind != Request::Kind::kRevoke &&
-        r.acknowledged_at != revision) {
-      return false;
-    }
-    if (r.deleted >= 0 && static_cast<size_t>(r.deleted) != effect.size()) return false;
-    return r.effect(before) == effect;
-  };
+  auto may_be = [&](const Request& r) { return r.found_at == 0 && fits(r, revision, before, effect); };
   if (named != 0 && named <= requests_.size()) {
     Request& r = requests_[named - 1];
-    if (fits(r)) return &r;
+    if (may_be(r)) return &r;
     *problem = fmt::format(
         "revision {} is not what request {} ({}, acknowledged at {}, found at {}) does:{}; expected:{}",
         revision, named, r.outcome == Request::Outcome::kRefused ? "refused" : "not refused",
@@ -291,9 +341,13 @@ Request* History::who_made(int64_t revision, const State& before, const Effect& 
   Request* unknown = nullptr;
   for (uint64_t n : open_) {
     Request& r = requests_[n - 1];
-    if (!fits(r)) continue;
+    if (!may_be(r)) continue;
     if (r.outcome == Request::Outcome::kAcknowledged && r.kind != Request::Kind::kRevoke) return &r;
     if (unknown == nullptr) unknown = &r;
+  }
+  if (unknown == nullptr) {
+    std::set<uint64_t> tried;
+    unknown = rematch(revision, before, effect, &tried);
   }
   if (unknown == nullptr)
     *problem = fmt::format("no request explains revision {}:{}", revision, show(effect));

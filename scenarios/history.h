@@ -101,17 +101,24 @@ class History {
   int64_t acknowledged_revision() const { return acknowledged_revision_; }
   int64_t revision() const { return revision_; }  // the newest seen
   int64_t compacted_seen() const { return compacted_seen_; }
-  const State& state() const { return newest_; }  // at revision()
+  int64_t compaction_asked() const { return compaction_asked_; }  // the highest; -1: none
+  const State& state() const { return newest_; }                  // at revision()
   // What `revision`, from 2 to revision(), did.
   const Effect& effect_at(int64_t revision) const { return effects_[static_cast<size_t>(revision - 2)]; }
   // Leases granted for sure, with no revocation sent.
   const std::set<int64_t>& leases() const { return leases_; }
+  // A revocation was acknowledged.
+  bool revoked(int64_t lease) const { return revoked_.contains(lease); }
   size_t acknowledged() const { return acknowledged_; }
 
  private:
   Verdict check_compaction(const mvcc::ReadView& view);
   std::string learn(int64_t revision, const State& before, const State& after);
   void claim(Request& request, int64_t revision);
+  State state_before(int64_t revision) const;
+  bool fits(const Request& request, int64_t revision, const State& before, const Effect& effect) const;
+  Request* rematch(int64_t revision, const State& before, const Effect& effect, std::set<uint64_t>* tried);
+  bool give_back(Request& request);
   Request* who_made(int64_t revision, const State& before, const Effect& effect, std::string* problem);
   std::string check_acknowledged();
   Verdict check_hashes(const std::shared_ptr<const mvcc::ReadView>& view);

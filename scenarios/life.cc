@@ -1,9 +1,13 @@
 #include "scenarios/life.h"
 
+#include <fmt/format.h>
+
+#include "base/check.h"
+
 namespace quoin::scenarios {
 
 Life::Life(sim::World& world, sim::SimDisk& disk, const server::Config& config, uint64_t seed,
-           int64_t wall_jump_ns)
+           int64_t wall_jump_ns, std::optional<Door> door)
     : world_(world),
       disk_(disk),
       config_(config),
@@ -15,13 +19,15 @@ Life::Life(sim::World& world, sim::SimDisk& disk, const server::Config& config, 
       file_(process_.executor("file")),
       loop_(process_.executor("loop")),
       append_fs_(disk_, append_),
-      file_fs_(disk_, file_) {
+      file_fs_(disk_, file_),
+      door_(std::move(door)) {
   log_.set_level(log::Level::kInfo);
   process_.clock().jump_wall(wall_jump_ns);
 }
 
 Life::~Life() {
   kill();
+  front_.reset();
   port_.reset();
   member_.reset();
 }
@@ -31,18 +37,62 @@ Result<> Life::start() {
       member_, server::Member::start(config_, {raft_, apply_, append_, file_, append_fs_, file_fs_,
                                                process_.timers(), process_.clock(), log_, metrics_, seed_}));
   port_ = std::make_unique<server::ClientPort>(*member_, loop_);
+  if (door_) {
+    std::vector<io::Loop*> loops{&loop_};
+    while (loops.size() < door_->loops) {
+      loops.push_back(&process_.executor(fmt::format("loop{}", loops.size() + 1)));
+    }
+    front::Options options = door_->options;
+    options.client = {Net::address()};
+    options.seed = seed_;
+    front_ = std::make_unique<front::Front>(std::move(options), std::move(loops), door_->net.member,
+                                            process_.timers(), process_.clock(), log_, metrics_);
+    front_->attach(*member_);
+  }
   member_->run(
-      loop_, [this] { ready_ = true; }, [this](Error e) { failure_ = std::move(e); });
+      loop_, [this] { serve(); }, [this](Error e) { failure_ = std::move(e); });
   return {};
 }
 
+void Life::serve() {
+  if (front_) {
+    const Result<> bound = front_->bind_clients();
+    CHECK(bound.has_value(), "{}", bound.error().text());
+    front_->serve_clients();
+  }
+  ready_ = true;
+}
+
 bool Life::stop(int64_t max_ns) {
-  member_->stop(loop_, [this] { stopped_ = true; });
+  auto stop_member = [this] { member_->stop(loop_, [this] { stopped_ = true; }); };
+  if (front_) {
+    front_->stop_clients(5 * io::kSecond, std::move(stop_member));
+  } else {
+    stop_member();
+  }
   return world_.run_until([this] { return stopped_ || failure_; }, max_ns) && !failure_;
 }
 
 void Life::kill() {
+  if (!process_.alive()) return;
   process_.kill();
+  if (door_) door_->net.member.stop();
+}
+
+void Life::count(Edges* edges) const {
+  metrics_.visit([edges](const metrics::Family& family) {
+    for (const auto& [name, edge] :
+         {std::pair("quoin_watch_queues_full_total", "watch queue full"),
+          std::pair("quoin_watch_queues_drained_total", "watch queue has room again"),
+          std::pair("quoin_watch_catch_ups_total", "watch catch-up on the loop")}) {
+      if (family.name != name) continue;
+      for (const metrics::Cell& cell : family.cells) {
+        if (const auto* counter = std::get_if<const metrics::Counter*>(&cell.source)) {
+          edges->met(edge, static_cast<size_t>((*counter)->value()));
+        }
+      }
+    }
+  });
 }
 
 }  // namespace quoin::scenarios

@@ -1,4 +1,5 @@
-// One life of a member: a process of the simulated world with the strands a member needs, on a given disk.
+// One life of a member: a process of the simulated world with the strands a member needs, on a given disk, and
+// with the front by which clients of a simulated network reach it.
 //
 //   Life life(world, disk, config, seed);
 //   if (auto r = life.start(); !r) ...   // blocking, as a program's start
@@ -12,6 +13,9 @@
 #include <optional>
 
 #include "base/metrics.h"
+#include "front/front.h"
+#include "scenarios/clients.h"
+#include "scenarios/edges.h"
 #include "server/member.h"
 #include "sim/disk.h"
 #include "sim/file_system.h"
@@ -22,10 +26,16 @@ namespace quoin::scenarios {
 
 class Life {
  public:
+  // Where it is on the network, and the bounds of its front.
+  struct Door {
+    Net& net;
+    front::Options options;
+    size_t loops = 1;
+  };
   // `wall_jump_ns` moves this life's wall clock: a machine without a clock battery starts each life at the
-  // same moment.
+  // same moment. Without a door the member is reached through port() alone.
   Life(sim::World& world, sim::SimDisk& disk, const server::Config& config, uint64_t seed,
-       int64_t wall_jump_ns = 0);
+       int64_t wall_jump_ns = 0, std::optional<Door> door = {});
   ~Life();
 
   // Opens the data directory and sets the member going.
@@ -39,13 +49,17 @@ class Life {
   io::Executor& loop() { return loop_; }
   void on_loop(Task task) { loop_.post(std::move(task)); }
 
-  // A clean stop; false if it does not end within `max_ns`.
+  // A clean stop, of the front first; false if it does not end within `max_ns`.
   bool stop(int64_t max_ns);
+  // What the member's counters tell of edges.
+  void count(Edges* edges) const;
   void kill();
 
   sim::LogSink& log() { return log_; }
 
  private:
+  void serve();
+
   sim::World& world_;
   sim::SimDisk& disk_;
   const server::Config config_;
@@ -55,7 +69,9 @@ class Life {
   sim::Process& process_;
   sim::SimExecutor &raft_, &apply_, &append_, &file_, &loop_;
   sim::SimFileSystem append_fs_, file_fs_;
+  std::optional<Door> door_;
   std::unique_ptr<server::Member> member_;
+  std::unique_ptr<front::Front> front_;
   std::unique_ptr<server::ClientPort> port_;
   bool ready_ = false, stopped_ = false;
   std::optional<Error> failure_;

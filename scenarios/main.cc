@@ -1,9 +1,11 @@
-// scenarios_crash [--runs N] [--seed S] [--twice] [--keep-cache] [--no-watch] [--log]
+// scenarios_crash [--runs N] [--seed S] [--twice] [--keep-cache] [--direct] [--edges] [--meet EDGE] [--log]
 //
 // N runs from the seeds S, S+1, ...; each prints its seed before it begins. A run that finds the member wrong
 // prints what broke, and the program ends with 1; that seed alone repeats it. --twice does each run twice and
 // compares what happened. --keep-cache: after a failed disk operation the operating system may live on, with
-// what its cache shows (see CrashOptions). --no-watch: nobody watches; that is another run of the seed.
+// what its cache shows (see CrashOptions). --direct: without services, network and watchers; that is another run
+// of the seed. --edges: fails too if a situation that a long run must meet (edges.cc) was never met; --meet: one of
+// them.
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -21,7 +23,8 @@ using quoin::scenarios::CrashRun;
 
 struct Flags {
   uint64_t runs = 40, seed = 1;
-  bool twice = false, log = false;
+  bool twice = false, log = false, edges = false;
+  std::vector<std::string_view> meet;
   CrashOptions options;
 };
 
@@ -32,8 +35,12 @@ bool parse(int argc, char** argv, Flags* flags) {
       flags->twice = true;
     } else if (arg == "--keep-cache") {
       flags->options.keep_cache = true;
-    } else if (arg == "--no-watch") {
-      flags->options.watch = false;
+    } else if (arg == "--direct") {
+      flags->options.network = false;
+    } else if (arg == "--edges") {
+      flags->edges = true;
+    } else if (arg == "--meet" && i + 1 < argc) {
+      flags->meet.push_back(argv[++i]);
     } else if (arg == "--log") {
       flags->log = true;
     } else if ((arg == "--runs" || arg == "--seed") && i + 1 < argc) {
@@ -60,6 +67,7 @@ void add(const Counts& c, Counts* sum) {
   sum->refused_later += c.refused_later;
   sum->served_right += c.served_right;
   sum->watches.add(c.watches);
+  sum->edges.add(c.edges);
 }
 
 void print(const Counts& c) {
@@ -76,9 +84,7 @@ void print(const Counts& c) {
              w.watchers, w.resumed, w.messages, w.events, w.fragments, w.progress);
   fmt::print("  {} cancelled, {} compacted, {} refused; {} times everybody was told everything\n",
              w.cancelled, w.compacted, w.refusals, w.caught_up);
-  fmt::print("  {} catch-ups in {} steps, {} steps blocked; {} messages had no room, {} times room came\n",
-             w.streams.catch_ups, w.streams.catch_up_steps, w.streams.catch_ups_blocked, w.streams.refused,
-             w.streams.announced);
+  fmt::print("edges:\n{}", c.edges.text());
 }
 
 }  // namespace
@@ -86,9 +92,9 @@ void print(const Counts& c) {
 int main(int argc, char** argv) {
   Flags flags;
   if (!parse(argc, argv, &flags)) {
-    fmt::print(
-        stderr,
-        "usage: scenarios_crash [--runs N] [--seed S] [--twice] [--keep-cache] [--no-watch] [--log]\n");
+    fmt::print(stderr,
+               "usage: scenarios_crash [--runs N] [--seed S] [--twice] [--keep-cache] [--direct] [--edges] "
+               "[--log]\n");
     return 2;
   }
   Counts sum;
@@ -116,5 +122,12 @@ int main(int argc, char** argv) {
   }
   print(sum);
   if (failed > 0) fmt::print("{} of {} runs failed\n", failed, flags.runs);
+  std::vector<std::string_view> never;
+  if (flags.edges) never = sum.edges.missing();
+  for (const std::string_view edge : flags.meet) {
+    if (!sum.edges.has(edge)) never.push_back(edge);
+  }
+  for (const std::string_view edge : never) fmt::print("never met: {}\n", edge);
+  failed += static_cast<int>(never.size());
   return failed > 0 ? 1 : 0;
 }

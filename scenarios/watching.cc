@@ -14,10 +14,6 @@ constexpr const char* kTaken = "mvcc: duplicate watch ID provided on the WatchSt
 }  // namespace
 
 void WatchCounts::add(const WatchCounts& o) {
-  for (size_t StreamCounts::*n : {&StreamCounts::refused, &StreamCounts::announced, &StreamCounts::catch_ups,
-                                  &StreamCounts::catch_up_steps, &StreamCounts::catch_ups_blocked}) {
-    streams.*n += o.streams.*n;
-  }
   for (size_t WatchCounts::*n :
        {&WatchCounts::watchers, &WatchCounts::resumed, &WatchCounts::messages, &WatchCounts::events,
         &WatchCounts::fragments, &WatchCounts::progress, &WatchCounts::cancelled, &WatchCounts::compacted,
@@ -33,11 +29,12 @@ void Watching::fail(const Watcher* watcher, const std::string& problem) {
 
 // ---- lives ----
 
-void Watching::start(Life& life) {
+void Watching::start(Life& life, Clients& clients) {
   life_ = &life;
+  clients_ = &clients;
   ++life_number_;
   quiet_ = false;
-  life.on_loop([this, number = life_number_] {
+  clients.loop().post([this, number = life_number_] {
     if (number != life_number_) return;
     const uint64_t lines = prng_.between(1, kLinesMax);
     for (uint64_t i = 0; i < lines; ++i) open_line();
@@ -54,11 +51,12 @@ void Watching::start(Life& life) {
 void Watching::disconnect() {
   life_ = nullptr;
   ++life_number_;
-  for (auto& line : lines_) line->stream->close(false);
+  for (auto& line : lines_) line->stream->close();
 }
 
 void Watching::end_life() {
   disconnect();
+  clients_ = nullptr;
   lines_.clear();
   for (const auto* list : {&watchers_, &ended_}) {
     for (const auto& w : *list) {
@@ -90,12 +88,7 @@ std::string Watching::settle() {
 void Watching::be_quiet() {
   quiet_ = true;
   if (life_ == nullptr) return;
-  life_->on_loop([this] {
-    for (auto& line : lines_) {
-      line->stream->hurry(true);
-      line->progress_answered = false;
-    }
-  });
+  for (auto& line : lines_) line->progress_answered = false;
   ask_progress_later();
 }
 
@@ -103,7 +96,7 @@ void Watching::be_quiet() {
 void Watching::ask_progress_later() {
   world_.after(50 * io::kMillisecond, [this, number = life_number_] {
     if (number != life_number_ || !quiet_) return;
-    life_->on_loop([this] {
+    clients_->loop().post([this] {
       for (auto& line : lines_) {
         if (!line->stream->closed() && !line->progress_answered) line->stream->request_progress();
       }
@@ -115,6 +108,7 @@ void Watching::ask_progress_later() {
 bool Watching::caught_up() {
   if (!settle().empty() || !missing().empty()) return false;
   ++counts_.caught_up;
+  edges_.met("watchers told everything");
   return true;
 }
 
@@ -139,16 +133,11 @@ std::string Watching::missing() const {
 
 Watching::Line& Watching::open_line() {
   Line& line = *lines_.emplace_back(std::make_unique<Line>());
-  StreamPace pace;
-  pace.bytes_max = 256ull << prng_.below(10);
-  pace.records_per_step = prng_.between(1, 60);
-  pace.pause_one_in = prng_.between(1, 40);
-  pace.pause_ns_max = static_cast<int64_t>(io::kMillisecond << prng_.below(12));
-  line.stream = std::make_shared<WatchStream>(
-      world_, *life_, pace, prng_.next(), counts_.streams,
-      [this, &line](const mvcc::WatchMessage& m) { receive(line, m); },
-      [this](const Error& e) { fail(nullptr, fmt::format("catching up: {}", e.text())); });
-  line.stream->open();
+  Line* const at = &line;
+  line.stream = std::make_shared<WatchCall>(
+      clients_->any(), [this, at](const mvcc::WatchMessage& m) { receive(*at, m); },
+      [this, at](GrpcStatus status, std::string_view text) { ended(*at, status, text); },
+      [this](std::string problem) { fail(nullptr, problem); });
   return line;
 }
 
@@ -156,20 +145,26 @@ void Watching::act_later() {
   const int64_t ns = static_cast<int64_t>(prng_.below(30 * io::kMillisecond)) + 1;
   world_.after(ns, [this, number = life_number_] {
     if (number != life_number_ || quiet_) return;
-    life_->on_loop([this, number] {
+    clients_->loop().post([this, number] {
       if (number == life_number_ && !quiet_) act();
     });
     act_later();
   });
 }
 
-void Watching::act() {
+std::vector<Watching::Line*> Watching::open_lines() {
   std::vector<Line*> open;
   for (auto& line : lines_) {
     if (!line->stream->closed()) open.push_back(line.get());
   }
+  return open;
+}
+
+void Watching::act() {
+  const std::vector<Line*> open = open_lines();
+  if (open.empty()) return;
   Line& line = *open[prng_.below(open.size())];
-  switch (prng_.below(16)) {
+  switch (prng_.below(14)) {
     case 0:
     case 1:
     case 2:
@@ -183,18 +178,18 @@ void Watching::act() {
       return ask_for_taken(line);
     case 6:
       return close_line(line);
+    case 12:
+    case 13:
+      return use_again(line);
     case 7:
     case 8:
-    case 9:
-    case 10:
-      return line.stream->request_progress();
     default:
-      return line.stream->progress_tick();
+      return line.stream->request_progress();
   }
 }
 
-// The connection breaks: what the client has there goes on over another one.
-void Watching::close_line(Line& line) {
+// What the client has on this stream and wants to go on with.
+std::vector<std::shared_ptr<Watcher>> Watching::leave(Line& line) {
   std::vector<std::shared_ptr<Watcher>> moving;
   for (const auto& [id, place] : line.places) {
     if (place.compacted) continue;  // it has been asked for anew
@@ -209,12 +204,36 @@ void Watching::close_line(Line& line) {
   for (const Asked& asked : line.asked) {
     if (asked.watcher) moving.push_back(asked.watcher);
   }
-  line.stream->close(true);
+  for (const auto& w : moving) w->disconnected();
+  line.places.clear();
+  line.asked.clear();
+  return moving;
+}
+
+// The client cancels the stream: what it has there goes on over another one.
+void Watching::close_line(Line& line) {
+  const auto moving = leave(line);
+  line.stream->close();
   Line& next = open_line();
-  for (const auto& w : moving) {
-    w->disconnected();
-    ask(next, w);
+  for (const auto& w : moving) ask(next, w);
+}
+
+// The stream ended by itself: its connection is gone, or the member stops.
+void Watching::ended(Line& line, GrpcStatus status, std::string_view text) {
+  if (status != GrpcStatus::kUnavailable && !life_->failure()) {
+    fail(nullptr, fmt::format("ends with {}: {}", static_cast<int>(status), text));
   }
+  const auto moving = std::make_shared<std::vector<std::shared_ptr<Watcher>>>(leave(line));
+  const int64_t ns = static_cast<int64_t>(prng_.below(20 * io::kMillisecond)) + 1;
+  world_.after(ns, [this, moving, number = life_number_] {
+    if (number != life_number_) return;
+    clients_->loop().post([this, moving, number] {
+      if (number != life_number_) return;
+      std::vector<Line*> open = open_lines();
+      Line& next = open.empty() || prng_.chance(1, 2) ? open_line() : *open[prng_.below(open.size())];
+      for (const auto& w : *moving) ask(next, w);
+    });
+  });
 }
 
 std::shared_ptr<Watcher> Watching::draw_watcher() {
@@ -266,10 +285,21 @@ std::shared_ptr<Watcher> Watching::draw_watcher() {
                                    life_->member().config().max_request_bytes + (512 << 10));
 }
 
-void Watching::ask(Line& line, std::shared_ptr<Watcher> watcher) {
+// A watcher gives its id to another one in one breath; what is still read for the first must not reach the second.
+void Watching::use_again(Line& line) {
+  if (watchers_.size() >= kWatchersMax + 3) return;
+  for (auto& [id, place] : line.places) {
+    if (id < kOwnIds || place.cancelling || place.compacted) continue;
+    cancel(line, id, place);
+    watchers_.push_back(draw_watcher());
+    return ask(line, watchers_.back(), id);
+  }
+}
+
+void Watching::ask(Line& line, std::shared_ptr<Watcher> watcher, int64_t wanted_id) {
   mvcc::WatchRequest r = watcher->resume();
-  if (prng_.chance(1, 3)) {
-    const int64_t id = kOwnIds + static_cast<int64_t>(prng_.below(2));
+  if (wanted_id != 0 || prng_.chance(1, 3)) {
+    const int64_t id = wanted_id != 0 ? wanted_id : kOwnIds + static_cast<int64_t>(prng_.below(2));
     if (line.taken.insert(id).second) r.watch_id = id;
   }
   trace_.note("watch", watcher->number(), static_cast<uint64_t>(r.start_revision));
@@ -289,6 +319,7 @@ void Watching::ask_for_taken(Line& line) {
 void Watching::cancel(Line& line, int64_t id, Place& place) {
   place.cancelling = true;
   line.taken.erase(id);
+  line.used.insert(id);
   line.stream->cancel(id);
 }
 
@@ -323,6 +354,7 @@ void Watching::receive(Line& line, const mvcc::WatchMessage& m) {
   if (it->second.compacted) return fail(&w, "events after its cancel");
   counts_.events += m.event_count;
   counts_.fragments += m.fragment ? 1 : 0;
+  if (m.fragment) edges_.met("watch fragments");
   fail(&w, w.events(m, *view));
 }
 
@@ -332,11 +364,13 @@ void Watching::receive_created(Line& line, const mvcc::WatchMessage& m) {
   line.asked.pop_front();
   if (!asked.watcher || m.canceled) {
     ++counts_.refusals;
+    edges_.met("watch id refused");
     const bool right = !asked.watcher && m.canceled && m.watch_id == -1 && m.cancel_reason == kTaken;
     if (!right) fail(nullptr, fmt::format("a creation answered wrongly: \"{}\"", m.cancel_reason));
     return;
   }
   line.taken.insert(m.watch_id);
+  if (line.used.contains(m.watch_id)) edges_.met("watch id used again");
   if (!line.places.emplace(m.watch_id, Place{asked.watcher, asked.start}).second) {
     fail(asked.watcher.get(), fmt::format("gets the id {}, which another one has", m.watch_id));
   }
@@ -347,6 +381,7 @@ void Watching::receive_cancelled(Line& line, const mvcc::WatchMessage& m, Place&
   const std::shared_ptr<Watcher> w = place.watcher;
   if (m.compact_revision != 0) {
     ++counts_.compacted;
+    edges_.met("watch compacted");
     if (m.header_revision != 0) return fail(w.get(), "a header revision in a cancel for a compaction");
     if (place.compacted) return fail(w.get(), "cancelled twice for a compaction");
     place.compacted = true;
@@ -377,10 +412,12 @@ void Watching::receive_progress(Line& line, const mvcc::WatchMessage& m) {
     const auto it = line.places.find(m.watch_id);
     if (it == line.places.end() || it->second.compacted) return fail(nullptr, "progress of no watcher");
     Watcher& w = *it->second.watcher;
+    edges_.met("watch progress of one watcher");
     if (!w.request().progress_notify) return fail(&w, "progress that was not asked for");
     return fail(&w, w.progress(m.header_revision, *view));
   }
   line.progress_answered = true;
+  edges_.met("watch progress of a stream");
   for (auto& [id, place] : line.places) {
     if (place.compacted) return fail(place.watcher.get(), "progress for a stream with a cancelled watcher");
     fail(place.watcher.get(), place.watcher->progress(m.header_revision, *view));

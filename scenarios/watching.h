@@ -1,12 +1,12 @@
-// Clients that watch, beside those of the Workload: streams with several watchers each, slow at times, which
-// come and go, and resume on the member's next life what they had.
+// Clients that watch, beside those of the Workload and over the same connections: streams with several watchers
+// each, which come and go, and resume on another stream or on the member's next life what they had.
 //
-//   watching.start(life);                 // it serves
+//   watching.start(life, clients);        // it serves
 //   problem = watching.survived();        // after a read of everything: what was told is still there
 //   problem = watching.settle();          // at any time: what was told is what happened, as far as reads saw
-//   watching.be_quiet();                  // nothing new is asked, nobody is slow any more; then
+//   watching.be_quiet();                  // nothing new is asked; with Clients that are quiet, then
 //   world.run_until([&] { return watching.caught_up() || ...; }, ...);
-//   watching.disconnect();                // before a clean stop
+//   watching.disconnect();                // nothing is asked any more, and nothing must come
 //   watching.end_life();                  // once the Life is gone
 //
 // The rules for one watcher stand in watcher.h. Beside them: responses to creations come in their order and
@@ -26,14 +26,13 @@
 #include "base/prng.h"
 #include "scenarios/history.h"
 #include "scenarios/life.h"
-#include "scenarios/watch_stream.h"
+#include "scenarios/watch_call.h"
 #include "scenarios/watcher.h"
 #include "scenarios/workload.h"
 
 namespace quoin::scenarios {
 
 struct WatchCounts {
-  StreamCounts streams;
   size_t watchers = 0, resumed = 0, messages = 0, events = 0, fragments = 0, progress = 0, cancelled = 0,
          compacted = 0, refusals = 0, caught_up = 0;
   void add(const WatchCounts& other);
@@ -41,12 +40,12 @@ struct WatchCounts {
 
 class Watching {
  public:
-  Watching(sim::World& world, History& history, Trace& trace, uint64_t seed)
-      : world_(world), history_(history), trace_(trace), prng_(seed ^ 0x3a7c4e5dull) {}
+  Watching(sim::World& world, History& history, Trace& trace, Edges& edges, uint64_t seed)
+      : world_(world), history_(history), trace_(trace), edges_(edges), prng_(seed ^ 0x3a7c4e5dull) {}
   Watching(const Watching&) = delete;
   Watching& operator=(const Watching&) = delete;
 
-  void start(Life& life);
+  void start(Life& life, Clients& clients);
   std::string survived();
   std::string settle();
   void be_quiet();
@@ -74,20 +73,25 @@ class Watching {
   };
   // A stream as its client sees it.
   struct Line {
-    std::shared_ptr<WatchStream> stream;
+    std::shared_ptr<WatchCall> stream;
     std::deque<Asked> asked;
     std::map<int64_t, Place> places;  // by id
     std::set<int64_t> taken;          // ids that the member holds taken once it has done what was sent so far
+    std::set<int64_t> used;           // ids that a watcher had and gave back
     bool progress_answered = false;
   };
 
   Line& open_line();
   void close_line(Line& line);
+  void ended(Line& line, GrpcStatus status, std::string_view text);
+  std::vector<std::shared_ptr<Watcher>> leave(Line& line);
+  std::vector<Line*> open_lines();
   void act_later();
   void act();
   void ask_progress_later();
   std::shared_ptr<Watcher> draw_watcher();
-  void ask(Line& line, std::shared_ptr<Watcher> watcher);
+  void ask(Line& line, std::shared_ptr<Watcher> watcher, int64_t wanted_id = 0);
+  void use_again(Line& line);
   void ask_for_taken(Line& line);
   void cancel(Line& line, int64_t id, Place& place);
   void cancel_one(Line& line);
@@ -100,8 +104,10 @@ class Watching {
   sim::World& world_;
   History& history_;
   Trace& trace_;
+  Edges& edges_;
   Prng prng_;
   Life* life_ = nullptr;
+  Clients* clients_ = nullptr;
   uint64_t life_number_ = 0;
   bool quiet_ = false;
   std::vector<std::unique_ptr<Line>> lines_;  // those closed stay to the end of the life

@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "scenarios/requests.h"
 #include "wire/message.h"
-#include "wire/raft_internal.h"
 #include "wire/rpc.h"
 
 namespace quoin::scenarios {
@@ -14,77 +14,7 @@ using Kind = Request::Kind;
 namespace {
 
 constexpr uint64_t kKeys = 24, kPairs = 6;
-constexpr int64_t kTtlSeconds = 1'000'000;  // far beyond any run: leases end by revocation alone
-
-Blob encode_request(uint64_t id, const Request& r) {
-  pb::InternalRaftRequest out;
-  out.header.emplace().id = id;
-  auto put = [](pb::PutRequest& p, const std::string& key, const Write& w) {
-    p.key = key;
-    p.value = w.value;
-    p.lease = w.lease;
-  };
-  const Write own{r.value, r.lease};
-  switch (r.kind) {
-    case Kind::kPut:
-      put(out.put.emplace(), r.key, own);
-      return wire::encode_blob(out);
-    case Kind::kDelete: {
-      auto& d = out.delete_range.emplace();
-      d.key = r.key;
-      d.range_end = r.end;
-      return wire::encode_blob(out);
-    }
-    case Kind::kTxn: {
-      pb::TxnRequest& t = out.txn.emplace();
-      pb::Compare& c = t.compare.emplace_back();
-      c.key = r.key;
-      c.target = pb::Compare::CompareTarget::kVersion;
-      c.result = pb::Compare::CompareResult::kLess;
-      c.set_version(r.version_limit);
-      for (const auto& [branch, ops] :
-           {std::pair(&r.success, &t.success), std::pair(&r.failure, &t.failure)}) {
-        for (const auto& [key, write] : *branch) {
-          if (write) {
-            put(ops->emplace_back().set_request_put(), key, *write);
-          } else {
-            ops->emplace_back().set_request_delete_range().key = key;
-          }
-        }
-      }
-      return wire::encode_blob(out);
-    }
-    case Kind::kCompact:
-      out.compaction.emplace().revision = r.revision;
-      return wire::encode_blob(out);
-    case Kind::kGrant: {
-      auto& g = out.lease_grant.emplace();
-      g.id = r.lease;
-      g.ttl = kTtlSeconds;
-      return wire::encode_blob(out);
-    }
-    case Kind::kRevoke:
-      out.lease_revoke.emplace().id = r.lease;
-      return wire::encode_blob(out);
-  }
-  return {};
-}
-
-// Whether an error says that nothing was done; after the others the request may still be carried out.
-bool is_refusal(Code code) {
-  switch (code) {
-    case Code::kLeaseNotFound:
-    case Code::kLeaseExist:
-    case Code::kCompacted:
-    case Code::kFutureRev:
-    case Code::kTooManyRequests:
-    case Code::kRequestTooLarge:
-    case Code::kProposalDropped:
-      return true;
-    default:
-      return false;
-  }
-}
+constexpr uint64_t kCancelOneIn = 8;
 
 }  // namespace
 
@@ -99,18 +29,37 @@ void Workload::start(Life& life, WorkloadOptions options) {
   life_ = &life;
   options_ = options;
   sent_ = outstanding_ = 0;
-  life.on_loop([this] { pump(); });
+  on_loop(life, [this] { pump(); });
+}
+
+// The loop on which requests are made and answered.
+void Workload::on_loop(Life& life, Task task) {
+  if (clients_ != nullptr) {
+    clients_->loop().post(std::move(task));
+  } else {
+    life.on_loop(std::move(task));
+  }
 }
 
 void Workload::pump() {
+  if (life_ == nullptr) return;
   while (outstanding_ < options_.outstanding && sent_ < options_.requests) {
     ++sent_;
     ++outstanding_;
-    if (prng_.chance(1, 60)) {
+    if (clients_ != nullptr && prng_.chance(1, 6)) {
+      operators_.one(*clients_, [this] {
+        --outstanding_;
+        pump();
+      });
+    } else if (clients_ == nullptr && prng_.chance(1, 60)) {
       maintain(*life_);
     } else if (prng_.chance(1, 40)) {
       auto done = std::make_shared<bool>(false);
-      read(*life_, true, done);
+      if (clients_ == nullptr) {
+        read(*life_, true, done);
+      } else {
+        life_->on_loop([this, life = life_, done] { read(*life, true, done); });
+      }
     } else {
       send(*life_, history_.add(draw()), nullptr);
     }
@@ -209,16 +158,24 @@ Request Workload::draw() {
 }
 
 void Workload::send(Life& life, Request& request, std::shared_ptr<bool> acknowledged) {
-  const uint64_t id = life.member().next_id();
   const bool pumped = acknowledged == nullptr;
   trace_.note("send", request.number, static_cast<uint64_t>(world_.now()));
-  life.port().propose(id, encode_request(id, request),
-                      [this, &request, pumped, acknowledged](server::Answer answer) {
+  auto done = [this, pumped, acknowledged](bool ok) {
+    if (acknowledged && ok) *acknowledged = true;
+    if (!pumped) return;
+    --outstanding_;
+    pump();
+  };
+  if (clients_ != nullptr) return call(request, !pumped, std::move(done));
+  propose(life, request, std::move(done));
+}
+
+void Workload::propose(Life& life, Request& request, std::function<void(bool)> done) {
+  const uint64_t id = life.member().next_id();
+  life.port().propose(id, encode_proposal(id, request),
+                      [this, &request, done = std::move(done)](server::Answer answer) {
                         answered(request, answer);
-                        if (acknowledged && !answer.error) *acknowledged = true;
-                        if (!pumped) return;
-                        --outstanding_;
-                        pump();
+                        done(!answer.error);
                       });
 }
 
@@ -229,18 +186,51 @@ void Workload::answered(Request& request, const server::Answer& answer) {
     if (is_refusal(answer.error->code())) fail(history_.refuse(request));
     return;
   }
-  trace_.note("acknowledged", request.number, static_cast<uint64_t>(answer.revision));
   int64_t deleted = -1;
   if (request.kind == Kind::kDelete) {
     auto response = wire::decode<pb::DeleteRangeResponse>(answer.body);
     if (!response) return fail(fmt::format("the answer to request {} can't be decoded", request.number));
     deleted = response->deleted;
   }
-  fail(history_.acknowledge(request, answer.revision, deleted));
+  acknowledged(request, answer.revision, deleted);
+}
+
+// A call that is cancelled or cut stays of unknown outcome: it may be carried out, once, at any later time.
+void Workload::call(Request& request, bool calm, std::function<void(bool)> done) {
+  WireCall wire = encode_call(request);
+  auto message = std::make_shared<std::string>();
+  Client::Handler handler;
+  handler.message = [message](std::string_view bytes) { *message = bytes; };
+  handler.end = [this, &request, message, done = std::move(done)](GrpcStatus status, std::string_view text) {
+    called(request, status, text, *message);
+    done(status == GrpcStatus::kOk);
+  };
+  const auto client = calm ? clients_->steady() : clients_->any();
+  const Client::CallId id = client->call(wire.method, wire.request, std::move(handler),
+                                         {.timeout_ns = calm ? 0 : clients_->draw_timeout()});
+  if (!calm) clients_->draw_cancel(client, id, kCancelOneIn);
+}
+
+void Workload::called(Request& request, GrpcStatus status, std::string_view text, std::string_view message) {
+  trace_.note("answer", request.number, static_cast<uint64_t>(world_.now()));
+  if (status != GrpcStatus::kOk) {
+    trace_.note("error", static_cast<uint64_t>(status), text.size());
+    if (is_refusal(text)) return fail(history_.refuse(request));
+    if (request.found_at != 0) edges_.met("outcome unknown: found already");
+    return;
+  }
+  const auto answer = decode_answer(request.kind, message);
+  if (!answer) return fail(fmt::format("the answer to request {} can't be decoded", request.number));
+  acknowledged(request, answer->revision, answer->deleted);
+}
+
+void Workload::acknowledged(Request& request, int64_t revision, int64_t deleted) {
+  trace_.note("acknowledged", request.number, static_cast<uint64_t>(revision));
+  fail(history_.acknowledge(request, revision, deleted));
 }
 
 void Workload::put_once(Life& life, std::shared_ptr<bool> acknowledged) {
-  life.on_loop([this, &life, acknowledged] {
+  on_loop(life, [this, &life, acknowledged] {
     Request r;
     r.kind = Kind::kPut;
     r.key = "progress";
@@ -271,7 +261,8 @@ void Workload::read(Life& life, bool pumped, std::shared_ptr<bool> done) {
     }
     if (!pumped) return;
     --outstanding_;
-    pump();
+    if (clients_ == nullptr) return pump();
+    clients_->loop().post([this] { pump(); });
   });
 }
 

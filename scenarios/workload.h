@@ -1,4 +1,6 @@
-// Random requests, several outstanding at a time, whose outcomes go into a History.
+// Random requests, several outstanding at a time, whose outcomes go into a History. They are calls of Clients,
+// some of which are cancelled or cut, so that their outcome stays unknown; or, without Clients, they are handed
+// to the member itself.
 //
 // Threads: the simulation's one thread. Lifetime: history and prng outlive it; a life's callbacks end with
 // the life, and what was outstanding then stays unknown.
@@ -9,6 +11,7 @@
 #include "base/prng.h"
 #include "scenarios/history.h"
 #include "scenarios/life.h"
+#include "scenarios/operators.h"
 
 namespace quoin::scenarios {
 
@@ -32,11 +35,15 @@ struct WorkloadOptions {
 
 class Workload {
  public:
-  Workload(sim::World& world, History& history, Prng& prng, Trace& trace)
-      : world_(world), history_(history), prng_(prng), trace_(trace) {}
+  Workload(sim::World& world, History& history, Prng& prng, Trace& trace, Operators& operators, Edges& edges)
+      : world_(world), history_(history), prng_(prng), trace_(trace), operators_(operators), edges_(edges) {}
 
+  // By what the requests of the next life go; null: the member's own port.
+  void use(Clients* clients) { clients_ = clients; }
   // Sends requests to `life` from now on.
   void start(Life& life, WorkloadOptions options);
+  // Sends no more.
+  void end_life() { life_ = nullptr; }
   bool finished() const { return sent_ >= options_.requests && outstanding_ == 0; }
   // A single put, for progress; true once it is acknowledged.
   void put_once(Life& life, std::shared_ptr<bool> acknowledged);
@@ -48,6 +55,7 @@ class Workload {
   size_t reads() const { return reads_; }
 
  private:
+  void on_loop(Life& life, Task task);
   void pump();
   void maintain(Life& life);
   void read(Life& life, bool pumped, std::shared_ptr<bool> done);
@@ -57,6 +65,10 @@ class Workload {
   std::string draw_value();
   void send(Life& life, Request& request, std::shared_ptr<bool> acknowledged);
   void answered(Request& request, const server::Answer& answer);
+  void propose(Life& life, Request& request, std::function<void(bool acknowledged)> done);
+  void call(Request& request, bool calm, std::function<void(bool acknowledged)> done);
+  void called(Request& request, GrpcStatus status, std::string_view text, std::string_view message);
+  void acknowledged(Request& request, int64_t revision, int64_t deleted);
   void fail(std::string problem) {
     if (problem_.empty()) problem_ = std::move(problem);
   }
@@ -65,6 +77,9 @@ class Workload {
   History& history_;
   Prng& prng_;
   Trace& trace_;
+  Operators& operators_;
+  Edges& edges_;
+  Clients* clients_ = nullptr;
   WorkloadOptions options_;
   Life* life_ = nullptr;
   size_t sent_ = 0, outstanding_ = 0, reads_ = 0;
