@@ -265,7 +265,10 @@ Answer Applier::range(const pb::RangeRequest& r, bool wanted) {
 Applier::Outcome Applier::compact(const pb::CompactionRequest& r, Later& later) {
   Outcome out;
   auto shared = std::make_shared<Later>(std::move(later));
-  auto answer_now = [this, shared] { (*shared)({.revision = p_.store.revision()}); };
+  // The commit that a stop makes comes when this and the store are gone.
+  auto answer_now = [this, shared, alive = std::weak_ptr<int>(alive_)] {
+    if (!alive.expired()) (*shared)({.revision = p_.store.revision()});
+  };
   std::function<void()> scheduled, finished;
   if (r.physical) {
     // The records are gone from the file once a commit after the last step is durable.

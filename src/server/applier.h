@@ -123,6 +123,7 @@ class Applier {
   };
   std::optional<Large> large_;
   std::unique_ptr<Probe> probe_;
+  const std::shared_ptr<int> alive_ = std::make_shared<int>(0);  // for what may come after the end
 };
 
 }  // namespace quoin::server
