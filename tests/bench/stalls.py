@@ -23,7 +23,7 @@ import argparse  # noqa: E402
 
 PHASES = ["idle", "catchup", "reconnect", "compact", "deleterange"]
 TASK = re.compile(r'^quoin_task_seconds_max\{executor="([^"]+)"\} (\S+)$', re.M)
-TICK = re.compile(r"^quoin_raft_tick_gap_seconds_max (\S+)$", re.M)
+TICK = re.compile(r"^quoin_raft_longest_tick_gap_seconds (\S+)$", re.M)
 
 
 def gauges(member):
@@ -32,7 +32,7 @@ def gauges(member):
     tasks = {name: float(value) * 1e3 for name, value in TASK.findall(text)}
     tick = TICK.search(text)
     if not tasks or not tick:
-        raise Failure("/metrics has no quoin_task_seconds_max or quoin_raft_tick_gap_seconds_max")
+        raise Failure("/metrics has no quoin_task_seconds_max or quoin_raft_longest_tick_gap_seconds")
     return tasks, float(tick.group(1)) * 1e3
 
 
