@@ -8,7 +8,7 @@ BUILD := build/$(PRESET)
 DATA ?= default.etcd
 TIMED := ^interop\.(logs|own_checks)$$
 
-.PHONY: help packages configure build test serve check bench sim fuzz asan tsan interop
+.PHONY: help packages configure build test serve check bench sim fuzz asan tsan interop mutants
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -64,3 +64,6 @@ asan: ## every test under AddressSanitizer and UBSan
 tsan: ## the tests that run real threads under ThreadSanitizer
 	@PRESET=tsan $(MAKE) --no-print-directory configure
 	@ninja -C build/tsan -j $(JOBS) && tools/prepare_tests.sh build/tsan && cd build/tsan && ctest -j $(JOBS) --output-on-failure -E 'fuzz|bench'
+
+mutants: configure ## plants 200 faults, one at a time; at least 95 of 100 must be seen by the test named with each (an hour)
+	@python3 tools/mutants.py
