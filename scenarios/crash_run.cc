@@ -66,7 +66,9 @@ server::Config CrashRun::draw_config() {
   if (prng_.chance(1, 2)) c.wal_segment_bytes = prng_.between(4 << 10, 256 << 10);
   c.backend_batch_limit = prng_.between(1, 200);
   c.backend_batch_interval_ns = static_cast<int64_t>(prng_.between(1, 200)) * io::kMillisecond;
-  c.compaction_batch_limit = prng_.between(1, 50);
+  // A step of a compaction is a commit, which on the slowest disks takes half a second: with a record a step, a few
+  // compactions of a thousand revisions would outlast anybody's patience.
+  c.compaction_batch_limit = prng_.between(20, 60);
   return c;
 }
 
