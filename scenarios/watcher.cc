@@ -64,7 +64,8 @@ std::string Watcher::events(const mvcc::WatchMessage& message, const mvcc::ReadV
   }
   if (std::string problem = decode(message, view); !problem.empty()) return problem;
   if (message.fragment) return {};
-  if (response_.size() > static_cast<size_t>(mvcc::kCatchUpRevisionsMax)) {
+  constexpr size_t kRevisionsMax = 1000;  // spec api-semantics 3: of one response
+  if (response_.size() > kRevisionsMax) {
     return fmt::format("{} revisions in one response", response_.size());
   }
   told_ = std::max(told_, response_.back().revision);

@@ -185,7 +185,7 @@ void ServerTransport::flush() {
   if (connection_.done()) return part();
   regulate_input();
   if (connection_.unfed()) {
-    stream_->loop().in_next_round([alive = alive_] {
+    stream_->loop().post([alive = alive_] {
       if (ServerTransport* self = *alive) self->feed_on();
     });
   }

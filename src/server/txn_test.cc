@@ -133,7 +133,8 @@ TEST_F(TxnTest, RangesAroundTheCompactRevision) {
     range.key = "a";
     range.revision = revision;
     bool succeeded = false;
-    const auto ranges = choose_ranges(store_->published(), txn, &succeeded);
+    size_t compares = 0;
+    const auto ranges = choose_ranges(store_->published(), txn, &succeeded, &compares);
     txn.success.emplace_back().set_request_put().key = "b";
     pb::TxnResponse r;
     const auto written = run(txn, &r);
