@@ -92,6 +92,18 @@ Result<int64_t> CatchUp::State::collect(const ReadView& view, const CatchUpBound
   return upto;
 }
 
+// Where the response ends that begins with `matched[at]`.
+size_t CatchUp::State::end_of_response(const std::vector<uint32_t>& matched, size_t at) const {
+  if (matched.size() - at <= kResponseRevisionsMax) return matched.size();
+  size_t revisions = 1;
+  size_t end = at + 1;
+  for (; end < matched.size(); ++end) {
+    if (pass.revision_of(matched[end]) == pass.revision_of(matched[end - 1])) continue;
+    if (revisions++ == kResponseRevisionsMax) break;
+  }
+  return end;
+}
+
 CatchUp::Outcome CatchUp::State::send_collected(const ReadView& view, int64_t upto,
                                                 const CatchUpBounds& bounds, const Emit& emit) {
   const EventPass::Response response{
@@ -107,14 +119,22 @@ CatchUp::Outcome CatchUp::State::send_collected(const ReadView& view, int64_t up
   for (WatchTarget* target : pass.touched()) {
     if (pass.encoded_bytes() >= bounds.bytes) return Outcome::kMore;
     auto& item = static_cast<Item&>(*target);
-    if (!pass.send(item, response, emit, &refused)) {
-      refused_item = &item;
-      refused_next = upto + 1;
-      return Outcome::kBlocked;
+    const std::vector<uint32_t> all = item.matched;
+    for (size_t at = 0; at < all.size();) {
+      const size_t end = end_of_response(all, at);
+      const int64_t next = end == all.size() ? upto + 1 : pass.revision_of(all[end - 1]) + 1;
+      item.matched.assign(all.begin() + static_cast<ptrdiff_t>(at),
+                          all.begin() + static_cast<ptrdiff_t>(end));
+      if (!pass.send(item, response, emit, &refused)) {
+        refused_item = &item;
+        refused_next = next;
+        return Outcome::kBlocked;
+      }
+      events_sent.inc(end - at);
+      item.next = next;
+      item.sent = true;
+      at = end;
     }
-    events_sent.inc(item.matched.size());
-    item.next = upto + 1;
-    item.sent = true;
   }
   return upto == view.revision() ? Outcome::kDone : Outcome::kMore;
 }

@@ -38,6 +38,7 @@ struct CatchUp::State {
   void fill_set();
   bool send_refused(const Emit& emit);
   Result<int64_t> collect(const ReadView& view, const CatchUpBounds& bounds);
+  size_t end_of_response(const std::vector<uint32_t>& matched, size_t at) const;
   Outcome send_collected(const ReadView& view, int64_t upto, const CatchUpBounds& bounds, const Emit& emit);
 
   TargetSet set;

@@ -40,10 +40,12 @@ using StreamId = StrongId<struct WatchStreamTag, uint64_t>;
 
 constexpr int64_t kSwitchRevisions = 256;    // gap that apply closes itself
 constexpr size_t kCatchUpWatchersMax = 512;  // in one CatchUp
-// What one step of a CatchUp does at most; one revision may exceed it. About a millisecond of work.
-constexpr size_t kCatchUpStepRecords = 512;   // looked at; a value before an event counts as one
-constexpr size_t kCatchUpStepMatches = 4096;  // events times watchers that want them
-constexpr size_t kCatchUpStepBytes = 256u << 10;
+// What one step of a CatchUp does at most; one revision may exceed it. About a millisecond of work. What a step read
+// ends a response, so these bounds are also those of a response.
+constexpr size_t kCatchUpStepRecords = 2'000;  // looked at; a value before an event counts as one
+constexpr size_t kCatchUpStepMatches = 8'192;  // events times watchers that want them
+constexpr size_t kCatchUpStepBytes = 1u << 20;
+constexpr size_t kResponseRevisionsMax = 1'000;  // of one watcher, as in etcd
 constexpr int64_t kStreamProgressId = -1;  // watch_id of the answer to a progress request
 
 struct WatchRequest {
