@@ -114,8 +114,9 @@ void ApplyStage::run() {
   if (running_ || stopped_ || conf_change_ || large_ || queue_.empty()) return;
   if (state_.backend->full()) return;  // goes on when it no longer is
   uint64_t encoded_bytes = 0, payload_bytes = 0;
+  const io::MonotonicNs begin = clock_.monotonic();
   for (size_t n = 0; n < kBatchEntries && !queue_.empty() && !conf_change_; ++n) {
-    if (state_.backend->full()) break;
+    if (state_.backend->full() || clock_.monotonic() - begin > kBatchNs) break;
     raft::Entry entry = std::move(queue_.front());
     queue_.pop_front();
     switch (apply_entry(entry)) {

@@ -1,8 +1,8 @@
 // The apply strand: committed entries in, state changes, published views, watch events and answers out.
 //
-// Per batch (at most kBatchEntries entries): each entry is applied under its own consistent index; then the
-// view is published, watches are served, the applied index becomes known, answers leave; then a bounded piece
-// of index maintenance. While the backend's segment is full no entry is taken.
+// Per batch (at most kBatchEntries entries, and no further one after kBatchNs): each entry is applied under its
+// own consistent index; then the view is published, watches are served, the applied index becomes known, answers
+// leave; then a bounded piece of index maintenance. While the backend's segment is full no entry is taken.
 //
 // An entry that touches very many keys is a batch of its own and goes on over several tasks. Between them other
 // tasks of the strand run (watches, renewals, questions), but nothing is applied, published or frozen: what is
@@ -38,6 +38,8 @@ namespace quoin::server {
 class ApplyStage {
  public:
   static constexpr size_t kBatchEntries = 128;
+  // A batch takes no further entry after so long: entries may be transactions of a hundred puts each.
+  static constexpr int64_t kBatchNs = io::kMillisecond / 2;
   static constexpr uint64_t kGapMax = 5'000;  // committed - applied beyond which proposals are refused
   static constexpr size_t kMaintainBudget = 2'000;
 
