@@ -26,7 +26,8 @@ class LeafHintTest : public ::testing::TestWithParam<uint64_t> {
     auto tx = std::move(*db_->begin_write());
     Bucket& bucket = **tx->create_bucket("key");
     for (uint64_t n = 0; n < records; ++n) {
-      ASSERT_TRUE(bucket.put(key_of(3 * n), std::string(n % 200, static_cast<char>('a' + n % 26))).has_value());
+      ASSERT_TRUE(
+          bucket.put(key_of(3 * n), std::string(n % 200, static_cast<char>('a' + n % 26))).has_value());
     }
     ASSERT_TRUE(db_->commit_blocking(std::move(tx)).has_value());
   }

@@ -115,7 +115,9 @@ class FakeBackend final : public backend::Backend {
       done();
     });
   }
-  void hash(std::function<void(Result<backend::StateHash>)>) override { CHECK(false, "not part of this fake"); }
+  void hash(std::function<void(Result<backend::StateHash>)>) override {
+    CHECK(false, "not part of this fake");
+  }
   void defragment(std::function<void(Result<>)>) override { CHECK(false, "not part of this fake"); }
   void snapshot(std::function<void(Result<std::shared_ptr<backend::SnapshotSource>>)>) override {
     CHECK(false, "not part of this fake");

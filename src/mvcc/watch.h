@@ -46,7 +46,7 @@ constexpr size_t kCatchUpStepRecords = 2'000;  // looked at; a value before an e
 constexpr size_t kCatchUpStepMatches = 8'192;  // events times watchers that want them
 constexpr size_t kCatchUpStepBytes = 1u << 20;
 constexpr size_t kResponseRevisionsMax = 1'000;  // of one watcher, as in etcd
-constexpr int64_t kStreamProgressId = -1;  // watch_id of the answer to a progress request
+constexpr int64_t kStreamProgressId = -1;        // watch_id of the answer to a progress request
 
 struct WatchRequest {
   std::string key;        // as received; empty means "\0"

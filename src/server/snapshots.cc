@@ -10,8 +10,8 @@ constexpr uint64_t kMemorySnapshotEntries = 100;
 
 void Snapshots::after_batch(const Moment& now) {
   const bool to_disk = !running_ && (forced_ || now.applied - disk_ > config_.snapshot_count);
-  const bool in_memory = now.applied - memory_ > kMemorySnapshotEntries ||
-                         (raft_->wants_compaction() && now.applied > memory_);
+  const bool in_memory =
+      now.applied - memory_ > kMemorySnapshotEntries || (raft_->wants_compaction() && now.applied > memory_);
   if (!to_disk && !in_memory) return;
   raft::Snapshot snapshot;
   snapshot.data =
