@@ -345,6 +345,20 @@ TEST(KeyIndex, GarbageKeepsUpWithTheLoad) {
   EXPECT_LE(most_late, 5'000u);
 }
 
+// One change of very many keys retires more than a publication may free; the rest waits for collect().
+TEST(KeyIndex, APublicationFreesABoundedPart) {
+  Rig rig;
+  for (int i = 0; i < 50'000; ++i) rig.put(fmt::format("k{:06}", i));
+  rig.index.publish(rig.revision, -1);
+  while (rig.index.collect(1'000)) {
+  }
+  for (int i = 0; i < 50'000; ++i) rig.put(fmt::format("k{:06}", i));
+  rig.index.publish(rig.revision, -1);
+  const size_t before = rig.index.garbage();
+  rig.index.collect_for_changes(256);
+  EXPECT_LE(before - rig.index.garbage(), KeyIndex::kCollectMax);
+}
+
 // Readers check what a view must always show while apply goes on: keys come in pairs that live and die
 // together, and the count equals what a walk finds.
 TEST(KeyIndex, ReadersOnOtherThreads) {
