@@ -8,6 +8,7 @@
 #include "backend/file_side.h"
 #include "backend/probe.h"
 #include "backend/segment.h"
+#include "backend/segment_yard.h"
 #include "backend/view.h"
 #include "base/check.h"
 #include "base/coding.h"
@@ -79,7 +80,9 @@ class BackendImpl final : public Backend {
         file_(file),
         timers_(timers),
         clock_(clock),
-        probe_(std::move(probe)) {}
+        probe_(std::move(probe)),
+        yard_(std::make_shared<SegmentYard>(file)) {}
+  ~BackendImpl() override { yard_->close(); }
 
   // Before the strands run.
   Result<> start(io::FileSystem& fs, log::Logger& log, std::unique_ptr<EngineFactory> factory,
@@ -195,7 +198,8 @@ class BackendImpl final : public Backend {
   const std::shared_ptr<Probe> probe_;
   std::shared_ptr<FileSide> file_side_;
 
-  std::shared_ptr<Segment> active_ = std::make_shared<Segment>();
+  const std::shared_ptr<SegmentYard> yard_;
+  std::shared_ptr<Segment> active_ = yard_->make();
   std::optional<FrozenSegment> frozen_;  // being committed
   SnapshotRef snapshot_;
   std::shared_ptr<const SegmentedView> view_;  // the last one made, while it is the newest
@@ -314,7 +318,7 @@ void BackendImpl::freeze() {
   }
   if (told_ == Told::kFull && !boundary_posted_) boundary_soon();
   frozen_ = FrozenSegment{std::move(active_), index_, term_};
-  active_ = std::make_shared<Segment>();
+  active_ = yard_->make();
   index_moved_ = false;
   view_.reset();
   waiters_frozen_ = std::exchange(waiters_active_, {});
@@ -423,6 +427,7 @@ void BackendImpl::snapshot(std::function<void(Result<std::shared_ptr<SnapshotSou
 
 void BackendImpl::close(std::function<void(Result<>)> done) {
   CHECK(life_ != Life::kClosing);
+  yard_->close();  // the file strand ends soon; views may live longer
   if (life_ == Life::kDead) {
     apply_.post(guarded([done = std::move(done), error = *why_dead_] { done(error); }));
     return;

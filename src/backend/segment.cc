@@ -20,11 +20,33 @@ void Segment::append(Revision revision, bool tombstone, Blob value) {
           last.sub);
   }
   const int k = chunk_of(count_);
-  if (!chunks_[k]) chunks_[k] = std::make_unique<Record[]>(kFirstChunk << k);
+  if (chunks_[k] == nullptr) chunks_[k] = std::allocator<Record>().allocate(kFirstChunk << k);
   bytes_ += value.size() + kRecordOverhead;
   ++ops_;
-  chunks_[k][count_ - first_of(k)] = Record{revision, tombstone, std::move(value)};
+  std::construct_at(&chunks_[k][count_ - first_of(k)], Record{revision, tombstone, std::move(value)});
   ++count_;
+}
+
+Segment::~Segment() {
+  free_some(UINT64_MAX);
+}
+
+bool Segment::free_some(uint64_t records) {
+  for (Pairs& pairs : pairs_) {
+    for (; !pairs.empty(); --records) {
+      if (records == 0) return true;
+      pairs.erase(pairs.begin());
+    }
+  }
+  for (; count_ > 0; --records) {
+    if (records == 0) return true;
+    --count_;
+    const int k = chunk_of(count_);
+    std::destroy_at(&chunks_[k][count_ - first_of(k)]);
+    if (count_ == first_of(k))
+      std::allocator<Record>().deallocate(std::exchange(chunks_[k], nullptr), kFirstChunk << k);
+  }
+  return false;
 }
 
 void Segment::change(Bucket bucket, std::string_view key, std::optional<std::string> value) {

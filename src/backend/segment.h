@@ -38,6 +38,7 @@ class Segment {
   using Pairs = std::map<std::string, std::optional<std::string>, std::less<>>;  // no value: deleted
 
   Segment() = default;
+  ~Segment();
   Segment(const Segment&) = delete;
   Segment& operator=(const Segment&) = delete;
 
@@ -63,13 +64,19 @@ class Segment {
   uint64_t bytes() const { return bytes_; }
   bool empty() const { return ops_ == 0; }
 
+  // ---- once nobody else has it ----
+  // Frees at most `records` of the records and pairs that are left. True if there are more.
+  bool free_some(uint64_t records);
+
  private:
   static constexpr uint64_t kFirstChunk = 256;
   static int chunk_of(uint64_t i) { return std::bit_width(i / kFirstChunk + 1) - 1; }
   static uint64_t first_of(int k) { return kFirstChunk * ((uint64_t{1} << k) - 1); }
   void change(Bucket bucket, std::string_view key, std::optional<std::string> value);
 
-  std::array<std::unique_ptr<Record[]>, 48> chunks_;
+  // Memory without records: a record is made when it is appended, so that a chunk of a million costs nothing
+  // before.
+  std::array<Record*, 48> chunks_{};
   uint64_t count_ = 0;
   std::array<Pairs, kBucketCount> pairs_;
   uint64_t ops_ = 0;
