@@ -64,8 +64,7 @@ std::string Watcher::events(const mvcc::WatchMessage& message, const mvcc::ReadV
   }
   if (std::string problem = decode(message, view); !problem.empty()) return problem;
   if (message.fragment) return {};
-  constexpr size_t kRevisionsMax = 1000;  // spec api-semantics 3: of one response
-  if (response_.size() > kRevisionsMax) {
+  if (response_.size() > mvcc::kResponseRevisionsMax) {
     return fmt::format("{} revisions in one response", response_.size());
   }
   told_ = std::max(told_, response_.back().revision);

@@ -75,8 +75,16 @@ using PairVisitor = std::function<bool(std::string_view key, std::string_view va
 class View {
  public:
   virtual ~View() = default;
+  // Where the last record of a caller was, so that the next one is found sooner if it stands beside it. Belongs
+  // to one caller and one View: a caller that goes on with another View begins a new one.
+  struct Hint {
+    const char* page = nullptr;
+    size_t index = 0;
+  };
   // The encoded KeyValue of the put at `revision`. kNotFound if there is no such record.
-  virtual Result<std::string_view> record(Revision revision) const = 0;
+  Result<std::string_view> record(Revision revision) const { return record(revision, nullptr); }
+  // The same with a hint, which may be null.
+  virtual Result<std::string_view> record(Revision revision, Hint* hint) const = 0;
   // Records with revision in [from, to), ascending.
   virtual Result<> scan_records(Revision from, Revision to, const RecordVisitor& visit) const = 0;
 };

@@ -26,10 +26,16 @@ class BoltSnapshot final : public EngineSnapshot {
     }
   }
 
-  Result<std::optional<std::string_view>> get(Bucket bucket, std::string_view key) const override {
+  using EngineSnapshot::get;
+  Result<std::optional<std::string_view>> get(Bucket bucket, std::string_view key,
+                                              View::Hint* hint) const override {
     const auto& view = buckets_[static_cast<int>(bucket)];
     if (!view) return view.error();
-    return view->get(key);
+    if (!hint) return view->get(key);
+    bolt::LeafHint leaf{hint->page, hint->index};
+    auto found = view->get(key, &leaf);
+    *hint = {leaf.leaf, leaf.index};
+    return found;
   }
 
   Result<> scan(Bucket bucket, std::string_view from, std::string_view to,

@@ -49,7 +49,12 @@ struct Batch {
 class EngineSnapshot {
  public:
   virtual ~EngineSnapshot() = default;
-  virtual Result<std::optional<std::string_view>> get(Bucket bucket, std::string_view key) const = 0;
+  Result<std::optional<std::string_view>> get(Bucket bucket, std::string_view key) const {
+    return get(bucket, key, nullptr);
+  }
+  // `hint` may be null. One of this snapshot and bucket, or a new one.
+  virtual Result<std::optional<std::string_view>> get(Bucket bucket, std::string_view key,
+                                                      View::Hint* hint) const = 0;
   // Keys in [from, to), ascending; `to` empty: to the end.
   virtual Result<> scan(Bucket bucket, std::string_view from, std::string_view to,
                         const PairVisitor& visit) const = 0;

@@ -27,7 +27,8 @@ struct MemoryStates {
 class MemorySnapshot final : public EngineSnapshot {
  public:
   explicit MemorySnapshot(std::shared_ptr<const State> state) : state_(std::move(state)) {}
-  Result<std::optional<std::string_view>> get(Bucket bucket, std::string_view key) const override {
+  using EngineSnapshot::get;
+  Result<std::optional<std::string_view>> get(Bucket bucket, std::string_view key, View::Hint*) const override {
     const auto& m = (*state_)[static_cast<int>(bucket)];
     auto it = m.find(std::string(key));
     if (it == m.end()) return std::optional<std::string_view>();

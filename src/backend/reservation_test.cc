@@ -56,7 +56,7 @@ TEST(Reservation, ACommitThatOutgrowsItFailsByNameAndLosesNothing) {
   // The next start wants twice the file's length and does not get it.
   const auto refused = m.try_open();
   ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().text(), "mmap /data/member/snap/db: Cannot allocate memory");
+  EXPECT_EQ(refused.error().text(), "mmap /data/member/snap/db: cannot allocate memory");
   m.disk.set_address_space(2048 * kMiB);
   m.open();
   EXPECT_EQ(m.backend->consistent_index(), Index(static_cast<uint64_t>(main - 1)));

@@ -39,7 +39,7 @@ bool visit_segment(const Segment& segment, uint64_t count, Revision from, Revisi
 }
 }  // namespace
 
-Result<std::string_view> SegmentedView::record(Revision revision) const {
+Result<std::string_view> SegmentedView::record(Revision revision, Hint* hint) const {
   if (begins_at_or_before(active_.get(), active_count_, revision)) {
     const Record* r = find_put(*active_, active_count_, revision);
     if (r == nullptr) return Code::kNotFound;
@@ -50,7 +50,7 @@ Result<std::string_view> SegmentedView::record(Revision revision) const {
     if (r == nullptr) return Code::kNotFound;
     return r->value.view();
   }
-  ASSIGN_OR_RETURN(const auto found, snapshot_->get(Bucket::kKey, RevisionKey(revision).view()));
+  ASSIGN_OR_RETURN(const auto found, snapshot_->get(Bucket::kKey, RevisionKey(revision).view(), hint));
   if (!found) return Code::kNotFound;
   return *found;
 }

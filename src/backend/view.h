@@ -37,7 +37,8 @@ class SegmentedView final : public View {
         active_(std::move(active)),
         active_count_(active_count) {}
 
-  Result<std::string_view> record(Revision revision) const override;
+  using View::record;
+  Result<std::string_view> record(Revision revision, Hint* hint) const override;
   Result<> scan_records(Revision from, Revision to, const RecordVisitor& visit) const override;
 
  private:

@@ -36,10 +36,31 @@ Result<Found> find(const PageSource& source, const TreeRef& tree, std::string_vi
   return f;
 }
 
+// The place of `key` on the leaf of the hint; leaf().data() is null if the key can't stand there. Keys that are
+// asked for in order stand side by side.
+Found find_near(const LeafHint& hint, std::string_view key) {
+  Found f;
+  const PageView leaf(hint.leaf);
+  const size_t count = leaf.count();
+  const size_t next = hint.index + 1;
+  if (next < count && leaf.leaf_key(next) == key) {
+    f = {leaf, next, true};
+  } else if (count > 0 && leaf.leaf_key(0) <= key && key <= leaf.leaf_key(count - 1)) {
+    f = {leaf, leaf.lower_bound_between(key, leaf.leaf_key(0), leaf.leaf_key(count - 1)), false};
+    f.exact = leaf.leaf_key(f.index) == key;
+  }
+  return f;
+}
+
 }  // namespace
 
-Result<std::optional<std::string_view>> BucketView::get(std::string_view key) const {
-  ASSIGN_OR_RETURN(const Found f, find(source_, tree_, key));
+Result<std::optional<std::string_view>> BucketView::get(std::string_view key, LeafHint* hint) const {
+  Found f;
+  if (hint && hint->leaf) f = find_near(*hint, key);
+  if (!f.leaf.data()) {
+    ASSIGN_OR_RETURN(f, find(source_, tree_, key));
+  }
+  if (hint) *hint = {f.leaf.data(), f.index};
   if (!f.exact || f.leaf.item_flags(f.index) != 0) return std::optional<std::string_view>();
   return std::optional(f.leaf.value(f.index));
 }

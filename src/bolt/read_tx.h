@@ -85,13 +85,22 @@ class Cursor {
   absl::InlinedVector<Frame, 8> stack_;
 };
 
+// Where in the tree the last get() of a caller ended, so that the next one need not begin at the root if its key
+// stands on the same leaf. Belongs to one caller, one bucket and one ReadTx (or to none yet).
+struct LeafHint {
+  const char* leaf = nullptr;
+  size_t index = 0;
+};
+
 class BucketView {
  public:
   BucketView(PageSource source, TreeRef tree, uint64_t sequence)
       : source_(source), tree_(tree), sequence_(sequence) {}
 
   // Empty if there is no such key, or a nested bucket stands there.
-  Result<std::optional<std::string_view>> get(std::string_view key) const;
+  Result<std::optional<std::string_view>> get(std::string_view key) const { return get(key, nullptr); }
+  // The same; `hint` (may be null) tells where to look first and learns where the key was.
+  Result<std::optional<std::string_view>> get(std::string_view key, LeafHint* hint) const;
   // The nested bucket of this name; empty if there is none.
   Result<std::optional<BucketView>> bucket(std::string_view name) const;
   // Items and nested buckets alike.

@@ -84,7 +84,9 @@ void CatchUp::State::begin_pass(std::shared_ptr<const ReadView> newest) {
 
 void CatchUp::State::end_pass() {
   pass.clear();
-  collected = false;
+  wanted.clear();
+  part_begin = part_end = 0;
+  collected = marked = serving = false;
   view.reset();
 }
 
@@ -124,12 +126,32 @@ Result<> CatchUp::State::collect(const CatchUpBounds& bounds) {
   return {};
 }
 
+// Where the response ends that begins with `matched[at]`.
+size_t CatchUp::State::end_of_response(const std::vector<uint32_t>& matched, size_t at) const {
+  const auto span = static_cast<uint64_t>(pass.revision_of(matched.back()) - pass.revision_of(matched[at]));
+  if (span < kResponseRevisionsMax) return matched.size();
+  size_t revisions = 1;
+  size_t end = at + 1;
+  for (; end < matched.size(); ++end) {
+    if (pass.revision_of(matched[end]) == pass.revision_of(matched[end - 1])) continue;
+    if (revisions++ == kResponseRevisionsMax) break;
+  }
+  return end;
+}
+
+// Gives the item the events of its next response.
+void CatchUp::State::begin_part(Item& item) {
+  part_end = end_of_response(wanted, part_begin);
+  item.matched.assign(wanted.begin() + static_cast<ptrdiff_t>(part_begin),
+                      wanted.begin() + static_cast<ptrdiff_t>(part_end));
+}
+
 CatchUp::Outcome CatchUp::State::send_collected(const CatchUpBounds& bounds, const Emit& emit) {
   const int64_t revision = view->revision();
   const EventPass::Response response{
       revision, header_bytes_beside_revision + wire::varint_size(static_cast<uint64_t>(revision)),
       options.fragment_bytes};
-  if (served == 0) {
+  if (!std::exchange(marked, true)) {
     for (Item& item : items) {
       if (item.matched.empty() && item.next >= view->compact_revision()) {
         item.next = std::max(item.next, upto + 1);
@@ -138,25 +160,34 @@ CatchUp::Outcome CatchUp::State::send_collected(const CatchUpBounds& bounds, con
   }
   const size_t encoded_before = pass.encoded_bytes();
   for (const std::span<WatchTarget* const> targets = pass.touched(); served < targets.size(); ++served) {
-    if (pass.encoded_bytes() - encoded_before >= bounds.bytes || pass.work() >= work_max)
-      return Outcome::kMore;
     auto& item = static_cast<Item&>(*targets[served]);
-    if (item.forgotten) continue;
-    const size_t events = item.matched.size();
-    switch (pass.send(item, response, emit, &refused, work_max)) {
-      case EventPass::Sent::kMore:
+    if (!std::exchange(serving, true)) wanted.swap(item.matched);
+    while (part_begin < wanted.size() && !item.forgotten) {
+      if (pass.encoded_bytes() - encoded_before >= bounds.bytes || pass.work() >= work_max) {
         return Outcome::kMore;
-      case EventPass::Sent::kRefused:
-        // What is left unsent is read again later: an item's `next` tells how far it is.
-        refused_item = &item;
-        refused_next = upto + 1;
-        end_pass();
-        return Outcome::kBlocked;
-      case EventPass::Sent::kTaken:
-        events_sent.inc(events);
-        item.next = upto + 1;
-        item.sent = true;
+      }
+      if (part_end <= part_begin) begin_part(item);
+      const int64_t next = part_end == wanted.size() ? upto + 1 : pass.revision_of(wanted[part_end - 1]) + 1;
+      const size_t events = part_end - part_begin;
+      switch (pass.send(item, response, emit, &refused, work_max)) {
+        case EventPass::Sent::kMore:
+          return Outcome::kMore;
+        case EventPass::Sent::kRefused:
+          // What is left unsent is read again later: an item's `next` tells how far it is.
+          refused_item = &item;
+          refused_next = next;
+          end_pass();
+          return Outcome::kBlocked;
+        case EventPass::Sent::kTaken:
+          events_sent.inc(events);
+          item.next = next;
+          item.sent = true;
+          part_begin = part_end;
+      }
     }
+    part_begin = part_end = 0;
+    wanted.clear();
+    serving = false;
   }
   end_pass();
   return upto == revision ? Outcome::kDone : Outcome::kMore;

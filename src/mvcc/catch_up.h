@@ -42,6 +42,8 @@ struct CatchUp::State {
   void begin_pass(std::shared_ptr<const ReadView> newest);
   void end_pass();
   Result<> collect(const CatchUpBounds& bounds);
+  size_t end_of_response(const std::vector<uint32_t>& matched, size_t at) const;
+  void begin_part(Item& item);
   Outcome send_collected(const CatchUpBounds& bounds, const Emit& emit);
 
   TargetSet set;
@@ -52,8 +54,13 @@ struct CatchUp::State {
   Revision at;             // where collecting goes on
   int64_t upto = 0;        // the last revision that the pass has, or will have, all of
   bool collected = false;  // all of it: now it is sent
+  bool marked = false;     // items that want none of it are marked as up to date with it
   size_t served = 0;       // of the touched items
-  uint64_t work_max = 0;   // of pass.work(), in this step
+  bool serving = false;    // that one is being served
+  // Of the item being served: its events, and which of them its `matched` holds while their response is sent.
+  std::vector<uint32_t> wanted;
+  size_t part_begin = 0, part_end = 0;
+  uint64_t work_max = 0;  // of pass.work(), in this step
   // The one response that was not taken, as its messages; it is offered again before anything else is read.
   std::vector<WatchMessage> refused;
   int64_t refused_next = 0;  // the item's `next` once it is taken

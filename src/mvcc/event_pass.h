@@ -79,6 +79,7 @@ class EventPass {
 
   size_t events() const { return events_.size(); }
   int64_t last_revision() const { return events_[events_.size() - 1].mod_revision; }
+  int64_t revision_of(uint32_t event) const { return events_[event].mod_revision; }
   // How often a watcher and an event have met, and how many values before events were read.
   size_t matches() const { return matches_; }
   size_t values_read() const { return values_read_; }

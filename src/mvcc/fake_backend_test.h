@@ -38,7 +38,8 @@ class FakeBackend final : public backend::Backend {
    public:
     FakeView(std::shared_ptr<const Records> records, size_t size)
         : records_(std::move(records)), size_(size) {}
-    Result<std::string_view> record(Revision revision) const override {
+    using View::record;
+    Result<std::string_view> record(Revision revision, Hint*) const override {
       const Record* r = at(revision);
       if (r == end() || r->revision != revision || r->tombstone) return Code::kNotFound;
       return r->value.view();

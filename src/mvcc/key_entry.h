@@ -89,6 +89,7 @@ class KeyEntry {
   static KeyEntry* create(std::string_view key, RevisionNode node) {
     void* p = ::operator new(sizeof(KeyEntry) + key.size());
     node.size_or_depth = static_cast<uint32_t>(key.size());
+    node.version_and_flags &= ~(RevisionNode::kLinkedFlag | RevisionNode::kAboveFirstFlag);  // of a copied node
     auto* entry = new (p) KeyEntry(node);
     if (!key.empty()) std::memcpy(reinterpret_cast<char*>(entry + 1), key.data(), key.size());
     return entry;

@@ -68,6 +68,7 @@ struct RangeScan::State {
   uint64_t fetch_limit = UINT64_MAX;  // of what is collected
   bool walk_counts = false;           // the count comes from walking the whole range
   Phase phase = Phase::kScan;
+  backend::View::Hint near;  // of parts->records
   std::optional<IndexCursor> cursor;
   // Collected results: in key order if sorted by key, so that the answer takes them from the end; else a
   // heap, kept one from the first on, so that no step sorts more than it may look at.
@@ -93,7 +94,7 @@ struct RangeScan::State {
   }
 
   bool at_limit() const { return request.limit > 0 && visited >= request.limit; }
-  Result<> load_value(Item& item) const;
+  Result<> load_value(Item& item);
   Result<> found(const RevisionNode& node, const KvVisitor& visit, bool* go_on);
   Result<> scan(size_t* budget, const KvVisitor& visit, bool* go_on);
   Result<> emit(size_t* budget, const KvVisitor& visit, bool* go_on);
@@ -163,8 +164,8 @@ Result<RangeScan> RangeScan::start_on(const Snapshot& snapshot, std::shared_ptr<
   return RangeScan(std::move(s));
 }
 
-Result<> RangeScan::State::load_value(Item& item) const {
-  ASSIGN_OR_RETURN(const std::string_view bytes, parts->records->record(item.revision));
+Result<> RangeScan::State::load_value(Item& item) {
+  ASSIGN_OR_RETURN(const std::string_view bytes, parts->records->record(item.revision, &near));
   ASSIGN_OR_RETURN(const KeyValueRef kv, decode_key_value(bytes));
   item.value = kv.value;
   return {};
@@ -192,7 +193,7 @@ Result<> RangeScan::State::found(const RevisionNode& node, const KvVisitor& visi
     more = true;
     return {};
   }
-  ASSIGN_OR_RETURN(const std::string_view bytes, parts->records->record(node.revision()));
+  ASSIGN_OR_RETURN(const std::string_view bytes, parts->records->record(node.revision(), &near));
   ++visited;
   *go_on = visit(bytes);
   return {};
@@ -245,7 +246,7 @@ Result<> RangeScan::State::emit(size_t* budget, const KvVisitor& visit, bool* go
     if (!by_key) std::pop_heap(items.begin(), items.end(), heap_order());
     const Revision next = items.back().revision;
     items.pop_back();
-    ASSIGN_OR_RETURN(const std::string_view bytes, parts->records->record(next));
+    ASSIGN_OR_RETURN(const std::string_view bytes, parts->records->record(next, &near));
     ++visited;
     *go_on = visit(bytes);
   }
@@ -280,6 +281,7 @@ Result<> RangeScan::renew(std::shared_ptr<const ReadView> view) {
   std::optional<std::string> next;
   if (s.cursor && s.cursor->valid()) next = std::string(s.cursor->entry().key());
   s.cursor.reset();
+  s.near = {};
   s.owner = std::move(view);
   s.parts = &s.owner->parts();
   const IndexRef& index = s.parts->index->ref();

@@ -40,11 +40,13 @@ using StreamId = StrongId<struct WatchStreamTag, uint64_t>;
 
 constexpr int64_t kSwitchRevisions = 256;    // gap that apply closes itself
 constexpr size_t kCatchUpWatchersMax = 512;  // in one CatchUp
-// What one step of a CatchUp does at most. About a millisecond of work.
-constexpr size_t kCatchUpStepRecords = 512;   // looked at; a value before an event counts as one
-constexpr size_t kCatchUpStepMatches = 4096;  // events times watchers that want them
-constexpr size_t kCatchUpStepBytes = 256u << 10;
-constexpr uint64_t kCatchUpStepWork = 10'000;  // in the unit of EventPass::work()
+// What one step of a CatchUp does at most. About a millisecond of work. What a step read ends a response, unless that
+// is in the middle of a revision, so these bounds are also those of a response of several revisions.
+constexpr size_t kCatchUpStepRecords = 2'000;  // looked at; a value before an event counts as one
+constexpr size_t kCatchUpStepMatches = 8'192;  // events times watchers that want them
+constexpr size_t kCatchUpStepBytes = 1u << 20;
+constexpr size_t kResponseRevisionsMax = 1'000;  // of one watcher, as in etcd
+constexpr uint64_t kCatchUpStepWork = 10'000;    // in the unit of EventPass::work()
 // What one step of a publication does at most, in the unit of EventPass::work(): half a millisecond or so.
 constexpr uint64_t kPublishStepWork = 5'000;
 constexpr size_t kWatchersPerTask = 1'000;  // that one call goes over, where each of a stream is to be

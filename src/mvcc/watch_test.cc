@@ -320,7 +320,7 @@ TEST_F(Watch, AtMostAThousandRevisionsInAResponse) {
     });
   }
   EXPECT_EQ(outcome, CatchUp::Outcome::kDone);
-  EXPECT_EQ(sizes, (std::vector<size_t>{512, 512, 512, 512, 452}));
+  EXPECT_EQ(sizes, (std::vector<size_t>{1000, 1000, 500}));
 }
 
 TEST_F(Watch, Compacted) {

@@ -133,7 +133,7 @@ TEST(SimNetwork, ClosingWithBytesUnreadResetsTheOtherEnd) {
   n.world.run_for(io::kSecond);
   n.server.stream.reset();
   ASSERT_TRUE(n.until([&] { return !n.client.closed.empty(); }));
-  EXPECT_NE(n.client.closed.find("Connection reset by peer"), std::string::npos);
+  EXPECT_NE(n.client.closed.find("connection reset by peer"), std::string::npos);
   EXPECT_EQ(n.server.closed, "") << "no callback after destruction";
 }
 
@@ -151,7 +151,7 @@ TEST(SimNetwork, ACutLinkHoldsBytesBackUntilItHeals) {
     error = r ? "ok" : std::string(r.error().text());
   });
   ASSERT_TRUE(n.until([&] { return !error.empty(); }));
-  EXPECT_EQ(error, fmt::format("connect b:{}: Connection timed out", n.listener->port()));
+  EXPECT_EQ(error, fmt::format("connect b:{}: connection timed out", n.listener->port()));
   n.client.stream->write(" again");
   n.network.heal_all();
   ASSERT_TRUE(n.until([&] { return n.server.got == "there again"; }));
@@ -212,7 +212,7 @@ TEST(SimNetwork, ListeningHandsRoundAndRefusesTwice) {
   });
   ASSERT_TRUE(l.has_value());
   EXPECT_EQ((*l)->port(), 2379);
-  EXPECT_EQ(n.b.listen({false, "", 2379}, {n.lb}, {}).error().text(), "bind :2379: Address already in use");
+  EXPECT_EQ(n.b.listen({false, "", 2379}, {n.lb}, {}).error().text(), "bind :2379: address already in use");
   EXPECT_FALSE(n.b.listen({false, "a", 2379}, {n.lb}, {}).has_value());
   for (int i = 0; i < 4; ++i) {
     n.a.connect({false, "b", 2379}, *n.la, [&](Result<std::unique_ptr<io::Stream>> r) {
@@ -228,7 +228,7 @@ TEST(SimNetwork, ListeningHandsRoundAndRefusesTwice) {
     error = r ? "ok" : std::string(r.error().text());
   });
   ASSERT_TRUE(n.until([&] { return !error.empty(); }));
-  EXPECT_EQ(error, "connect b:2379: Connection refused");
+  EXPECT_EQ(error, "connect b:2379: connection refused");
   streams.clear();
 }
 

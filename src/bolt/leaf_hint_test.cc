@@ -1,0 +1,75 @@
+// A get() with a hint answers what one without answers, whatever was asked before.
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "base/prng.h"
+#include "bolt/db.h"
+#include "bolt/testing/memory_fs.h"
+
+namespace quoin::bolt {
+namespace {
+
+std::string key_of(uint64_t n) {
+  return be64(n) + "_" + be64(0);
+}
+
+class LeafHintTest : public ::testing::TestWithParam<uint64_t> {
+ protected:
+  // Every third number up to 3 * `records` is there.
+  void fill(uint64_t records) {
+    Options options;
+    options.reserve_bytes = 1ull << 30;
+    db_ = std::move(*Db::open(fs_, "db", options));
+    auto tx = std::move(*db_->begin_write());
+    Bucket& bucket = **tx->create_bucket("key");
+    for (uint64_t n = 0; n < records; ++n) {
+      ASSERT_TRUE(bucket.put(key_of(3 * n), std::string(n % 200, static_cast<char>('a' + n % 26))).has_value());
+    }
+    ASSERT_TRUE(db_->commit_blocking(std::move(tx)).has_value());
+  }
+
+  testing::MemoryFs fs_;
+  std::unique_ptr<Db> db_;
+};
+
+TEST_P(LeafHintTest, AnswersAsWithoutOne) {
+  const uint64_t records = GetParam();
+  fill(records);
+  auto tx = db_->begin_read();
+  const BucketView bucket = **tx->bucket("key");
+  Prng prng(records + 1);
+  LeafHint hint;
+  uint64_t at = 0;
+  size_t found = 0;
+  for (int i = 0; i < 20'000; ++i) {
+    // Mostly the neighbour, as a range in the order of revisions asks; at times a gap, a step back, anywhere.
+    switch (prng.below(8)) {
+      case 0:
+        at = prng.below(3 * records + 10);
+        break;
+      case 1:
+        at = at > 3 ? at - 3 : 0;
+        break;
+      case 2:
+        at += 1;
+        break;
+      default:
+        at += 3;
+    }
+    const std::string key = key_of(at);
+    const auto plain = bucket.get(key);
+    const auto hinted = bucket.get(key, &hint);
+    ASSERT_TRUE(plain && hinted);
+    ASSERT_EQ(*plain, *hinted) << at;
+    found += plain->has_value();
+    if (at > 3 * records) at = prng.below(3 * records + 1);
+  }
+  if (records > 0) EXPECT_GT(found, 2000u);
+}
+
+// Inline, one leaf, two levels, three levels.
+INSTANTIATE_TEST_SUITE_P(Sizes, LeafHintTest, ::testing::Values(0, 1, 4, 30, 1000, 40'000));
+
+}  // namespace
+}  // namespace quoin::bolt
