@@ -11,7 +11,9 @@ namespace quoin::bolt {
 namespace {
 
 std::string key_of(uint64_t n) {
-  return be64(n) + "_" + be64(0);
+  std::string key = be64(n);
+  key.push_back('_');
+  return key.append(be64(0));
 }
 
 class LeafHintTest : public ::testing::TestWithParam<uint64_t> {
@@ -65,7 +67,7 @@ TEST_P(LeafHintTest, AnswersAsWithoutOne) {
     found += plain->has_value();
     if (at > 3 * records) at = prng.below(3 * records + 1);
   }
-  if (records > 0) EXPECT_GT(found, 2000u);
+  EXPECT_GE(found, records > 0 ? 2000u : 0u);
 }
 
 // Inline, one leaf, two levels, three levels.

@@ -1,9 +1,9 @@
 // The apply strand: committed entries in, state changes, published views, watch events and answers out.
 //
-// Per batch (at most kBatchEntries entries, which together do about as much as that many puts of small values):
-// each entry is applied under its own consistent index; then the view is published, watches are served, the
-// applied index becomes known, answers leave; then a bounded piece of index maintenance. While the backend's
-// segment is full no entry is taken.
+// Per batch (at most kBatchEntries entries, which together do about as much as that many puts of small values, and
+// no further one after kBatchNs): each entry is applied under its own consistent index; then the view is published,
+// watches are served, the applied index becomes known, answers leave; then a bounded piece of index maintenance.
+// While the backend's segment is full no entry is taken.
 //
 // Serving the watches may take several tasks. Until the last one nothing more is applied, no answer of the
 // batch leaves, and what others want of the watches waits (between_batches).
@@ -47,6 +47,8 @@ class ApplyStage {
   static constexpr size_t kBatchWork = Applier::kKeysPerStep;
   // This much of an entry costs about as much as a key: it is copied into a record.
   static constexpr size_t kBytesPerKey = 16u << 10;
+  // Nor does it take a further entry after so long: values that are read may come from the disk.
+  static constexpr int64_t kBatchNs = io::kMillisecond / 2;
   static constexpr uint64_t kGapMax = 5'000;  // committed - applied beyond which proposals are refused
   static constexpr size_t kMaintainBudget = 2'000;
 
