@@ -238,6 +238,30 @@ TEST_F(WatchLoad, OneLargeRevisionIsReadInSteps) {
   EXPECT_EQ(table->slow_watchers(), 0u);
 }
 
+// A client that stops reading at any moment makes the work begin again, and loses nothing.
+TEST_F(WatchLoad, GivenUpAnywhereNothingIsLost) {
+  put_keys(5'000);
+  for (int i = 0; i < 1'500; ++i) put("k", "v");
+  table->publish();
+  for (size_t upto = 1; upto < 20; ++upto) {
+    NarrowSink sink;
+    sink.room = SIZE_MAX;
+    const StreamId s = table->open_stream(sink);
+    table->create(s, {.key = "k", .range_end = "l", .start_revision = 2});
+    std::unique_ptr<CatchUp> work = std::move(sink.work);
+    for (size_t n = 1;; ++n) {
+      const auto outcome =
+          work->step(store->views().load(), SIZE_MAX, [&](const WatchMessage& m) { return sink.deliver(m); });
+      ASSERT_TRUE(outcome);
+      if (*outcome == CatchUp::Outcome::kDone) break;
+      if (n % upto == 0 && n < 100) work->let_go();
+    }
+    ASSERT_EQ(sink.events, 6'500u) << upto;
+    table->caught_up(std::move(work));
+    table->close_stream(s);
+  }
+}
+
 // A watcher that is cancelled while its response is being made is sent nothing more.
 TEST_F(WatchLoad, CancelledWhileALargeRevisionIsRead) {
   put_keys(20'000);
