@@ -280,14 +280,6 @@ TEST_F(LargeRequests, ABatchEndsByTheWorkDone) {
   }
   EXPECT_LE(most_revisions_in_a_task(life, std::move(requests)),
             static_cast<int64_t>(ApplyStage::kBatchWork) / kPuts + 1);
-  // By their bytes, too.
-  const std::string large(512 << 10, 'v');
-  std::vector<pb::InternalRaftRequest> puts(30);
-  for (auto& r : puts) {
-    r.put.emplace().key = "k";
-    r.put->value = large;
-  }
-  EXPECT_LE(most_revisions_in_a_task(life, std::move(puts)), 4);
 }
 
 // A deletion of very many keys is also sent to watchers in steps; its answer leaves after the last of them, and
