@@ -308,7 +308,8 @@ std::string CrashRun::load(Life& life, Accident accident) {
     if (!done()) world_.run_until(done, static_cast<int64_t>(prng_.below(40)) * io::kSecond);
     disk_.set_syncs_stuck(false);
   }
-  if (!world_.run_until(done, kPatience)) {
+  // Clients that often stop reading for a second take a while for several snapshots.
+  if (!world_.run_until(done, 5 * kPatience)) {
     return "requests hang" + (clients_ ? clients_->describe() : "");
   }
   if (!problem().empty()) return problem();

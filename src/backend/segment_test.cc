@@ -3,8 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <memory>
 #include <thread>
+#include <vector>
 
+#include "backend/segment_yard.h"
 #include "base/prng.h"
 
 namespace quoin::backend {
@@ -61,6 +64,61 @@ TEST(SegmentTest, ReadersOnOtherThreadsSeeCompleteRecordsUpToTheCountTheyGot) {
     published.store(static_cast<uint64_t>(i) + 1, std::memory_order_release);
   }
   for (auto& t : readers) t.join();
+}
+
+struct Queue final : io::Executor {
+  std::vector<Task> tasks;
+  void post(Task task) override { tasks.push_back(std::move(task)); }
+  bool running_here() const override { return true; }
+  size_t run_all() {
+    size_t n = 0;
+    for (; !tasks.empty(); ++n) {
+      Task task = std::move(tasks.back());
+      tasks.pop_back();
+      std::move(task)();
+    }
+    return n;
+  }
+};
+
+std::shared_ptr<Segment> filled(SegmentYard& yard, int64_t records) {
+  std::shared_ptr<Segment> s = yard.make();
+  for (int64_t i = 0; i < records; ++i) s->append({i + 2, 0}, false, Blob::copy("v"));
+  return s;
+}
+
+TEST(SegmentTest, SomeOfItIsFreed) {
+  Segment s;
+  for (int64_t i = 0; i < 5'000; ++i) s.append({i + 2, 0}, false, Blob::copy("v"));
+  for (int i = 0; i < 100; ++i) s.put(Bucket::kLease, std::to_string(i), "x");
+  EXPECT_TRUE(s.free_some(50));
+  EXPECT_EQ(s.pairs(Bucket::kLease).size(), 50u);
+  EXPECT_TRUE(s.free_some(1'050));
+  EXPECT_EQ(s.record_count(), 4'000u);
+  EXPECT_TRUE(s.free_some(3'999));
+  EXPECT_FALSE(s.free_some(2));
+  EXPECT_EQ(s.record_count(), 0u);
+}
+
+// Whoever drops a large segment frees nothing of it; the file strand does, a bounded part in each task.
+TEST(SegmentTest, ALargeSegmentIsFreedInSteps) {
+  Queue file;
+  auto yard = std::make_shared<SegmentYard>(file);
+  std::shared_ptr<Segment> small = filled(*yard, 100);
+  small.reset();
+  EXPECT_TRUE(file.tasks.empty());
+  std::shared_ptr<Segment> one = filled(*yard, 20'000), two = filled(*yard, 20'000);
+  one.reset();
+  two.reset();
+  EXPECT_EQ(file.run_all(), 2 * 20'000 / SegmentYard::kFreedPerTask);
+  // After the end nothing is posted any more.
+  one = filled(*yard, 20'000);
+  two = filled(*yard, 20'000);
+  one.reset();
+  EXPECT_EQ(file.tasks.size(), 1u);
+  yard->close();
+  two.reset();
+  EXPECT_EQ(file.run_all(), 1u);
 }
 
 }  // namespace

@@ -95,7 +95,7 @@ void BM_HotKeyCatchUp(benchmark::State& state) {
     table.create(table.open_stream(sink), {.key = "hot", .start_revision = 1, .prev_kv = true});
     CHECK(sink.work != nullptr);
     for (;;) {
-      const auto outcome = sink.work->step(*r.view, 1'000, [](const WatchMessage&) { return true; });
+      const auto outcome = sink.work->step(r.view, 1'000, [](const WatchMessage&) { return true; });
       CHECK(outcome.has_value());
       if (*outcome == CatchUp::Outcome::kDone) break;
     }

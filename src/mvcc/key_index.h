@@ -9,6 +9,7 @@
 // Memory: a key with one revision costs its bytes, 40 for the entry, 12 for the slot (over the node's fill),
 // and what the allocator rounds up.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -68,8 +69,12 @@ class KeyIndex {
   // Frees what closed views held, as Reclaimer::collect does; true if there is more.
   bool collect(size_t budget) { return storage_->reclaimer.collect(budget); }
   // The same, as much as the changes since the last call make necessary to keep up with them: twice what they
-  // retired (each thing is moved or freed), and `more`.
-  bool collect_for_changes(size_t more) { return collect(more + 2 * storage_->reclaimer.take_retired()); }
+  // retired (each thing is moved or freed), and `more`; but no more than kCollectMax in one call. What one
+  // change of very many keys retired beyond that is left to collect().
+  bool collect_for_changes(size_t more) {
+    return collect(std::min(more + 2 * storage_->reclaimer.take_retired(), kCollectMax));
+  }
+  static constexpr size_t kCollectMax = 10'000;
   // How many things wait to be freed.
   size_t garbage() const { return storage_->reclaimer.held(); }
 

@@ -345,6 +345,22 @@ TEST(KeyIndex, GarbageKeepsUpWithTheLoad) {
   EXPECT_LE(most_late, 5'000u);
 }
 
+// One change of very many keys retires more than a publication may free; the rest waits for collect().
+TEST(KeyIndex, APublicationFreesABoundedPart) {
+  Rig rig;
+  constexpr int kKeys = 800'000;
+  for (int i = 0; i < kKeys; ++i) rig.put(fmt::format("k{:07}", 2 * i));
+  auto view = rig.index.publish(rig.revision, -1);
+  // Copies every leaf.
+  for (int i = 0; i < kKeys; ++i) rig.put(fmt::format("k{:07}", 2 * i + 1));
+  view = rig.index.publish(rig.revision, -1);
+  const size_t before = rig.index.garbage();
+  EXPECT_GT(before, KeyIndex::kCollectMax);
+  rig.index.collect_for_changes(256);
+  EXPECT_GT(rig.index.garbage(), 0u);
+  EXPECT_LE(before - rig.index.garbage(), KeyIndex::kCollectMax);
+}
+
 // Readers check what a view must always show while apply goes on: keys come in pairs that live and die
 // together, and the count equals what a walk finds.
 TEST(KeyIndex, ReadersOnOtherThreads) {

@@ -130,8 +130,9 @@ bool Store::has_unpublished() const {
          published_->compact_revision() != compact_revision_;
 }
 
-std::vector<Change> Store::take_changes() {
-  return std::exchange(changes_, {});
+void Store::take_changes(std::deque<Change>* out) {
+  CHECK(out->empty(), "changes that were taken before are still there");
+  out->swap(changes_);
 }
 
 bool Store::maintain(size_t budget) {

@@ -147,8 +147,9 @@ class RangeDelete {
   RangeDelete(WriteTxn& txn, std::string key, std::string range_end);
   // Looks at no more than `*keys_left` keys, which it takes off, and deletes those that live; `prev` as in
   // WriteTxn::delete_range, for the keys of this step. True when the range is done. After an error this step
-  // deleted nothing, but those before it did, and a transaction cannot be taken back.
-  Result<bool> step(size_t* keys_left, const KvVisitor& prev = {});
+  // deleted nothing, but those before it did, and a transaction cannot be taken back. Once `prev` has been
+  // handed `bytes_max` bytes the step ends, whatever keys are left.
+  Result<bool> step(size_t* keys_left, const KvVisitor& prev = {}, size_t bytes_max = SIZE_MAX);
   int64_t deleted() const { return deleted_; }
 
  private:
@@ -205,10 +206,11 @@ class Store {
   // The newest published view, for any thread. Lives as long as the store.
   const ViewCell& views() const { return views_; }
 
-  // While on, the changes of ended transactions are collected, and take_changes() hands them over. One taker:
-  // the watch table.
+  // While on, the changes of ended transactions are collected, and take_changes() hands them over in `out`,
+  // which is empty before. One taker: the watch table. A deque, since a million of them are neither moved nor
+  // destroyed in one go.
   void collect_changes(bool on) { collect_changes_ = on; }
-  std::vector<Change> take_changes();
+  void take_changes(std::deque<Change>* out);
 
   // ---- compaction ----
   // kCompacted, kFutureRev. On success reads below `revision` fail from the next publish() on; `scheduled`
@@ -265,7 +267,7 @@ class Store {
   std::shared_ptr<const std::vector<CompactionHash>> hashes_;
 
   bool collect_changes_ = false;
-  std::vector<Change> changes_;
+  std::deque<Change> changes_;
   std::unique_ptr<Compaction> compaction_;
   // Guards callbacks of a backend that was replaced.
   std::shared_ptr<int> backend_alive_;

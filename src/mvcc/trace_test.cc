@@ -251,7 +251,7 @@ class Runner final : WatchSink {
   std::string events() {
     while (work_) {
       auto work = std::move(work_);
-      while (*work->step(*store_->views().load(), 2, [&](const WatchMessage& m) { return deliver(m); }) !=
+      while (*work->step(store_->views().load(), 2, [&](const WatchMessage& m) { return deliver(m); }) !=
              CatchUp::Outcome::kDone) {
       }
       table_->caught_up(std::move(work));

@@ -87,6 +87,10 @@ std::shared_ptr<const ReadView> WatchTable::publish() {
   return state_->view;
 }
 
+bool WatchTable::publish_step() {
+  return state_->publish_step();
+}
+
 StreamId WatchTable::open_stream(WatchSink& sink) {
   const StreamId id(state_->next_stream++);
   auto stream = std::make_unique<WatchStream>();
@@ -98,11 +102,38 @@ StreamId WatchTable::open_stream(WatchSink& sink) {
 }
 
 void WatchTable::close_stream(StreamId id) {
-  WatchStream* stream = state_->find(id);
-  if (!stream) return;
-  for (auto& [watch_id, w] : stream->watchers) state_->remove(*stream, *w);
-  state_->streams.erase(id);
+  State& s = *state_;
+  const auto it = s.streams.find(id);
+  if (it == s.streams.end()) return;
+  s.finish();
+  it->second->closed = true;
+  it->second->sink = nullptr;
+  s.closing.push_back(std::move(it->second));
+  s.streams.erase(it);
+  s.free_closed(kWatchersPerTask);
+  s.show();
+}
+
+bool WatchTable::maintain() {
+  if (state_->closing.empty()) return false;
+  state_->finish();
+  const bool more = state_->free_closed(kWatchersPerTask);
   state_->show();
+  return more;
+}
+
+bool WatchTable::State::free_closed(size_t watchers) {
+  while (!closing.empty()) {
+    WatchStream& stream = *closing.front();
+    for (; !stream.watchers.empty(); --watchers) {
+      if (watchers == 0) return true;
+      const auto it = stream.watchers.begin();
+      remove(stream, *it->second);
+      stream.watchers.erase(it);
+    }
+    closing.pop_front();
+  }
+  return false;
 }
 
 void WatchTable::create(StreamId id, const WatchRequest& request, const Denied& denied) {
@@ -189,20 +220,24 @@ void WatchTable::request_progress(StreamId id) {
   (void)stream->sink->deliver(m);  // without room it is dropped, as for a stream that is not synced
 }
 
-void WatchTable::progress_tick(StreamId id) {
+std::optional<int64_t> WatchTable::progress_tick(StreamId id, int64_t from) {
   State& s = *state_;
   s.flush();
   WatchStream* stream = s.find(id);
-  if (!stream) return;
+  if (!stream) return std::nullopt;
   const int64_t current = s.view->revision();
-  for (auto& [watch_id, w] : stream->watchers) {
+  size_t left = kWatchersPerTask;
+  for (auto it = stream->watchers.lower_bound(from); it != stream->watchers.end(); ++it) {
+    const auto& [watch_id, w] = *it;
+    if (left-- == 0) return watch_id;
     if (!w->progress_notify || std::exchange(w->sent_since_tick, false)) continue;
     if (w->state != WatcherState::kSynced || current < w->start_revision) continue;
     WatchMessage m;
     m.watch_id = watch_id;
     m.header_revision = current;
-    if (!stream->sink->deliver(m)) return;
+    if (!stream->sink->deliver(m)) return std::nullopt;
   }
+  return std::nullopt;
 }
 
 void WatchTable::has_room(StreamId id) {
@@ -233,6 +268,7 @@ void WatchTable::caught_up(std::unique_ptr<CatchUp> work) {
 
 void WatchTable::store_replaced() {
   State& s = *state_;
+  s.finish();
   const int64_t sent = s.view->revision();
   s.view = s.store.publish();
   for (auto& [id, stream] : s.streams) {

@@ -40,13 +40,17 @@ using StreamId = StrongId<struct WatchStreamTag, uint64_t>;
 
 constexpr int64_t kSwitchRevisions = 256;    // gap that apply closes itself
 constexpr size_t kCatchUpWatchersMax = 512;  // in one CatchUp
-// What one step of a CatchUp does at most; one revision may exceed it. About a millisecond of work. What a step read
-// ends a response, so these bounds are also those of a response.
+// What one step of a CatchUp does at most. About a millisecond of work. What a step read ends a response, unless that
+// is in the middle of a revision, so these bounds are also those of a response of several revisions.
 constexpr size_t kCatchUpStepRecords = 2'000;  // looked at; a value before an event counts as one
 constexpr size_t kCatchUpStepMatches = 8'192;  // events times watchers that want them
 constexpr size_t kCatchUpStepBytes = 1u << 20;
 constexpr size_t kResponseRevisionsMax = 1'000;  // of one watcher, as in etcd
-constexpr int64_t kStreamProgressId = -1;        // watch_id of the answer to a progress request
+constexpr uint64_t kCatchUpStepWork = 10'000;    // in the unit of EventPass::work()
+// What one step of a publication does at most, in the unit of EventPass::work(): half a millisecond or so.
+constexpr uint64_t kPublishStepWork = 5'000;
+constexpr size_t kWatchersPerTask = 1'000;  // that one call goes over, where each of a stream is to be
+constexpr int64_t kStreamProgressId = -1;   // watch_id of the answer to a progress request
 
 struct WatchRequest {
   std::string key;        // as received; empty means "\0"
@@ -105,7 +109,8 @@ struct WatchFilter {
   bool prev_kv = false, fragment = false, no_put = false, no_delete = false;
 };
 
-// Reads the past for watchers of one stream. Holds no view between steps.
+// Reads the past for watchers of one stream. Between steps it holds a view only within a pass: while one revision
+// that exceeds the bounds of a step is read, or its response made. It never holds one while it is blocked.
 class CatchUp {
  public:
   enum class Outcome : uint8_t {
@@ -115,12 +120,14 @@ class CatchUp {
   };
   ~CatchUp();
   StreamId stream() const { return stream_; }
-  // Reads at most `records_max` records of `view` (the newest one; never older than the last step's), and no
-  // more than the bounds above allow. Messages go to `emit` in order; after false from it, which says that the
+  // Reads at most `records_max` records of `view` (the newest one; never older than the last step's), or goes on
+  // with the pass under way, and does no more than the bounds above allow. Messages go to `emit` in order; after false from it, which says that the
   // message was not taken, nothing more is read: the next step offers that response again, first of all. What
   // follows a message with `fragment` set must be taken. Errors: kCorruption, kIo from the backend.
   using Emit = std::function<bool(const WatchMessage&)>;
-  Result<Outcome> step(const ReadView& view, size_t records_max, const Emit& emit);
+  Result<Outcome> step(std::shared_ptr<const ReadView> view, size_t records_max, const Emit& emit);
+  // Nothing can be written for a while: gives the view back, and what was read of the pass under way.
+  void let_go();
   // The cancel message of this watcher has gone out: emit nothing for it any more.
   void forget(int64_t watch_id);
 
@@ -142,11 +149,18 @@ class WatchTable {
   // Per batch, instead of store.publish(): publishes, then matches and sends what the batch changed. The
   // answers of the batch may leave afterwards.
   std::shared_ptr<const ReadView> publish();
+  // The same in steps of about a millisecond, each in a task of its own: the first one publishes, all of them
+  // match and send. True once everything is sent; not before may the answers of the batch leave, and the next
+  // entry be applied. Other calls that come between two steps do the rest at once, so their callers wait.
+  bool publish_step();
 
   // `sink` must live until close_stream.
   StreamId open_stream(WatchSink& sink);
-  // Ends all watchers of the stream. A CatchUp that is out may simply be dropped.
+  // Ends all watchers of the stream. A CatchUp that is out may simply be dropped. The sink is not used any
+  // more, while maintain() frees what goes beyond kWatchersPerTask watchers.
   void close_stream(StreamId stream);
+  // Frees a bounded part of what closed streams left. True if there is more.
+  bool maintain();
 
   // All of the following publish first if something is unpublished.
   // `denied` is asked with key and range_end at its place in the order of checks (spec 3.1); it returns the
@@ -157,8 +171,9 @@ class WatchTable {
   void cancel(StreamId stream, int64_t watch_id);
   // The client's progress request: answered if every watcher of the stream is synced, else dropped.
   void request_progress(StreamId stream);
-  // The stream's tick for watchers with progress_notify.
-  void progress_tick(StreamId stream);
+  // The stream's tick for watchers with progress_notify: those with ids from `from` on, at most
+  // kWatchersPerTask of them. Returns where the next call goes on, if there are more.
+  std::optional<int64_t> progress_tick(StreamId stream, int64_t from = INT64_MIN);
 
   // The sink can take events again.
   void has_room(StreamId stream);

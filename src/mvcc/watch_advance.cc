@@ -74,9 +74,8 @@ std::unique_ptr<CatchUp> WatchTable::State::make_catch_up(WatchStream& stream,
 
 void WatchTable::State::advance_inline(WatchStream& stream, const std::vector<Watcher*>& near) {
   const std::unique_ptr<CatchUp> work = make_catch_up(stream, near);
-  const auto outcome = work->state_->step(*view, kInlineBounds, [&](const WatchMessage& m) {
-    return !stream.blocked && stream.sink->deliver(m);
-  });
+  const auto outcome = work->state_->step(
+      view, kInlineBounds, [&](const WatchMessage& m) { return !stream.blocked && stream.sink->deliver(m); });
   CHECK(outcome.has_value(), "reading for watchers: {}", outcome.error().text());
   if (*outcome == CatchUp::Outcome::kBlocked) {
     stream.blocked = true;

@@ -54,12 +54,14 @@ size_t event_field_bytes(const EventRef& event) {
   return wire::length_delimited_size(kEvents, event_bytes(event));
 }
 
-Blob encode_events(std::span<const EventRef> events) {
-  size_t size = 0;
-  for (const EventRef& e : events) size += event_field_bytes(e);
-  return Blob::make(size, [&](char* out) {
-    for (const EventRef& e : events) out = encode_event(e, out);
-  });
+void EventEncoder::measure(const EventRef& event) {
+  size_ += event_field_bytes(event);
+}
+void EventEncoder::begin() {
+  blob_ = Blob::make(size_, [this](char* out) { at_ = out; });
+}
+void EventEncoder::encode(const EventRef& event) {
+  at_ = encode_event(event, at_);
 }
 
 Result<std::optional<std::string_view>> previous_record(const ReadView& view, const EventRef& event) {
@@ -72,27 +74,31 @@ Result<std::optional<std::string_view>> previous_record(const ReadView& view, co
   return view.get(event.key, before);
 }
 
-std::vector<WatchMessage> cut_response(const WatchMessage& head, std::span<const EventRef> events,
-                                       size_t fragment_bytes, size_t header_bytes) {
-  size_t head_bytes = header_bytes;
-  if (head.watch_id != 0) head_bytes += varint_field_bytes(kWatchId, static_cast<uint64_t>(head.watch_id));
-  if (events.size() < 2 || head_bytes + head.events.size() < fragment_bytes) return {head};
-  head_bytes += varint_field_bytes(kFragment, 1);
-  std::vector<WatchMessage> out;
-  std::string_view rest = head.events.view();
-  while (!events.empty()) {
-    size_t n = 1, size = event_field_bytes(events[0]);
-    while (n < events.size() && head_bytes + size + event_field_bytes(events[n]) < fragment_bytes) {
-      size += event_field_bytes(events[n++]);
-    }
-    WatchMessage& part = out.emplace_back(head);
-    part.fragment = n < events.size();
-    part.event_count = n;
-    part.events = head.events.slice(rest.substr(0, size));
-    rest.remove_prefix(size);
-    events = events.subspan(n);
-  }
-  return out;
+ResponseCutter::ResponseCutter(const WatchMessage& head, size_t fragment_bytes, size_t header_bytes)
+    : head_(head), rest_(head_.events.view()), fragment_bytes_(fragment_bytes), head_bytes_(header_bytes) {
+  if (head.watch_id != 0) head_bytes_ += varint_field_bytes(kWatchId, static_cast<uint64_t>(head.watch_id));
+  whole_ = head.event_count < 2 || head_bytes_ + head.events.size() < fragment_bytes;
+  head_bytes_ += varint_field_bytes(kFragment, 1);
+}
+
+void ResponseCutter::add(size_t event_bytes) {
+  if (count_ > 0 && head_bytes_ + size_ + event_bytes >= fragment_bytes_) close_part(true);
+  size_ += event_bytes;
+  ++count_;
+}
+
+void ResponseCutter::close_part(bool more) {
+  WatchMessage& part = parts_.emplace_back(head_);
+  part.fragment = more;
+  part.event_count = count_;
+  part.events = head_.events.slice(rest_.substr(0, size_));
+  rest_.remove_prefix(size_);
+  size_ = count_ = 0;
+}
+
+std::vector<WatchMessage> ResponseCutter::take() {
+  close_part(false);
+  return std::move(parts_);
 }
 
 }  // namespace quoin::mvcc

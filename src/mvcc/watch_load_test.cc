@@ -31,6 +31,12 @@ struct WatchLoad : ::testing::Test {
     ASSERT_TRUE(store->begin().put({.key = key, .value = value}));
     store->end();
   }
+  // In one transaction.
+  void put_keys(int keys) {
+    WriteTxn& txn = store->begin();
+    for (int k = 0; k < keys; ++k) ASSERT_TRUE(txn.put({.key = fmt::format("k{:06}", k), .value = "v"}));
+    store->end();
+  }
 };
 
 // Takes a few messages after each room() and counts what it is offered.
@@ -79,7 +85,7 @@ TEST_F(WatchLoad, AStreamThatDoesNotReadCostsOneTailPerCall) {
     sink.room = 100;
     const size_t before = sink.offered;
     if (sink.work) {
-      const auto outcome = sink.work->step(*store->views().load(), 100'000,
+      const auto outcome = sink.work->step(store->views().load(), 100'000,
                                            [&](const WatchMessage& m) { return sink.deliver(m); });
       ASSERT_TRUE(outcome);
       ASSERT_LE(sink.offered - before, 101u);  // nothing more is offered after a refusal
@@ -110,7 +116,7 @@ TEST_F(WatchLoad, SmallGapsOfManyRecordsGoToTheLoop) {
   ASSERT_NE(work, nullptr);
   for (;;) {
     size_t in_step = 0;
-    const auto outcome = work->step(*store->views().load(), SIZE_MAX, [&](const WatchMessage& m) {
+    const auto outcome = work->step(store->views().load(), SIZE_MAX, [&](const WatchMessage& m) {
       in_step += m.event_count;
       return true;
     });
@@ -138,7 +144,7 @@ TEST_F(WatchLoad, AStepOfLargeValuesIsShort) {
   int steps = 0;
   for (bool refuse = true, done = false; !done; refuse = !refuse, ++steps) {
     size_t bytes = 0;
-    const auto outcome = work->step(*store->views().load(), SIZE_MAX, [&](const WatchMessage& m) {
+    const auto outcome = work->step(store->views().load(), SIZE_MAX, [&](const WatchMessage& m) {
       bytes += m.events.size();
       return !refuse;
     });
@@ -169,7 +175,7 @@ TEST_F(WatchLoad, EveryWaitingWatcherGetsItsTurn) {
     sink.room = 100;
     table->has_room(s);
     while (sink.work) {
-      const auto outcome = sink.work->step(*store->views().load(), SIZE_MAX,
+      const auto outcome = sink.work->step(store->views().load(), SIZE_MAX,
                                            [&](const WatchMessage& m) { return sink.deliver(m); });
       ASSERT_TRUE(outcome);
       if (*outcome == CatchUp::Outcome::kBlocked) sink.room = 100;
@@ -177,6 +183,157 @@ TEST_F(WatchLoad, EveryWaitingWatcherGetsItsTurn) {
     }
   }
   EXPECT_EQ(sink.served.size(), static_cast<size_t>(kWatchers));
+}
+
+// One change of very many keys is one response, but not one task: neither where a synced watcher is sent it...
+TEST_F(WatchLoad, OneLargeRevisionIsSentInSteps) {
+  NarrowSink sink;
+  sink.room = SIZE_MAX;
+  const StreamId s = table->open_stream(sink);
+  table->create(s, {.key = "k", .range_end = "l"});
+  table->create(s, {.key = "k", .range_end = "l", .prev_kv = true, .fragment = true});
+  put_keys(20'000);
+  size_t steps = 1;
+  while (!table->publish_step()) ++steps;
+  EXPECT_EQ(sink.events, 40'000u);
+  EXPECT_EQ(sink.taken, 2u);
+  // Each event is at least taken up (2), met twice (2), and sized and encoded for each of the two (4).
+  EXPECT_GE(steps, 20'000 * 8 / kPublishStepWork);
+  // A call that comes in the middle finds everything sent.
+  put_keys(20'000);
+  EXPECT_FALSE(table->publish_step());
+  table->cancel(s, 0);
+  EXPECT_EQ(sink.events, 80'000u);
+  EXPECT_TRUE(table->publish_step());
+}
+
+// ... nor where one that was behind reads it, and the response is whole all the same.
+TEST_F(WatchLoad, OneLargeRevisionIsReadInSteps) {
+  put_keys(20'000);
+  table->publish();
+  NarrowSink sink;
+  sink.room = SIZE_MAX;
+  table->create(table->open_stream(sink), {.key = "k", .range_end = "l", .start_revision = 2});
+  EXPECT_EQ(sink.events, 0u);  // apply gave it up
+  std::unique_ptr<CatchUp> work = std::move(sink.work);
+  ASSERT_NE(work, nullptr);
+  const auto step = [&] {
+    return *work->step(store->views().load(), SIZE_MAX,
+                       [&](const WatchMessage& m) { return sink.deliver(m); });
+  };
+  // One that cannot write gives the view back and begins again.
+  EXPECT_EQ(step(), CatchUp::Outcome::kMore);
+  std::weak_ptr<const ReadView> held = store->published();
+  put("other", "v");
+  table->publish();
+  EXPECT_FALSE(held.expired());
+  work->let_go();
+  EXPECT_TRUE(held.expired());
+  size_t steps = 1;
+  while (step() == CatchUp::Outcome::kMore) ++steps;
+  EXPECT_EQ(sink.events, 20'000u);
+  EXPECT_EQ(sink.taken, 1u);
+  EXPECT_GE(steps, 20'000 / kCatchUpStepRecords);
+  table->caught_up(std::move(work));
+  EXPECT_EQ(table->slow_watchers(), 0u);
+}
+
+// A client that stops reading at any moment makes the work begin again, and loses nothing.
+TEST_F(WatchLoad, GivenUpAnywhereNothingIsLost) {
+  put_keys(5'000);
+  for (int i = 0; i < 1'500; ++i) put("k", "v");
+  table->publish();
+  for (size_t upto = 1; upto < 20; ++upto) {
+    NarrowSink sink;
+    sink.room = SIZE_MAX;
+    const StreamId s = table->open_stream(sink);
+    table->create(s, {.key = "k", .range_end = "l", .start_revision = 2});
+    std::unique_ptr<CatchUp> work = std::move(sink.work);
+    for (size_t n = 1;; ++n) {
+      const auto outcome =
+          work->step(store->views().load(), SIZE_MAX, [&](const WatchMessage& m) { return sink.deliver(m); });
+      ASSERT_TRUE(outcome);
+      if (*outcome == CatchUp::Outcome::kDone) break;
+      if (n % upto == 0 && n < 100) work->let_go();
+    }
+    ASSERT_EQ(sink.events, 6'500u) << upto;
+    table->caught_up(std::move(work));
+    table->close_stream(s);
+  }
+}
+
+// A watcher that is cancelled while its response is being made is sent nothing more.
+TEST_F(WatchLoad, CancelledWhileALargeRevisionIsRead) {
+  put_keys(20'000);
+  table->publish();
+  for (size_t upto = 1; upto < 60; ++upto) {
+    NarrowSink sink;
+    sink.room = SIZE_MAX;
+    const StreamId s = table->open_stream(sink);
+    table->create(s, {.key = "k", .range_end = "l", .start_revision = 2});
+    std::unique_ptr<CatchUp> work = std::move(sink.work);
+    bool forgotten = false;
+    for (size_t n = 1;; ++n) {
+      const size_t before = sink.taken;
+      const auto outcome =
+          work->step(store->views().load(), SIZE_MAX, [&](const WatchMessage& m) { return sink.deliver(m); });
+      ASSERT_TRUE(outcome);
+      if (forgotten) {
+        ASSERT_EQ(sink.taken, before);
+      }
+      if (*outcome == CatchUp::Outcome::kDone) break;
+      if (n == upto) {
+        table->cancel(s, 0);
+        work->forget(0);
+        forgotten = true;
+      }
+    }
+    table->caught_up(std::move(work));
+    table->close_stream(s);
+  }
+}
+
+// Very many watchers of one key, and of one stream: no call goes over all of them.
+TEST_F(WatchLoad, NoCallGoesOverAllWatchers) {
+  constexpr size_t kWatchers = 10'000;
+  NarrowSink sink;
+  sink.room = SIZE_MAX;
+  const StreamId s = table->open_stream(sink);
+  for (size_t i = 0; i < kWatchers; ++i) table->create(s, {.key = "a", .progress_notify = true});
+  put("a", "v");
+  size_t most = 0;
+  for (bool done = false; !done;) {
+    const size_t before = sink.taken;
+    done = table->publish_step();
+    most = std::max(most, sink.taken - before);
+  }
+  EXPECT_EQ(sink.taken, kWatchers);
+  EXPECT_LE(most, 1'000u);
+  // Progress: a first tick finds that all were sent something, the second one tells them.
+  const auto tick = [&] {
+    size_t calls = 0;
+    for (std::optional<int64_t> from = INT64_MIN; from; ++calls) {
+      const size_t before = sink.taken;
+      from = table->progress_tick(s, *from);
+      EXPECT_LE(sink.taken - before, kWatchersPerTask);
+    }
+    return calls;
+  };
+  EXPECT_EQ(tick(), kWatchers / kWatchersPerTask);
+  EXPECT_EQ(sink.taken, kWatchers);
+  EXPECT_EQ(tick(), kWatchers / kWatchersPerTask);
+  EXPECT_EQ(sink.taken, 2 * kWatchers);
+  // The end of the stream; what is published meanwhile does not reach it.
+  table->close_stream(s);
+  EXPECT_EQ(table->watchers(), kWatchers - kWatchersPerTask);
+  put("a", "v");
+  table->publish();
+  EXPECT_EQ(sink.taken, 2 * kWatchers);
+  size_t rounds = 1;
+  while (table->maintain()) ++rounds;
+  EXPECT_EQ(rounds, kWatchers / kWatchersPerTask - 1);
+  EXPECT_EQ(table->watchers(), 0u);
+  EXPECT_EQ(table->slow_watchers(), 0u);
 }
 
 }  // namespace

@@ -1,48 +1,98 @@
-// Matching and sending what a batch changed.
+// Matching and sending what a batch changed, in steps: one entry may have changed a million keys, and ten
+// thousand watchers may want one key.
 #include "mvcc/watch_table.h"
 
 namespace quoin::mvcc {
 
-void WatchTable::State::publish() {
-  view = store.publish();
-  const std::vector<Change> changes = store.take_changes();
-  for (size_t begin = 0; begin < changes.size();) {
-    size_t end = begin + 1;
-    while (end < changes.size() && changes[end].revision.main == changes[begin].revision.main) ++end;
-    send_revision(std::span(changes).subspan(begin, end - begin));
-    pass.clear();
-    begin = end;
+bool WatchTable::State::publish_step() {
+  if (sending == Sending::kNothing) {
+    view = store.publish();
+    store.take_changes(&changes);
+    if (changes.empty()) return true;
+    sending = Sending::kMatch;
   }
-  if (!changes.empty()) show();
+  work_max = pass.work() + kPublishStepWork;
+  bool done = false;
+  while (!done && pass.work() < work_max) {
+    switch (sending) {
+      case Sending::kMatch:
+        match_revision();
+        break;
+      case Sending::kSend:
+        send_revision();
+        break;
+      case Sending::kDrop:
+        drop_revision();
+        break;
+      case Sending::kNothing:
+        done = true;
+        break;
+    }
+  }
+  if (!done && sending != Sending::kNothing) return false;
+  show();
+  return true;
 }
 
-void WatchTable::State::send_revision(std::span<const Change> changes) {
+void WatchTable::State::publish() {
+  do {
+    while (!publish_step()) {
+    }
+  } while (store.has_unpublished());
+}
+
+void WatchTable::State::match_revision() {
   const int64_t revision = changes.front().revision.main;
-  for (const Change& c : changes) {
+  for (; matched < changes.size() && changes[matched].revision.main == revision; ++matched) {
+    if (pass.work() >= work_max) return;
+    const Change& c = changes[matched];
     // The newest records are in memory or were just written: not to be able to read them is not a fault of
     // the client's. No floor: `next` of a synced watcher may lie below what is compacted.
     const auto added =
         pass.add(synced, *view, {revision, c.tombstone, c.record.view(), c.key, {}}, INT64_MIN);
     CHECK(added.has_value(), "reading the record before {}: {}", revision, added.error().text());
   }
-  // Streams see their watchers in the order in which they were made.
-  for (WatchTarget* target : pass.touched()) {
-    auto& w = static_cast<Watcher&>(*target);
+  to_serve = pass.touched();
+  served = 0;
+  sending = Sending::kSend;
+}
+
+// Streams see their watchers in the order in which they were made.
+void WatchTable::State::send_revision() {
+  const int64_t revision = changes.front().revision.main;
+  for (; served < to_serve.size(); ++served) {
+    if (pass.work() >= work_max) return;
+    auto& w = static_cast<Watcher&>(*to_serve[served]);
     WatchStream& stream = *w.stream;
-    bool taken = false;
-    if (!stream.blocked) {
+    auto sent = EventPass::Sent::kRefused;
+    if (!stream.blocked && !stream.closed) {
       const EventPass::Response response{revision, stream.sink->header_bytes(revision),
                                          options.fragment_bytes};
-      taken = pass.send(w, response, [&](const WatchMessage& m) { return deliver(stream, m); });
+      sent = pass.send(
+          w, response, [&](const WatchMessage& m) { return deliver(stream, m); }, nullptr, work_max);
+    } else {
+      pass.count_passed_over();
     }
-    if (taken) {
+    if (sent == EventPass::Sent::kMore) return;
+    if (sent == EventPass::Sent::kTaken) {
       w.next = revision + 1;
       w.sent_since_tick = true;
     } else {
       w.next = revision;
-      set_state(w, WatcherState::kWaiting);
+      if (!stream.closed) set_state(w, WatcherState::kWaiting);
     }
   }
+  pass.clear();
+  sending = Sending::kDrop;
+}
+
+void WatchTable::State::drop_revision() {
+  for (; matched > 0; --matched) {
+    if (pass.work() >= work_max) return;
+    changes.pop_front();
+    pass.count_passed_over();
+  }
+  sending = changes.empty() ? Sending::kNothing : Sending::kMatch;
 }
 
 }  // namespace quoin::mvcc

@@ -3,6 +3,7 @@
 //
 // Threads: apply strand, as the WatchTable.
 #pragma once
+#include <deque>
 #include <map>
 #include <memory>
 #include <set>
@@ -39,6 +40,7 @@ struct WatchStream {
   bool blocked = false;  // the sink had no room
   bool catch_up_out = false;
   size_t synced = 0;
+  bool closed = false;  // its sink is gone; its watchers are being freed
 };
 
 struct WatchTable::State {
@@ -49,7 +51,17 @@ struct WatchTable::State {
   WatchProbe probe;
   std::map<StreamId, std::unique_ptr<WatchStream>> streams;
   TargetSet synced;
-  EventPass pass;  // empty between calls
+  // What was published last and is being sent, revision by revision: matched, sent to one watcher after the
+  // other, dropped. Between the steps nothing else is done with the table (flush() and finish()).
+  enum class Sending : uint8_t { kNothing, kMatch, kSend, kDrop };
+  Sending sending = Sending::kNothing;
+  std::deque<Change> changes;
+  EventPass pass;                          // empty but in the middle of this
+  size_t matched = 0;                      // of `changes`, how many the pass has
+  std::span<WatchTarget* const> to_serve;  // by the pass
+  size_t served = 0;
+  uint64_t work_max = 0;                             // of pass.work(), in this step
+  std::deque<std::unique_ptr<WatchStream>> closing;  // closed ones that still have watchers
   uint64_t next_serial = 1;
   uint64_t next_stream = 1;
   std::shared_ptr<const ReadView> view;  // the newest published
@@ -68,11 +80,21 @@ struct WatchTable::State {
   bool deliver(WatchStream& stream, const WatchMessage& m);
 
   // ---- watch_publish.cc ----
+  bool publish_step();
   void publish();
+  // Ends what publish_step() has begun.
+  void finish() {
+    while (sending != Sending::kNothing) publish_step();
+  }
   void flush() {
+    finish();
     if (store.has_unpublished() || store.published() != view) publish();
   }
-  void send_revision(std::span<const Change> changes);
+  void match_revision();
+  void send_revision();
+  void drop_revision();
+  // Frees watchers of closed streams, at most so many. True if there are more.
+  bool free_closed(size_t watchers);
 
   // ---- watch_advance.cc ----
   // Brings waiting watchers on, at most kCatchUpWatchersMax of them. Afterwards the stream is blocked, or has a

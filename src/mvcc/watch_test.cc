@@ -179,7 +179,7 @@ struct Base : ::testing::Test {
         continue;
       }
       for (;;) {
-        const auto outcome = item.work->step(*store->views().load(), 3, [&](const WatchMessage& m) {
+        const auto outcome = item.work->step(store->views().load(), 3, [&](const WatchMessage& m) {
           out += text(m) + "\n";
           return true;
         });
@@ -313,7 +313,7 @@ TEST_F(Watch, AtMostAThousandRevisionsInAResponse) {
   std::vector<size_t> sizes;
   CatchUp::Outcome outcome = CatchUp::Outcome::kMore;
   while (outcome == CatchUp::Outcome::kMore) {
-    outcome = *work->step(*store->views().load(), 100'000, [&](const WatchMessage& m) {
+    outcome = *work->step(store->views().load(), 100'000, [&](const WatchMessage& m) {
       sizes.push_back(m.event_count);
       EXPECT_EQ(m.header_revision, 2501);
       return true;
@@ -628,7 +628,7 @@ class Driver {
       bool rest = false;
       uint64_t room = all ? UINT64_MAX : prng.below(4);
       const auto outcome =
-          c.work->step(*store->views().load(), prng.between(1, 20), [&](const WatchMessage& m) {
+          c.work->step(store->views().load(), prng.between(1, 20), [&](const WatchMessage& m) {
             if (room == 0 && !rest) return false;
             if (room > 0) --room;
             rest = m.fragment;

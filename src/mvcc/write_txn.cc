@@ -88,7 +88,7 @@ RangeDelete::RangeDelete(WriteTxn& txn, std::string key, std::string range_end)
   ++txn_.counts_.deletes;
 }
 
-Result<bool> RangeDelete::step(size_t* keys_left, const KvVisitor& prev) {
+Result<bool> RangeDelete::step(size_t* keys_left, const KvVisitor& prev, size_t bytes_max) {
   KeyIndex& index = *txn_.store_.index_;
   const KeyRange range{next_, range_end_};
   if (prev && !std::exchange(counted_, true)) ++txn_.counts_.ranges;
@@ -111,8 +111,16 @@ Result<bool> RangeDelete::step(size_t* keys_left, const KvVisitor& prev) {
     }
   }
   if (prev) {
-    for (const KeyEntry* entry : doomed) {
-      ASSIGN_OR_RETURN(const std::string_view bytes, txn_.record(entry->newest()->meta()));
+    size_t handed = 0;
+    for (size_t i = 0; i < doomed.size(); ++i) {
+      if (handed >= bytes_max) {
+        next = doomed[i]->key();
+        done = false;
+        doomed.resize(i);
+        break;
+      }
+      ASSIGN_OR_RETURN(const std::string_view bytes, txn_.record(doomed[i]->newest()->meta()));
+      handed += bytes.size();
       if (wants_prev_) wants_prev_ = prev(bytes);
     }
   }

@@ -97,11 +97,12 @@ void Applier::conclude(bool over, Outcome* out) const {
 
 // ---- large requests ----
 
-bool Applier::large(const Request& r) const {
-  if (r.delete_range) return keys_of(p_.store, *r.delete_range) > kKeysPerStep;
-  if (r.txn) return keys_of(p_.store, *r.txn) > kKeysPerStep;
-  if (r.lease_revoke) return p_.lessor.key_count(LeaseId(r.lease_revoke->id)) > kKeysPerStep;
-  return false;
+size_t Applier::work_of(const Request& r) const {
+  if (r.put) return 1;
+  if (r.delete_range) return keys_of(p_.store, *r.delete_range);
+  if (r.txn) return keys_of(p_.store, *r.txn);
+  if (r.lease_revoke) return p_.lessor.key_count(LeaseId(r.lease_revoke->id));
+  return 1;
 }
 
 void Applier::begin_large(const Request& r, bool wanted) {

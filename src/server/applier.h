@@ -86,13 +86,15 @@ class Applier {
   Outcome apply(const wire::etcdserverpb::InternalRaftRequest& request, bool wanted, Later later);
 
   // ---- requests that may touch very many keys ----
-  // More than a task should: to be applied by begin_large() and step_large(). Looks at the newest state.
-  bool large(const wire::etcdserverpb::InternalRaftRequest& request) const;
+  // About how many keys it looks at or changes, in the newest state; large values count as more. More than
+  // kKeysPerStep is more than a task should do: to be applied by begin_large() and step_large().
+  size_t work_of(const wire::etcdserverpb::InternalRaftRequest& request) const;
+  static bool large(size_t work) { return work > kKeysPerStep; }
   // The request outlives its last step. Between the steps nothing is applied, published or frozen.
   void begin_large(const wire::etcdserverpb::InternalRaftRequest& request, bool wanted);
   // At most about kKeysPerStep keys of it. The outcome, with the last step.
   std::optional<Outcome> step_large();
-  static constexpr size_t kKeysPerStep = 1'000;
+  static constexpr size_t kKeysPerStep = 128;
 
  private:
   struct Probe;

@@ -12,6 +12,9 @@ namespace quoin::server {
 namespace pb = wire::etcdserverpb;
 
 namespace {
+// Of those that waited for the end of a batch, as many run in one task: each may do a millisecond's work.
+constexpr size_t kWaitingPerTask = 8;
+
 // The name under which metrics count a request.
 std::string_view operation_name(const pb::InternalRaftRequest& r) {
   if (r.put) return "Put";
@@ -111,11 +114,12 @@ void ApplyStage::post_soft_state(raft::SoftState state, Term term) {
 }
 
 void ApplyStage::run() {
-  if (running_ || stopped_ || conf_change_ || large_ || queue_.empty()) return;
+  if (running_ || stopped_ || conf_change_ || in_steps() || queue_.empty()) return;
   if (state_.backend->full()) return;  // goes on when it no longer is
   uint64_t encoded_bytes = 0, payload_bytes = 0;
+  batch_work_ = 0;
   const io::MonotonicNs begin = clock_.monotonic();
-  for (size_t n = 0; n < kBatchEntries && !queue_.empty() && !conf_change_; ++n) {
+  for (size_t n = 0; n < kBatchEntries && batch_work_ < kBatchWork && !queue_.empty() && !conf_change_; ++n) {
     if (state_.backend->full() || clock_.monotonic() - begin > kBatchNs) break;
     raft::Entry entry = std::move(queue_.front());
     queue_.pop_front();
@@ -128,15 +132,13 @@ void ApplyStage::run() {
         // Those before it are published first.
         if (n == 0) return begin_large(std::move(entry));
         queue_.push_front(std::move(entry));
-        finish_batch(encoded_bytes, payload_bytes);
-        return run_later();
+        return finish_batch(encoded_bytes, payload_bytes);
     }
     encoded_bytes += raft::encoded_size(entry);
     payload_bytes += entry.data.size();
     count_applied(entry);
   }
   finish_batch(encoded_bytes, payload_bytes);
-  run_later();
 }
 
 void ApplyStage::run_later() {
@@ -209,17 +211,19 @@ void ApplyStage::step_large() {
     state_.backend->set_consistent_index(large->entry.index, large->entry.term);
     state_.backend->release_freeze();
     count_applied(large->entry);
-    finish_batch(raft::encoded_size(large->entry), large->entry.data.size());
+    return finish_batch(raft::encoded_size(large->entry), large->entry.data.size());
   }
-  outbox_.flush();
-  for (Task& task : std::exchange(between_entries_, {})) std::move(task)();
-  if (stop_after_large_) return std::exchange(stop_after_large_, {})();
-  if (!stopped_) run_later();
+  end_batch();
 }
 
 void ApplyStage::between_entries(Task task) {
-  if (!large_) return std::move(task)();
-  between_entries_.push_back(std::move(task));
+  if (!in_steps()) return std::move(task)();
+  after_steps_.push_back(std::move(task));
+}
+
+void ApplyStage::between_batches(Task task) {
+  if (!publishing_ && waiting_now_ == 0) return std::move(task)();
+  after_steps_.push_back(std::move(task));
 }
 
 void ApplyStage::apply_normal(const raft::Entry& entry) {
@@ -253,8 +257,10 @@ void ApplyStage::apply_request(const raft::Entry& entry, const pb::InternalRaftR
   if (request.downgrade_version_test) newest_36_entry_ = entry.index;
   const bool effective = this->effective(entry.index);
   if (!effective && !is_cluster_request(request)) return;
-  met_large_ = applier_->large(request);
+  const size_t work = applier_->work_of(request);
+  met_large_ = Applier::large(work);
   if (met_large_) return;
+  batch_work_ += work + entry.data.size() / kBytesPerKey;
   std::optional<Waiter> waiter = !effective || replayed(entry) ? std::nullopt : waiters_.take(id);
   const io::MonotonicNs start = clock_.monotonic();
   if (is_cluster_request(request)) {
@@ -358,7 +364,18 @@ void ApplyStage::answer(Waiter waiter, Answer a) {
 }
 
 void ApplyStage::finish_batch(uint64_t encoded_bytes, uint64_t payload_bytes) {
-  watches_->publish();
+  publishing_ = {encoded_bytes, payload_bytes};
+  publish_step();
+}
+
+void ApplyStage::publish_step() {
+  // After a failure nothing more is told; the answers are those of entries that were applied whole.
+  if (stopped_) {
+    publishing_.reset();
+    return end_batch();
+  }
+  if (!watches_->publish_step()) return strand_.post([this] { publish_step(); });
+  const auto [encoded_bytes, payload_bytes] = *std::exchange(publishing_, std::nullopt);
   applied_gauge_.set(static_cast<double>(applied_.v));
   // Known as applied before the answers leave: who has an answer may count on linearizable reads of it.
   raft_->note_applied(applied_);
@@ -370,8 +387,29 @@ void ApplyStage::finish_batch(uint64_t encoded_bytes, uint64_t payload_bytes) {
     std::move(task)();
   }
   // Within a configuration change that raft has yet to take, the ConfState of this index is not known.
-  if (conf_change_) return;
-  snapshots_.after_batch({applied_, applied_term_, state_.conf_state, members_now()});
+  if (!conf_change_) snapshots_.after_batch({applied_, applied_term_, state_.conf_state, members_now()});
+  end_batch();
+}
+
+void ApplyStage::end_batch() {
+  outbox_.flush();
+  run_waiting();
+}
+
+void ApplyStage::run_waiting() {
+  for (size_t n = 0; !after_steps_.empty(); ++n) {
+    if (n == kWaitingPerTask) {
+      waiting_now_ = after_steps_.size();
+      return strand_.post([this] { run_waiting(); });
+    }
+    Task task = std::move(after_steps_.front());
+    after_steps_.pop_front();
+    waiting_now_ = after_steps_.size();
+    std::move(task)();
+  }
+  waiting_now_ = 0;
+  if (stop_after_steps_) return std::exchange(stop_after_steps_, {})();
+  if (!stopped_) run_later();
 }
 
 void ApplyStage::when_applied(Index index, Task task) {
@@ -393,6 +431,7 @@ void ApplyStage::maintain() {
     }
   }
   if (state_.lessor->maintain(kMaintainBudget)) more = true;
+  if (!publishing_ && watches_->maintain()) more = true;
   if (!more) return;
   maintaining_ = true;
   strand_.post([this] {
@@ -402,9 +441,9 @@ void ApplyStage::maintain() {
 }
 
 void ApplyStage::stop(io::Executor& executor, Task done) {
-  if (!large_) return close(executor, std::move(done));
-  // A part of an entry cannot be saved; the whole of it soon can.
-  stop_after_large_ = [this, &executor, done = std::move(done)]() mutable {
+  if (!in_steps()) return close(executor, std::move(done));
+  // A part of an entry cannot be saved; the whole of it soon can. What was applied is answered.
+  stop_after_steps_ = [this, &executor, done = std::move(done)]() mutable {
     close(executor, std::move(done));
   };
 }

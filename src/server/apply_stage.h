@@ -1,8 +1,12 @@
 // The apply strand: committed entries in, state changes, published views, watch events and answers out.
 //
-// Per batch (at most kBatchEntries entries, and no further one after kBatchNs): each entry is applied under its
-// own consistent index; then the view is published, watches are served, the applied index becomes known, answers
-// leave; then a bounded piece of index maintenance. While the backend's segment is full no entry is taken.
+// Per batch (at most kBatchEntries entries, which together do about as much as that many puts of small values, and
+// no further one after kBatchNs): each entry is applied under its own consistent index; then the view is published,
+// watches are served, the applied index becomes known, answers leave; then a bounded piece of index maintenance.
+// While the backend's segment is full no entry is taken.
+//
+// Serving the watches may take several tasks. Until the last one nothing more is applied, no answer of the
+// batch leaves, and what others want of the watches waits (between_batches).
 //
 // An entry that touches very many keys is a batch of its own and goes on over several tasks. Between them other
 // tasks of the strand run (watches, renewals, questions), but nothing is applied, published or frozen: what is
@@ -18,6 +22,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "io/timer.h"
@@ -38,7 +43,11 @@ namespace quoin::server {
 class ApplyStage {
  public:
   static constexpr size_t kBatchEntries = 128;
-  // A batch takes no further entry after so long: entries may be transactions of a hundred puts each.
+  // Work of a batch, in keys looked at or changed, after which it ends.
+  static constexpr size_t kBatchWork = Applier::kKeysPerStep;
+  // This much of an entry costs about as much as a key: it is copied into a record.
+  static constexpr size_t kBytesPerKey = 16u << 10;
+  // Nor does it take a further entry after so long: values that are read may come from the disk.
   static constexpr int64_t kBatchNs = io::kMillisecond / 2;
   static constexpr uint64_t kGapMax = 5'000;  // committed - applied beyond which proposals are refused
   static constexpr size_t kMaintainBudget = 2'000;
@@ -104,6 +113,8 @@ class ApplyStage {
   // Runs `task` when no entry is in the middle of being applied: now, or after the large one under way. For
   // questions about state that is changed step by step.
   void between_entries(Task task);
+  // Runs `task` when no batch is being published: now, or after that. For what concerns the watches.
+  void between_batches(Task task);
   // Runs `task` once everything up to `index` has been applied; now if it has.
   void when_applied(Index index, Task task);
   // Publishes what clients may see of alarms, members and versions.
@@ -154,7 +165,14 @@ class ApplyStage {
                                              bool effective);
   void answer(Waiter waiter, Answer answer);
   void raise_nospace(Waiter waiter, Answer answer);
+  // Publishes what was applied, in as many tasks as that takes, then end_batch().
   void finish_batch(uint64_t encoded_bytes, uint64_t payload_bytes);
+  void publish_step();
+  // Answers, and what has waited for the end of the batch, leave; the next one begins.
+  void end_batch();
+  void run_waiting();
+  // An entry, a publication or what has waited for them is in the middle of its steps.
+  bool in_steps() const { return large_ || publishing_ || waiting_now_ > 0; }
   bool effective(Index index) const { return index > consistent_at_start_; }
   // As of the last applied entry.
   const membership::Membership& members_now() const;
@@ -183,9 +201,16 @@ class ApplyStage {
   bool running_ = false;      // run() is posted
   bool conf_change_ = false;  // waits for raft to take a configuration change
   bool met_large_ = false;    // the entry being looked at is one
+  size_t batch_work_ = 0;     // done for the batch so far
   std::unique_ptr<Large> large_;
-  std::vector<Task> between_entries_;  // wait for the end of large_
-  Task stop_after_large_;
+  // A batch that is applied and being published.
+  struct Publishing {
+    uint64_t encoded_bytes = 0, payload_bytes = 0;
+  };
+  std::optional<Publishing> publishing_;
+  std::deque<Task> after_steps_;  // wait for the end of the two
+  size_t waiting_now_ = 0;        // of these, how many are run before the next batch; 0 until the end of it
+  Task stop_after_steps_;
   bool stopped_ = false;
   bool maintaining_ = false;
   io::MonotonicNs index_compaction_ns_ = 0;  // of the one under way

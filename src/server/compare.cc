@@ -162,11 +162,4 @@ Result<bool> BranchChoice::step(size_t* budget) {
   return true;
 }
 
-Result<std::vector<bool>> choose_branches(const pb::TxnRequest& txn, CompareSource& source) {
-  BranchChoice choice(txn, source);
-  size_t unlimited = SIZE_MAX;
-  TRY(choice.step(&unlimited));
-  return choice.branches();
-}
-
 }  // namespace quoin::server

@@ -86,7 +86,4 @@ class BranchChoice {
   std::vector<bool> branches_;
 };
 
-// In one go.
-Result<std::vector<bool>> choose_branches(const wire::etcdserverpb::TxnRequest& txn, CompareSource& source);
-
 }  // namespace quoin::server

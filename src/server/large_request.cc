@@ -11,13 +11,19 @@ namespace quoin::server {
 namespace pb = wire::etcdserverpb;
 
 namespace {
+constexpr size_t kKeysPerValue = 4;
+
 size_t keys_in(const mvcc::Store& store, std::string_view key, std::string_view range_end) {
   return range_end.empty() ? 1 : static_cast<size_t>(store.count_current(key, range_end));
+}
+size_t keys_of(const mvcc::Store& store, const pb::RangeRequest& request) {
+  const size_t keys = keys_in(store, request.key, request.range_end);
+  return request.count_only || request.keys_only ? keys : keys * kKeysPerValue;
 }
 }  // namespace
 
 size_t keys_of(const mvcc::Store& store, const pb::DeleteRangeRequest& request) {
-  return keys_in(store, request.key, request.range_end);
+  return keys_in(store, request.key, request.range_end) * (request.prev_kv ? kKeysPerValue : 1);
 }
 
 size_t keys_of(const mvcc::Store& store, const pb::TxnRequest& txn) {
@@ -28,7 +34,7 @@ size_t keys_of(const mvcc::Store& store, const pb::TxnRequest& txn) {
   for (const auto* ops : {&txn.success, &txn.failure}) {
     for (const pb::RequestOp& op : *ops) {
       if (op.request_put() != nullptr) *branch += 1;
-      if (const auto* r = op.request_range()) *branch += keys_in(store, r->key, r->range_end);
+      if (const auto* r = op.request_range()) *branch += keys_of(store, *r);
       if (const auto* r = op.request_delete_range()) *branch += keys_of(store, *r);
       if (const auto* r = op.request_txn()) *branch += keys_of(store, *r);
     }
@@ -55,7 +61,7 @@ Result<bool> LargeDeletion::step(size_t keys) {
       return true;
     };
   }
-  ASSIGN_OR_RETURN(const bool done, deletion_->step(&keys, prev));
+  ASSIGN_OR_RETURN(const bool done, deletion_->step(&keys, prev, kStepBytes));
   if (!done) return false;
   answer_.revision = store_.end();
   answer_.count = deletion_->deleted();

@@ -22,14 +22,16 @@
 
 namespace quoin::server {
 
-// About how many keys a request looks at, in the newest state; costs a descent for each range in it.
+// About how many keys a request looks at, in the newest state; costs a descent for each range in it. A key whose
+// value is read counts as several, since values may be large.
 size_t keys_of(const mvcc::Store& store, const wire::etcdserverpb::DeleteRangeRequest& request);
 size_t keys_of(const mvcc::Store& store, const wire::etcdserverpb::TxnRequest& request);
 
 class LargeRequest {
  public:
   virtual ~LargeRequest() = default;
-  // Looks at no more than about `keys` keys. True once all is done.
+  // Looks at no more than about `keys` keys, and reads no more than about kStepBytes of values. True once all is
+  // done.
   virtual Result<bool> step(size_t keys) = 0;
   // Once done.
   virtual Answer take_answer() = 0;

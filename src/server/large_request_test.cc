@@ -1,7 +1,10 @@
 // Requests that touch very many keys: they go over many tasks of apply, and show as one change.
 #include "server/large_request.h"
 
+#include <algorithm>
+
 #include "server/applier.h"
+#include "server/apply_stage.h"
 #include "server/life_test.h"
 
 namespace quoin::server {
@@ -9,6 +12,11 @@ namespace {
 
 constexpr int kKeys = 6 * static_cast<int>(Applier::kKeysPerStep) + 17;
 const std::string_view kAll("\0", 1);
+const std::vector<std::string> kNames = [] {
+  std::vector<std::string> names;
+  for (int i = 0; i < 100; ++i) names.push_back(fmt::format("n{:03}", i));
+  return names;
+}();
 
 class LargeRequests : public ::testing::Test {
  protected:
@@ -73,6 +81,22 @@ class LargeRequests : public ::testing::Test {
     answer = life.propose(std::move(request));
     life.pass(io::kSecond);
     return std::move(*answer);
+  }
+  // Proposes all at once. Returns by how many revisions the published view moved at most from one task of
+  // apply to the next.
+  static int64_t most_revisions_in_a_task(Life& life, std::vector<pb::InternalRaftRequest> requests) {
+    int64_t most = 0, last = life.view()->revision();
+    bool over = false;
+    std::function<void(mvcc::WatchTable&)> look = [&](mvcc::WatchTable&) {
+      most = std::max(most, life.view()->revision() - last);
+      last = life.view()->revision();
+      if (!over) life.member().on_apply([&look](mvcc::WatchTable& w) { look(w); });
+    };
+    life.member().on_apply([&look](mvcc::WatchTable& w) { look(w); });
+    for (const auto& a : life.propose_together(std::move(requests))) EXPECT_TRUE(a && !a->error);
+    over = true;
+    life.pass(io::kSecond);
+    return most;
   }
   sim::World world_{9};
   sim::SimDisk disk_{world_};
@@ -240,6 +264,68 @@ TEST_F(LargeRequests, CompactionAndSnapshotMeanwhile) {
   ASSERT_TRUE(life.run_until([&] { return hashed; }));
   EXPECT_EQ(count(life), 3);
   EXPECT_EQ(life.view()->revision(), before + 2);
+}
+
+// Many requests that are each too small to go in steps: a task applies so many of them that it does no more
+// than with as many small puts.
+TEST_F(LargeRequests, ABatchEndsByTheWorkDone) {
+  Life life(world_, disk_, life_config());
+  constexpr int kTxns = 60, kPuts = 50;
+  std::vector<pb::InternalRaftRequest> requests(kTxns);
+  for (auto& r : requests) {
+    auto& txn = r.txn.emplace();
+    for (int n = 0; n < kPuts; ++n) {
+      txn.success.emplace_back().set_request_put().key = kNames[n];
+    }
+  }
+  EXPECT_LE(most_revisions_in_a_task(life, std::move(requests)),
+            static_cast<int64_t>(ApplyStage::kBatchWork) / kPuts + 1);
+}
+
+// A deletion of very many keys is also sent to watchers in steps; its answer leaves after the last of them, and
+// requests to the watches wait meanwhile.
+TEST_F(LargeRequests, AnswersLeaveWhenAllWatchersWereTold) {
+  struct Sink final : mvcc::WatchSink {
+    size_t events = 0;
+    void control(mvcc::WatchMessage) override {}
+    bool deliver(const mvcc::WatchMessage& m) override {
+      events += m.event_count;
+      return true;
+    }
+    void catch_up(std::unique_ptr<mvcc::CatchUp>) override { ADD_FAILURE(); }
+    size_t header_bytes(int64_t) const override { return 24; }
+  };
+  // So many that sending alone takes several steps.
+  std::vector<Sink> sinks(300);
+  Life life(world_, disk_, life_config());
+  fill(life);
+  life.member().on_apply([&](mvcc::WatchTable& w) {
+    for (Sink& sink : sinks) w.create(w.open_stream(sink), {.key = "a", .range_end = std::string(kAll)});
+  });
+  bool answered = false;
+  const auto told = [&] {
+    return std::count_if(sinks.begin(), sinks.end(), [](const Sink& s) { return s.events > 0; });
+  };
+  int between = 0;
+  std::function<void()> look = [&] {
+    between += told() != 0 && told() != std::ssize(sinks);
+    if (!answered) life.member().on_apply([&look](mvcc::WatchTable&) { look(); });
+  };
+  life.member().on_apply([&look](mvcc::WatchTable&) { look(); });
+  life.start_proposal(delete_all(), [&](Answer a) {
+    EXPECT_FALSE(a.error);
+    EXPECT_EQ(told(), std::ssize(sinks));
+    answered = true;
+  });
+  bool in_the_middle = false;
+  ASSERT_TRUE(life.run_until([&] {
+    in_the_middle = in_the_middle || (told() != 0 && told() != std::ssize(sinks));
+    return answered;
+  }));
+  EXPECT_TRUE(in_the_middle);
+  EXPECT_EQ(between, 0);
+  for (const Sink& sink : sinks) EXPECT_EQ(sink.events, static_cast<size_t>(kKeys));
+  life.pass(io::kSecond);
 }
 
 }  // namespace

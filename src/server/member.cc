@@ -295,9 +295,11 @@ bool Member::overloaded() const {
 
 void Member::on_apply(absl::AnyInvocable<void(mvcc::WatchTable&)> work) {
   ApplyStage& apply = *stages_->apply;
-  apply.strand().post([&apply, work = std::move(work)]() mutable {
+  auto task = [&apply, work = std::move(work)]() mutable {
     if (mvcc::WatchTable* watches = apply.watches()) work(*watches);
-  });
+  };
+  // Not while a batch is being sent to the watchers, which would have to be finished in one go.
+  apply.strand().post([&apply, task = std::move(task)]() mutable { apply.between_batches(std::move(task)); });
 }
 
 void Member::renew_lease(LeaseId id, io::Executor& executor, absl::AnyInvocable<void(Result<int64_t>)> done) {

@@ -85,22 +85,37 @@ AnswerParts SteppedRange::take() {
 
 // ---- a read-only transaction ----
 
-Result<std::unique_ptr<SteppedTxn>> SteppedTxn::start(std::shared_ptr<const mvcc::ReadView> view,
-                                                      const pb::TxnRequest& request) {
-  std::unique_ptr<SteppedTxn> txn(new SteppedTxn());
+SteppedTxn::SteppedTxn(std::shared_ptr<const mvcc::ReadView> view, pb::TxnRequest request)
+    : request_(std::move(request)),
+      view_(std::move(view)),
+      source_(std::in_place, view_),
+      choice_(std::in_place, request_, *source_),
+      header_revision_(view_->revision()) {}
+
+Result<> SteppedTxn::begin_ranges() {
   ASSIGN_OR_RETURN(const std::vector<const pb::RangeRequest*> ranges,
-                   choose_ranges(view, request, &txn->succeeded_, &txn->compares_));
-  txn->header_revision_ = view->revision();
-  txn->ranges_.reserve(ranges.size());
+                   ranges_of_branch(*view_, request_, choice_->branches(), &succeeded_));
+  std::vector<RangeSteps> begun;
+  begun.reserve(ranges.size());
   for (const pb::RangeRequest* range : ranges) {
-    auto started = RangeSteps::start(view, *range);
+    auto started = RangeSteps::start(view_, *range);
     if (!started) return started.error().prefixed("applyTxn: failed Range");
-    txn->ranges_.push_back(std::move(*started));
+    begun.push_back(std::move(*started));
   }
-  return txn;
+  ranges_ = std::move(begun);
+  compares_ = source_->evaluated;
+  choice_.reset();
+  source_.reset();
+  view_.reset();
+  return {};
 }
 
 Result<bool> SteppedTxn::step(StepBudget budget) {
+  if (choice_) {
+    ASSIGN_OR_RETURN(const bool chosen, choice_->step(&budget.keys));
+    if (!chosen) return false;
+    TRY(begin_ranges());
+  }
   while (next_ < ranges_.size()) {
     if (budget.keys == 0 || budget.bytes == 0) return false;
     auto done = ranges_[next_].step(&budget);

@@ -13,6 +13,7 @@
 #pragma once
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,7 @@
 #include "base/result.h"
 #include "mvcc/range.h"
 #include "mvcc/read_view.h"
+#include "server/compare.h"
 #include "wire/rpc.h"
 
 namespace quoin::server {
@@ -107,16 +109,16 @@ class SteppedRange final : public SteppedRead {
 // All Ranges begin on one view, so that all are read at its revision.
 class SteppedTxn final : public SteppedRead {
  public:
-  // Chooses the branch; compares that look at many keys are not part of the steps.
-  static Result<std::unique_ptr<SteppedTxn>> start(std::shared_ptr<const mvcc::ReadView> view,
-                                                   const wire::etcdserverpb::TxnRequest& request);
+  // What the request has views into outlives it. The first steps choose the branch: compares may look at every
+  // key there is.
+  SteppedTxn(std::shared_ptr<const mvcc::ReadView> view, wire::etcdserverpb::TxnRequest request);
   Result<bool> step(StepBudget budget) override;
   void go_on(const std::shared_ptr<const mvcc::ReadView>& newest) override;
   int64_t header_revision() const override { return header_revision_; }
   size_t bytes_held() const override;
   AnswerParts take() override;
   bool succeeded() const { return succeeded_; }
-  // Ranges of the branch and compares looked at: what metrics count.
+  // Ranges of the branch and compares looked at: what metrics count. 0 until the Ranges have begun.
   size_t ranges_and_compares() const { return ranges_.size() + compares_; }
   const std::vector<RangeSteps>& ranges() const { return ranges_; }
   // Once complete, and before it was handed out; without header.
@@ -125,7 +127,13 @@ class SteppedTxn final : public SteppedRead {
   wire::etcdserverpb::TxnResponse response();
 
  private:
-  SteppedTxn() = default;
+  Result<> begin_ranges();
+
+  const wire::etcdserverpb::TxnRequest request_;
+  std::shared_ptr<const mvcc::ReadView> view_;  // until the Ranges have begun
+  // Which branch; empty once the Ranges have begun.
+  std::optional<ViewSource> source_;
+  std::optional<BranchChoice> choice_;
   std::vector<RangeSteps> ranges_;
   size_t next_ = 0;  // the one being read
   int64_t header_revision_ = 0;

@@ -140,18 +140,16 @@ TEST_F(RangeStepsTest, TransactionOfRanges) {
       kept.response.header.emplace().revision = kept.header_revision;
       want.responses.emplace_back().set_response_range() = kept.response;
     }
-    auto direct = SteppedTxn::start(view, txn);
-    ASSERT_TRUE(direct);
-    auto done = (*direct)->step({});
+    SteppedTxn direct(view, txn);
+    auto done = direct.step({});
     ASSERT_TRUE(done && *done);
-    EXPECT_EQ((*direct)->encoded_size(), wire::encode_string(want).size());
-    EXPECT_EQ(wire::encode_string((*direct)->response()), wire::encode_string(want));
+    EXPECT_EQ(direct.encoded_size(), wire::encode_string(want).size());
+    EXPECT_EQ(wire::encode_string(direct.response()), wire::encode_string(want));
 
-    auto stepped = SteppedTxn::start(view, txn);
-    ASSERT_TRUE(stepped);
-    const std::string got = joined(run(**stepped, [&] { change(); }));
+    SteppedTxn stepped(view, txn);
+    const std::string got = joined(run(stepped, [&] { change(); }));
     ASSERT_EQ(got, wire::encode_string(want)) << "round " << round;
-    EXPECT_EQ((*stepped)->header_revision(), view->revision());
+    EXPECT_EQ(stepped.header_revision(), view->revision());
     texts_.clear();
   }
 }
@@ -169,9 +167,32 @@ TEST_F(RangeStepsTest, FailsAsInOneGo) {
   pb::TxnRequest txn;
   r.revision = 1'000;
   txn.success.emplace_back().set_request_range() = r;
-  auto in_txn = SteppedTxn::start(store_->publish(), txn);
+  const auto in_txn = SteppedTxn(store_->publish(), txn).step({});
   ASSERT_FALSE(in_txn);
   EXPECT_EQ(in_txn.error().code(), Code::kFutureRev);
+}
+
+// A compare over a range may look at every key there is; it decides in steps, on the view of the beginning.
+TEST_F(RangeStepsTest, ComparesGoInSteps) {
+  for (uint64_t n = 0; n < 400; ++n) put(key(n), "v");
+  pb::TxnRequest txn;
+  auto& compare = txn.compare.emplace_back();
+  compare.key = "k";
+  compare.range_end = "l";
+  compare.target = pb::Compare::CompareTarget::kVersion;
+  compare.set_version(1);
+  txn.success.emplace_back().set_request_range().key = key(399);
+  SteppedTxn stepped(store_->publish(), txn);
+  const int64_t revision = store_->revision();
+  int steps = 1;
+  for (; !*stepped.step({50, 1 << 20}); ++steps) {
+    put(key(399), "later");  // not seen
+    stepped.go_on(store_->publish());
+  }
+  EXPECT_GE(steps, 8);
+  EXPECT_TRUE(stepped.succeeded());
+  EXPECT_EQ(stepped.header_revision(), revision);
+  EXPECT_EQ(stepped.ranges_and_compares(), 2u);
 }
 
 TEST_F(RangeStepsTest, HoldsWhatItFoundAndNoView) {

@@ -1,5 +1,6 @@
 #include "server/txn.h"
 
+#include <algorithm>
 #include <deque>
 #include <optional>
 
@@ -92,15 +93,16 @@ class Execution {
     enter(request, out);
   }
 
-  // True once all operations are done.
-  Result<bool> step(size_t* budget) {
+  // True once all operations are done. Stops after about `bytes` of values, too.
+  Result<bool> step(size_t* budget, size_t bytes) {
+    bytes_left_ = bytes;
     while (!frames_.empty()) {
       Frame& frame = frames_.back();
       if (frame.next == frame.ops->size()) {
         frames_.pop_back();
         continue;
       }
-      if (*budget == 0) return false;
+      if (*budget == 0 || bytes_left_ == 0) return false;
       const pb::RequestOp& op = (*frame.ops)[frame.next];
       ASSIGN_OR_RETURN(const bool done, run(op, frame, budget));
       if (!done) return false;
@@ -158,7 +160,8 @@ class Execution {
     ASSIGN_OR_RETURN(const bool done, scan_->step(budget, [&](std::string_view encoded) {
       if (!request.keys_only) encoded = kept_.emplace_back(encoded);
       added = add_kv(encoded, request.keys_only, out, &kept_);
-      return added.has_value();
+      bytes_left_ -= std::min(bytes_left_, encoded.size());
+      return added.has_value() && bytes_left_ > 0;
     }));
     TRY(std::move(added));
     if (!done) return false;
@@ -190,12 +193,13 @@ class Execution {
     mvcc::KvVisitor prev;
     if (request.prev_kv) {
       prev = [&](std::string_view encoded) {
+        bytes_left_ -= std::min(bytes_left_, encoded.size());
         kept_.emplace_back(encoded);
         out->prev_kvs.push_back({kept_.back()});
         return true;
       };
     }
-    ASSIGN_OR_RETURN(const bool done, deletion_->step(budget, prev));
+    ASSIGN_OR_RETURN(const bool done, deletion_->step(budget, prev, bytes_left_));
     if (!done) return false;
     out->deleted = deletion_->deleted();
     deletion_.reset();
@@ -210,6 +214,7 @@ class Execution {
   std::optional<mvcc::RangeScan> scan_;        // of the Range being read
   std::optional<mvcc::RangeDelete> deletion_;  // being made
   std::deque<std::string> kept_;
+  size_t bytes_left_ = SIZE_MAX;  // of values, in this step
 };
 
 }  // namespace
@@ -221,16 +226,14 @@ bool is_serializable(const pb::TxnRequest& txn) {
   return all_ranges(txn, [](const pb::RangeRequest& r) { return r.serializable; });
 }
 
-Result<std::vector<const pb::RangeRequest*>> choose_ranges(const std::shared_ptr<const mvcc::ReadView>& view,
-                                                           const pb::TxnRequest& txn, bool* succeeded,
-                                                           size_t* compares) {
-  ViewSource source(view);
-  ASSIGN_OR_RETURN(const std::vector<bool> taken, choose_branches(txn, source));
-  *compares = source.evaluated;
+Result<std::vector<const pb::RangeRequest*>> ranges_of_branch(const mvcc::ReadView& view,
+                                                              const pb::TxnRequest& txn,
+                                                              const std::vector<bool>& taken,
+                                                              bool* succeeded) {
   Branches branches{taken};
   std::vector<const pb::RangeRequest*> ranges;
   for (const pb::RequestOp& op : branches.choose(txn, succeeded)) {
-    TRY(check_range(*op.request_range(), view->revision(), view->compact_revision()));
+    TRY(check_range(*op.request_range(), view.revision(), view.compact_revision()));
     ranges.push_back(op.request_range());
   }
   return ranges;
@@ -279,7 +282,7 @@ Result<bool> WriteTxn::step(size_t keys) {
     TRY(Checks(s.store, s.lease_exists).run(s.txn, branches));
     s.execution.emplace(s.store.begin(), s.wanted, s.txn, s.choice.branches(), &s.response);
   }
-  auto executed = s.execution->step(&keys);
+  auto executed = s.execution->step(&keys, keys == SIZE_MAX ? SIZE_MAX : kStepBytes);
   if (!executed) return executed.error().prefixed("a transaction failed after its checks");
   if (!*executed) return false;
   // While what the answer refers to is alive.

@@ -1,6 +1,6 @@
 // Transactions: which branch, the checks before anything is written, execution, the answer.
 //
-// Threads: choose_ranges on any thread, run_write_txn on the apply strand.
+// Threads: ranges_of_branch on any thread, run_write_txn on the apply strand.
 // Source: spec api-semantics 2.6.
 #pragma once
 #include <functional>
@@ -20,11 +20,14 @@ bool is_read_only(const wire::etcdserverpb::TxnRequest& txn);
 // Every Range is serializable; true for a transaction without operations.
 bool is_serializable(const wire::etcdserverpb::TxnRequest& txn);
 
-// The Ranges of the branch that a read-only transaction takes, in order; views into `txn`. kCompacted,
-// kFutureRev, kCorruption. `compares`: how many were looked at.
-Result<std::vector<const wire::etcdserverpb::RangeRequest*>> choose_ranges(
-    const std::shared_ptr<const mvcc::ReadView>& view, const wire::etcdserverpb::TxnRequest& txn,
-    bool* succeeded, size_t* compares);
+// The Ranges of the branch that a read-only transaction takes (`taken`, see BranchChoice), in order; views into
+// `txn`. kCompacted, kFutureRev.
+Result<std::vector<const wire::etcdserverpb::RangeRequest*>> ranges_of_branch(
+    const mvcc::ReadView& view, const wire::etcdserverpb::TxnRequest& txn, const std::vector<bool>& taken,
+    bool* succeeded);
+
+// Values that one step of a large request reads.
+constexpr size_t kStepBytes = 1u << 20;
 
 // True if the lease exists.
 using LeaseExists = std::function<bool(LeaseId)>;
@@ -47,7 +50,8 @@ class WriteTxn {
   WriteTxn(mvcc::Store& store, const LeaseExists& lease_exists, const wire::etcdserverpb::TxnRequest& txn,
            bool wanted);
   ~WriteTxn();
-  // Looks at no more than about `keys` keys. True once it is done, and the store's transaction has ended.
+  // Looks at no more than about `keys` keys, and reads no more than about kStepBytes of values unless `keys` is
+  // SIZE_MAX. True once it is done, and the store's transaction has ended.
   Result<bool> step(size_t keys);
   // Once done.
   const WriteTxnResult& result() const;

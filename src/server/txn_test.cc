@@ -21,6 +21,13 @@ namespace pb = wire::etcdserverpb;
 using Target = pb::Compare::CompareTarget;
 using Operator = pb::Compare::CompareResult;
 
+Result<std::vector<bool>> choose_branches(const pb::TxnRequest& txn, CompareSource& source) {
+  BranchChoice choice(txn, source);
+  size_t unlimited = SIZE_MAX;
+  TRY(choice.step(&unlimited));
+  return choice.branches();
+}
+
 class TxnTest : public ::testing::Test {
  protected:
   TxnTest() { store_ = std::move(*mvcc::Store::restore(backend_, leases_, metrics_)); }
@@ -133,8 +140,7 @@ TEST_F(TxnTest, RangesAroundTheCompactRevision) {
     range.key = "a";
     range.revision = revision;
     bool succeeded = false;
-    size_t compares = 0;
-    const auto ranges = choose_ranges(store_->published(), txn, &succeeded, &compares);
+    const auto ranges = ranges_of_branch(*store_->published(), txn, {true}, &succeeded);
     txn.success.emplace_back().set_request_put().key = "b";
     pb::TxnResponse r;
     const auto written = run(txn, &r);

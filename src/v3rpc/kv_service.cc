@@ -175,30 +175,29 @@ void KvService::txn(grpc::Call& call, std::string_view bytes) {
 }
 
 void KvService::answer_read_only_txn(grpc::Call& call, std::string_view bytes) {
-  const pb::TxnRequest request = *wire::decode<pb::TxnRequest>(bytes);
   const io::MonotonicNs start = loop_.clock.monotonic();
-  auto txn = server::SteppedTxn::start(loop_.member.view(), request);
-  const Result<bool> done = txn ? (*txn)->step({}) : Result<bool>(txn.error());
+  auto txn = std::make_unique<server::SteppedTxn>(loop_.member.view(), *wire::decode<pb::TxnRequest>(bytes));
+  const Result<bool> done = txn->step({});
   if (done && !*done) {
-    server::SteppedTxn* steps = txn->get();
+    server::SteppedTxn* steps = txn.get();
     return long_reads_.add(
-        call, std::move(*txn),
+        call, std::move(txn),
         [this, bytes, start, steps](grpc::Call& c, server::SteppedRead& read, const Error* error) {
-          txn_read(c, bytes, start, steps, error);
+          txn_read(c, bytes, start, *steps, error);
           if (error != nullptr) return c.fail(*error);
           long_reads_.respond(c, read);
         });
   }
-  txn_read(call, bytes, start, txn ? txn->get() : nullptr, done ? nullptr : &done.error());
+  txn_read(call, bytes, start, *txn, done ? nullptr : &done.error());
   if (!done) return call.fail(done.error());
-  pb::TxnResponse response = (*txn)->response();
-  respond(call, loop_.member, (*txn)->header_revision(), response);
+  pb::TxnResponse response = txn->response();
+  respond(call, loop_.member, txn->header_revision(), response);
 }
 
 void KvService::txn_read(grpc::Call& call, std::string_view bytes, io::MonotonicNs start,
-                         server::SteppedTxn* txn, const Error* error) {
-  if (txn != nullptr) loop_.member.count_ranges(txn->ranges_and_compares());
-  if (error == nullptr) call.context = txn->succeeded() ? 1 : 0;
+                         server::SteppedTxn& txn, const Error* error) {
+  loop_.member.count_ranges(txn.ranges_and_compares());
+  if (error == nullptr) call.context = txn.succeeded() ? 1 : 0;
   const int64_t took = loop_.clock.monotonic() - start;
   server::SlowRequests& slow = loop_.member.slow_requests();
   if (!slow.slow(took)) [[likely]]
@@ -206,11 +205,11 @@ void KvService::txn_read(grpc::Call& call, std::string_view bytes, io::Monotonic
   std::string response;
   if (error == nullptr) {
     response = "responses:<";
-    for (const server::RangeSteps& r : txn->ranges()) {
-      if (&r != txn->ranges().data()) response += ' ';
+    for (const server::RangeSteps& r : txn.ranges()) {
+      if (&r != txn.ranges().data()) response += ' ';
       response += fmt::format("range_response_count:{}", r.kvs());
     }
-    response += fmt::format("> size:{}", revision_header_size(txn->header_revision()) + txn->encoded_size());
+    response += fmt::format("> size:{}", revision_header_size(txn.header_revision()) + txn.encoded_size());
   }
   slow.warn(took, "read-only txn ", server::request_text(*wire::decode<pb::TxnRequest>(bytes)), response,
             error);

@@ -26,7 +26,7 @@ class KvService {
   // A Range or a read-only Txn was read, or failed: measures, and tells of slow ones, before the answer goes.
   void range_read(grpc::Call& call, std::string_view bytes, io::MonotonicNs start, server::RangeSteps* range,
                   const Error* error);
-  void txn_read(grpc::Call& call, std::string_view bytes, io::MonotonicNs start, server::SteppedTxn* txn,
+  void txn_read(grpc::Call& call, std::string_view bytes, io::MonotonicNs start, server::SteppedTxn& txn,
                 const Error* error);
   // A Range failed before it read anything; `took_ns` as far as it came.
   void range_failed(std::string_view bytes, int64_t took_ns, const Error& error);

@@ -251,14 +251,16 @@ class WatchService::Stream final : public StreamBase<Stream> {
 
   void step_catch_up() {
     turn_wanted_ = false;
-    if (!catch_up_ || !queue_.empty()) return;
-    const auto view = loop_.member.view();
-    auto outcome = catch_up_->step(*view, loop_.limits.catch_up_records, [this](const mvcc::WatchMessage& m) {
-      if (!call_.writable() && !fragment_open_) return false;
-      fragment_open_ = m.fragment;
-      write(m);
-      return true;
-    });
+    if (!catch_up_) return;
+    // The client does not read; nobody knows for how long.
+    if (!queue_.empty()) return catch_up_->let_go();
+    auto outcome = catch_up_->step(loop_.member.view(), loop_.limits.catch_up_records,
+                                   [this](const mvcc::WatchMessage& m) {
+                                     if (!call_.writable() && !fragment_open_) return false;
+                                     fragment_open_ = m.fragment;
+                                     write(m);
+                                     return true;
+                                   });
     if (!outcome) {
       call_.fail(outcome.error());
       return end();
@@ -290,8 +292,15 @@ class WatchService::Stream final : public StreamBase<Stream> {
                                       self().then(&Stream::progress_due, interval_ns));
   }
   void progress_due(int64_t interval_ns) {
-    loop_.member.on_apply([sink = sink_](mvcc::WatchTable& table) { table.progress_tick(sink->id); });
+    tick(loop_.member, sink_, INT64_MIN);
     schedule_progress(interval_ns);
+  }
+
+  // Goes over the watchers in as many tasks of apply as they take.
+  static void tick(server::Member& member, std::shared_ptr<Sink> sink, int64_t from) {
+    member.on_apply([&member, sink = std::move(sink), from](mvcc::WatchTable& table) mutable {
+      if (const auto next = table.progress_tick(sink->id, from)) tick(member, std::move(sink), *next);
+    });
   }
 
   // The call is over: apply forgets the stream.

@@ -5,8 +5,8 @@ million revisions of one key, a DeleteRange of a million keys; all the time with
 /metrics each second. After each phase it prints what the member's own gauges say (they only grow) and the longest
 wait of the client.
 
-Fails if a task took longer than --limit-ms. The gauges measure processor time where the system tells it, so that a
-busy machine does not fail the run; the client's waits are bare times and only printed."""
+Fails if a task took longer than --limit-ms. The gauges are bare times, so what else runs on the machine counts, too:
+the limit of 10 ms means something on a quiet machine with two processors to spare."""
 
 import re
 import shutil
@@ -22,7 +22,7 @@ from members import Failure, Member, run  # noqa: E402
 import argparse  # noqa: E402
 
 PHASES = ["idle", "catchup", "reconnect", "compact", "deleterange"]
-TASK = re.compile(r'^quoin_task_seconds_max\{executor="([^"]+)"\} (\S+)$', re.M)
+TASK = re.compile(r'^quoin_executor_longest_task_seconds\{executor="([^"]+)"\} (\S+)$', re.M)
 TICK = re.compile(r"^quoin_raft_longest_tick_gap_seconds (\S+)$", re.M)
 
 
@@ -32,7 +32,7 @@ def gauges(member):
     tasks = {name: float(value) * 1e3 for name, value in TASK.findall(text)}
     tick = TICK.search(text)
     if not tasks or not tick:
-        raise Failure("/metrics has no quoin_task_seconds_max or quoin_raft_longest_tick_gap_seconds")
+        raise Failure("/metrics has no quoin_executor_longest_task_seconds or quoin_raft_longest_tick_gap_seconds")
     return tasks, float(tick.group(1)) * 1e3
 
 
