@@ -88,7 +88,9 @@ class ApplyStage {
   void post_soft_state(raft::SoftState state, Term term);
   io::Executor& strand() { return strand_; }
   std::shared_ptr<const mvcc::ReadView> view() const { return views_->load(); }
+  int64_t revision() const { return views_->revision(); }
   std::shared_ptr<const membership::Membership> members() const { return state_.cluster->view(); }
+  bool any_learner() const { return state_.cluster->any_learner(); }
   // Of now, not of the last batch: a defragmentation or a compaction changes them between batches.
   uint64_t backend_size() const { return state_.backend->size(); }
   uint64_t backend_size_in_use() const { return state_.backend->size_in_use(); }

@@ -275,6 +275,8 @@ void Chores::renew(std::vector<LeaseRenewal> renewals, io::Executor& executor) {
 // Goes on in a task of its own after kRenewalsAtOnce.
 void Chores::renew_some(RenewalBatch batch) {
   const bool stopped = stopped_ || s_.apply->stopped();
+  const io::MonotonicNs now = s_.env.clock.monotonic();
+  const bool at_once = surely_leading(now) && s_.apply->applied() >= committed();
   std::vector<std::pair<RenewDone, Result<int64_t>>> answers;
   const size_t end = std::min(batch.renewals.size(), batch.next + kRenewalsAtOnce);
   answers.reserve(end - batch.next);
@@ -282,7 +284,7 @@ void Chores::renew_some(RenewalBatch batch) {
     LeaseRenewal& r = batch.renewals[batch.next];
     if (stopped) {
       answers.emplace_back(std::move(r.done), Error(Code::kServerStopped));
-    } else if (auto answer = renewed_at_once(r.id)) {
+    } else if (auto answer = at_once ? renewed_at_once(r.id, now) : std::nullopt) {
       answers.emplace_back(std::move(r.done), *std::move(answer));
     } else {
       confirm_leadership(
@@ -299,24 +301,25 @@ void Chores::renew_some(RenewalBatch batch) {
 }
 
 // Nothing if the renewal has to wait for something.
-std::optional<Result<int64_t>> Chores::renewed_at_once(LeaseId id) {
-  const Index committed(s_.raft->progress().committed.load(std::memory_order_acquire));
-  if (!surely_leading() || s_.apply->applied() < committed) return std::nullopt;
-  const auto renewed = s_.apply->lessor().renew(id);
+std::optional<Result<int64_t>> Chores::renewed_at_once(LeaseId id, io::MonotonicNs now) {
+  const auto renewed = s_.apply->lessor().renew(id, now);
   if (!renewed) return renewed.error();
   if (renewed->kind != lease::Renewal::Kind::kRenewed) return std::nullopt;
   return renewed->ttl_s;
 }
 
+Index Chores::committed() const {
+  return Index(s_.raft->progress().committed.load(std::memory_order_acquire));
+}
+
 // A leader whose ticks come on time would have noticed its fall.
-bool Chores::surely_leading() const {
-  const io::MonotonicNs since_tick = s_.env.clock.monotonic() - s_.raft->last_tick();
-  return s_.raft->leading() && since_tick <= 3 * s_.config.heartbeat_ns;
+bool Chores::surely_leading(io::MonotonicNs now) const {
+  return s_.raft->leading() && now - s_.raft->last_tick() <= 3 * s_.config.heartbeat_ns;
 }
 
 // Where the ticks do not say so, a read index does.
 void Chores::confirm_leadership(std::shared_ptr<Renewal> renewal) {
-  if (surely_leading()) return wait_applied(std::move(renewal));
+  if (surely_leading(s_.env.clock.monotonic())) return wait_applied(std::move(renewal));
   std::vector<RaftStage::Reader> readers;
   readers.push_back({&s_.env.apply, [this, renewal](Result<> confirmed) {
                        if (stopped_) return renewal->finish(Error(Code::kServerStopped));
@@ -328,7 +331,7 @@ void Chores::confirm_leadership(std::shared_ptr<Renewal> renewal) {
 }
 
 void Chores::wait_applied(std::shared_ptr<Renewal> renewal) {
-  const Index committed(s_.raft->progress().committed.load(std::memory_order_acquire));
+  const Index committed = this->committed();
   if (s_.apply->applied() >= committed) return renew_now(std::move(renewal));
   renewal->timeout = s_.env.timers.schedule(kAppliedWaitNs, s_.env.apply, [renewal = renewal.get()] {
     renewal->finish(Error(Code::kTimeoutWaitAppliedIndex));

@@ -59,8 +59,9 @@ class Chores {
                Term only_in_term = Term());
 
   void renew_some(RenewalBatch batch);
-  std::optional<Result<int64_t>> renewed_at_once(LeaseId id);
-  bool surely_leading() const;
+  std::optional<Result<int64_t>> renewed_at_once(LeaseId id, io::MonotonicNs now);
+  Index committed() const;
+  bool surely_leading(io::MonotonicNs now) const;
   void confirm_leadership(std::shared_ptr<Renewal> renewal);
   void wait_applied(std::shared_ptr<Renewal> renewal);
   void renew_now(std::shared_ptr<Renewal> renewal);

@@ -103,6 +103,7 @@ class Member {
   MemberId leader() const;
   bool learner() const;
   std::shared_ptr<const mvcc::ReadView> view() const;
+  int64_t revision() const;  // of view(), for less
   MemberStatus status() const;
   std::vector<MemberInfo> members() const;
   std::string cluster_version() const;
