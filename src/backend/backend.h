@@ -51,12 +51,13 @@ std::string_view bucket_name(Bucket bucket);
 // The key of a record in bucket `key`: 8 bytes main, '_', 8 bytes sub, and 't' for a tombstone.
 class RevisionKey {
  public:
+  RevisionKey() = default;  // empty
   RevisionKey(Revision revision, bool tombstone = false);
   std::string_view view() const { return {bytes_, size_}; }
 
  private:
   char bytes_[18];
-  uint8_t size_;
+  uint8_t size_ = 0;
 };
 struct ParsedRevisionKey {
   Revision revision;
@@ -85,6 +86,15 @@ class View {
   Result<std::string_view> record(Revision revision) const { return record(revision, nullptr); }
   // The same with a hint, which may be null.
   virtual Result<std::string_view> record(Revision revision, Hint* hint) const = 0;
+  // The same for up to kGroupMax revisions; record i goes to out[i]. Cheaper than one by one where they lie
+  // apart in a large file.
+  static constexpr size_t kGroupMax = 16;
+  virtual Result<> records(std::span<const Revision> revisions, std::string_view* out) const {
+    for (size_t i = 0; i < revisions.size(); ++i) {
+      ASSIGN_OR_RETURN(out[i], record(revisions[i]));
+    }
+    return {};
+  }
   // Records with revision in [from, to), ascending.
   virtual Result<> scan_records(Revision from, Revision to, const RecordVisitor& visit) const = 0;
 };

@@ -38,6 +38,14 @@ class BoltSnapshot final : public EngineSnapshot {
     return found;
   }
 
+  Result<> get_group(Bucket bucket, std::span<const std::string_view> keys,
+                     std::optional<std::string_view>* out) const override {
+    static_assert(View::kGroupMax <= bolt::BucketView::kGroupMax);
+    const auto& view = buckets_[static_cast<int>(bucket)];
+    if (!view) return view.error();
+    return view->get_group(keys, out);
+  }
+
   Result<> scan(Bucket bucket, std::string_view from, std::string_view to,
                 const PairVisitor& visit) const override {
     const auto& view = buckets_[static_cast<int>(bucket)];

@@ -55,6 +55,14 @@ class EngineSnapshot {
   // `hint` may be null. One of this snapshot and bucket, or a new one.
   virtual Result<std::optional<std::string_view>> get(Bucket bucket, std::string_view key,
                                                       View::Hint* hint) const = 0;
+  // The same for up to View::kGroupMax keys; value i goes to out[i].
+  virtual Result<> get_group(Bucket bucket, std::span<const std::string_view> keys,
+                             std::optional<std::string_view>* out) const {
+    for (size_t i = 0; i < keys.size(); ++i) {
+      ASSIGN_OR_RETURN(out[i], get(bucket, keys[i]));
+    }
+    return {};
+  }
   // Keys in [from, to), ascending; `to` empty: to the end.
   virtual Result<> scan(Bucket bucket, std::string_view from, std::string_view to,
                         const PairVisitor& visit) const = 0;

@@ -1,5 +1,6 @@
 #include "backend/view.h"
 
+#include <array>
 #include <utility>
 
 namespace quoin::backend {
@@ -39,20 +40,48 @@ bool visit_segment(const Segment& segment, uint64_t count, Revision from, Revisi
 }
 }  // namespace
 
-Result<std::string_view> SegmentedView::record(Revision revision, Hint* hint) const {
+std::optional<Result<std::string_view>> SegmentedView::recent(Revision revision) const {
+  const Record* r = nullptr;
   if (begins_at_or_before(active_.get(), active_count_, revision)) {
-    const Record* r = find_put(*active_, active_count_, revision);
-    if (r == nullptr) return Code::kNotFound;
-    return r->value.view();
+    r = find_put(*active_, active_count_, revision);
+  } else if (frozen_ && begins_at_or_before(frozen_.get(), frozen_->record_count(), revision)) {
+    r = find_put(*frozen_, frozen_->record_count(), revision);
+  } else {
+    return std::nullopt;
   }
-  if (frozen_ && begins_at_or_before(frozen_.get(), frozen_->record_count(), revision)) {
-    const Record* r = find_put(*frozen_, frozen_->record_count(), revision);
-    if (r == nullptr) return Code::kNotFound;
-    return r->value.view();
-  }
+  if (r == nullptr) return Code::kNotFound;
+  return r->value.view();
+}
+
+Result<std::string_view> SegmentedView::record(Revision revision, Hint* hint) const {
+  if (auto found = recent(revision)) return *found;
   ASSIGN_OR_RETURN(const auto found, snapshot_->get(Bucket::kKey, RevisionKey(revision).view(), hint));
   if (!found) return Code::kNotFound;
   return *found;
+}
+
+Result<> SegmentedView::records(std::span<const Revision> revisions, std::string_view* out) const {
+  CHECK_LE(revisions.size(), kGroupMax);
+  std::array<RevisionKey, kGroupMax> names;
+  std::array<std::string_view, kGroupMax> keys;
+  std::array<std::optional<std::string_view>, kGroupMax> found;
+  std::array<uint8_t, kGroupMax> places;
+  size_t asked = 0;
+  for (size_t i = 0; i < revisions.size(); ++i) {
+    if (const auto r = recent(revisions[i])) {
+      ASSIGN_OR_RETURN(out[i], *r);
+      continue;
+    }
+    names[asked] = RevisionKey(revisions[i]);
+    keys[asked] = names[asked].view();
+    places[asked++] = static_cast<uint8_t>(i);
+  }
+  TRY(snapshot_->get_group(Bucket::kKey, std::span(keys).first(asked), found.data()));
+  for (size_t k = 0; k < asked; ++k) {
+    if (!found[k]) return Code::kNotFound;
+    out[places[k]] = *found[k];
+  }
+  return {};
 }
 
 Result<> SegmentedView::scan_records(Revision from, Revision to, const RecordVisitor& visit) const {

@@ -39,9 +39,13 @@ class SegmentedView final : public View {
 
   using View::record;
   Result<std::string_view> record(Revision revision, Hint* hint) const override;
+  Result<> records(std::span<const Revision> revisions, std::string_view* out) const override;
   Result<> scan_records(Revision from, Revision to, const RecordVisitor& visit) const override;
 
  private:
+  // In the segments; empty if the record can only be in the snapshot.
+  std::optional<Result<std::string_view>> recent(Revision revision) const;
+
   SnapshotRef snapshot_;
   std::shared_ptr<const Segment> frozen_;
   std::shared_ptr<const Segment> active_;

@@ -125,8 +125,6 @@ void Meta::write(char* p, uint64_t slot) const {
   store_le<uint64_t>(p + kMetaChecksum, fnv1a64(checksummed(p)));
 }
 
-namespace {
-
 constexpr size_t kPrefixBytes = 8;
 
 // Compares keys with one that is searched for. Most differ within 8 bytes, which as a big-endian number
@@ -151,8 +149,6 @@ class Sought {
   const uint64_t prefix_;
 };
 
-}  // namespace
-
 size_t PageView::lower_bound(std::string_view key) const {
   return lower_bound(key, 0, count());
 }
@@ -172,21 +168,77 @@ size_t PageView::lower_bound(std::string_view key, size_t lo, size_t end) const 
   return lo;
 }
 
-size_t PageView::lower_bound_between(std::string_view key, std::string_view from, std::string_view to) const {
+std::optional<size_t> PageView::expected_place(std::string_view key, std::string_view from,
+                                               std::string_view to) const {
   const size_t n = count();
-  if (n == 0 || std::min({key.size(), from.size(), to.size()}) < kPrefixBytes) return lower_bound(key);
+  if (n == 0 || std::min({key.size(), from.size(), to.size()}) < kPrefixBytes) return std::nullopt;
   const uint64_t low = load_be64(from.data()), high = load_be64(to.data()), sought = load_be64(key.data());
-  if (sought < low || sought >= high) return lower_bound(key);
+  if (sought < low || sought >= high) return std::nullopt;
   const double share = static_cast<double>(sought - low) / static_cast<double>(high - low);
-  const size_t guess = std::min(n - 1, static_cast<size_t>(share * static_cast<double>(n) + 1e-6));
-  const int order = Sought(key).compare(leaf_key(guess));  // its sign: where the key at `guess` stands
-  if (order == 0) return guess;
-  return order < 0 ? lower_bound(key, guess + 1, n) : lower_bound(key, 0, guess);
+  return std::min(n - 1, static_cast<size_t>(share * static_cast<double>(n) + 1e-6));
+}
+
+size_t PageView::lower_bound_between(std::string_view key, std::string_view from, std::string_view to) const {
+  const std::optional<size_t> guess = expected_place(key, from, to);
+  if (!guess) return lower_bound(key);
+  const int order = Sought(key).compare(leaf_key(*guess));  // its sign: where the key at `guess` stands
+  if (order == 0) return *guess;
+  return order < 0 ? lower_bound(key, *guess + 1, count()) : lower_bound(key, 0, *guess);
+}
+
+void PageView::prefetch_head() const {
+  constexpr size_t kLine = 64, kLines = 4;
+  for (size_t i = 0; i < kLines; ++i) __builtin_prefetch(p_ + i * kLine);
+}
+
+void PageView::prefetch_item(std::string_view key, std::string_view from, std::string_view to) const {
+  constexpr size_t kLine = 64, kLinesMax = 8;
+  const std::optional<size_t> guess = expected_place(key, from, to);
+  if (!guess || !leaf()) return;
+  const char* e = element(*guess);
+  const size_t bytes = size_t{load_le<uint32_t>(e + 8)} + load_le<uint32_t>(e + 12);
+  const char* at = e + load_le<uint32_t>(e + 4);
+  for (size_t i = 0; i < kLinesMax && i * kLine < bytes + kLine; ++i) __builtin_prefetch(at + i * kLine);
+}
+
+size_t PageView::child_index_between(std::string_view key, std::string_view from, std::string_view to) const {
+  const std::optional<size_t> guess = expected_place(key, from, to);
+  if (!guess) return child_index(key);
+  // In growing steps away from the guess until the place is between two separators.
+  const Sought sought(key);
+  const size_t n = count();
+  size_t lo = 0, hi = n;  // the first separator above `key` is in [lo, hi]
+  if (sought.compare(branch_key(*guess)) <= 0) {
+    lo = *guess + 1;
+    for (size_t step = 1; lo < n; step *= 2) {
+      const size_t at = std::min(n - 1, lo + step - 1);
+      if (sought.compare(branch_key(at)) > 0) {
+        hi = at;
+        break;
+      }
+      lo = at + 1;
+    }
+  } else {
+    hi = *guess;
+    for (size_t step = 1; hi > 0; step *= 2) {
+      const size_t at = hi > step ? hi - step : 0;
+      if (sought.compare(branch_key(at)) <= 0) {
+        lo = at + 1;
+        break;
+      }
+      hi = at;
+    }
+  }
+  return child_index(sought, lo, hi);
 }
 
 size_t PageView::child_index(std::string_view key) const {
-  const Sought sought(key);
-  size_t lo = 0, n = count();  // the first separator above `key` is in [lo, lo + n]
+  return child_index(Sought(key), 0, count());
+}
+
+// The first separator above what is sought is in [lo, end].
+size_t PageView::child_index(const Sought& sought, size_t lo, size_t end) const {
+  size_t n = end - lo;
   while (n > 0) {
     const size_t half = n / 2;
     if (sought.compare(branch_key(lo + half)) <= 0) {

@@ -67,6 +67,8 @@ struct Meta {
   void write(char* p, uint64_t slot) const;
 };
 
+class Sought;
+
 // A branch or leaf page, or the page image of an inline bucket.
 class PageView {
  public:
@@ -108,8 +110,19 @@ class PageView {
   size_t lower_bound_between(std::string_view key, std::string_view from, std::string_view to) const;
   // Branch: the child whose subtree holds `key`: the last with a separator <= `key`, or the first child.
   size_t child_index(std::string_view key) const;
+  // The same, where the caller knows that the page's keys are in [from, to), as lower_bound_between().
+  size_t child_index_between(std::string_view key, std::string_view from, std::string_view to) const;
+  // Asks the processor for what lower_bound_between() looks at first: the page's head and the elements behind
+  // it, or the key and the value that the place expected for `key` leads to. Reads only what was asked for
+  // before.
+  void prefetch_head() const;
+  void prefetch_item(std::string_view key, std::string_view from, std::string_view to) const;
 
  private:
+  // Where `key` would stand if the page's keys were evenly spaced in [from, to); empty if that says nothing.
+  std::optional<size_t> expected_place(std::string_view key, std::string_view from,
+                                       std::string_view to) const;
+  size_t child_index(const Sought& sought, size_t lo, size_t end) const;
   // Among items [lo, end).
   size_t lower_bound(std::string_view key, size_t lo, size_t end) const;
   const char* element(size_t i) const { return p_ + kPageHeaderBytes + i * kElementBytes; }

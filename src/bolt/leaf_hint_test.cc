@@ -1,7 +1,10 @@
-// A get() with a hint answers what one without answers, whatever was asked before.
+// A get() with a hint, and one of a group of keys, answers what a plain one answers, whatever else is asked for.
 #include <gtest/gtest.h>
 
+#include <array>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "base/prng.h"
 #include "bolt/db.h"
@@ -69,6 +72,36 @@ TEST_P(LeafHintTest, AnswersAsWithoutOne) {
     if (at > 3 * records) at = prng.below(3 * records + 1);
   }
   EXPECT_GE(found, records > 0 ? 2000u : 0u);
+}
+
+TEST_P(LeafHintTest, AGroupAnswersAsOneByOne) {
+  const uint64_t records = GetParam();
+  fill(records);
+  auto tx = db_->begin_read();
+  const BucketView bucket = **tx->bucket("key");
+  Prng prng(records + 2);
+  size_t found = 0;
+  for (int i = 0; i < 3000; ++i) {
+    std::vector<std::string> names(prng.below(BucketView::kGroupMax + 1));
+    uint64_t at = prng.below(3 * records + 10);
+    for (std::string& name : names) {
+      // Anywhere, the same again, the next record, or a gap; at times a key too short to be placed by its number.
+      const uint64_t kind = prng.below(10);
+      if (kind < 3) at = prng.below(3 * records + 10);
+      if (kind > 4) at += kind == 9 ? 1 : 3;
+      name = prng.chance(1, 50) ? std::string(1 + prng.below(7), 'k') : key_of(at);
+    }
+    const std::vector<std::string_view> keys(names.begin(), names.end());
+    std::array<std::optional<std::string_view>, BucketView::kGroupMax> out;
+    ASSERT_TRUE(bucket.get_group(keys, out.data()).has_value());
+    for (size_t k = 0; k < keys.size(); ++k) {
+      const auto plain = bucket.get(keys[k]);
+      ASSERT_TRUE(plain);
+      ASSERT_EQ(*plain, out[k]) << k << " of " << keys.size();
+      found += plain->has_value();
+    }
+  }
+  EXPECT_GE(found, records > 0 ? 500u : 0u);
 }
 
 // Inline, one leaf, two levels, three levels.

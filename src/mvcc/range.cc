@@ -1,8 +1,10 @@
 #include "mvcc/range.h"
 
 #include <algorithm>
+#include <array>
 #include <climits>
 #include <optional>
+#include <span>
 
 #include "mvcc/index_view.h"
 #include "mvcc/key_value.h"
@@ -93,9 +95,15 @@ struct RangeScan::State {
     return [this](const Item& a, const Item& b) { return later(a, b); };
   }
 
-  bool at_limit() const { return request.limit > 0 && visited >= request.limit; }
+  // Found and not visited yet: records are looked up in groups, since their places in the file lie apart.
+  std::array<Revision, backend::View::kGroupMax> group;
+  size_t group_next = 0, group_size = 0;
+
+  int64_t waiting() const { return static_cast<int64_t>(group_size - group_next); }
+  bool at_limit() const { return request.limit > 0 && visited + waiting() >= request.limit; }
   Result<> load_value(Item& item);
-  Result<> found(const RevisionNode& node, const KvVisitor& visit, bool* go_on);
+  Result<> found(const RevisionNode& node);
+  Result<> visit_group(const KvVisitor& visit, bool* go_on);
   Result<> scan(size_t* budget, const KvVisitor& visit, bool* go_on);
   Result<> emit(size_t* budget, const KvVisitor& visit, bool* go_on);
   void end_of_scan();
@@ -172,7 +180,7 @@ Result<> RangeScan::State::load_value(Item& item) {
 }
 
 // A live key of the range.
-Result<> RangeScan::State::found(const RevisionNode& node, const KvVisitor& visit, bool* go_on) {
+Result<> RangeScan::State::found(const RevisionNode& node) {
   const uint64_t ordinal = live_seen++;
   if (walk_counts || range.single()) ++count;
   if (request.count_only || !passes(request, node)) return {};
@@ -193,32 +201,49 @@ Result<> RangeScan::State::found(const RevisionNode& node, const KvVisitor& visi
     more = true;
     return {};
   }
-  ASSIGN_OR_RETURN(const std::string_view bytes, parts->records->record(node.revision(), &near));
-  ++visited;
-  *go_on = visit(bytes);
+  group[group_size++] = node.revision();
+  return {};
+}
+
+// What the visitor does not want any more stays for the next step.
+Result<> RangeScan::State::visit_group(const KvVisitor& visit, bool* go_on) {
+  if (group_next == group_size || !*go_on) return {};
+  std::array<std::string_view, backend::View::kGroupMax> bytes;
+  const size_t first = group_next;
+  TRY(parts->records->records(std::span(group).subspan(first, group_size - first), bytes.data()));
+  while (*go_on && group_next < group_size) {
+    ++visited;
+    *go_on = visit(bytes[group_next++ - first]);
+  }
+  if (group_next == group_size) group_next = group_size = 0;
   return {};
 }
 
 Result<> RangeScan::State::scan(size_t* budget, const KvVisitor& visit, bool* go_on) {
   if (range.single()) {
     if (const RevisionNode* node = parts->index->ref().find_live(range.key, revision)) {
-      TRY(found(*node, visit, go_on));
+      TRY(found(*node));
+      TRY(visit_group(visit, go_on));
     }
     end_of_scan();
     return {};
   }
-  while (*go_on) {
+  for (;;) {
+    if (group_size == group.size() || group_next > 0) TRY(visit_group(visit, go_on));
+    if (!*go_on) return {};
     // What is still needed from the rest of the range: results, one more for `more`, or the count.
     const bool enough = sorted ? items.size() >= fetch_limit : more || (at_limit() && !has_filter(request));
-    if (!cursor->valid() || !range.before_end(cursor->entry().key()) || (enough && !walk_counts)) {
-      end_of_scan();
+    const bool at_end = !cursor || !cursor->valid() || !range.before_end(cursor->entry().key());
+    if (at_end || (enough && !walk_counts)) {
+      TRY(visit_group(visit, go_on));
+      if (group_size == 0) end_of_scan();
       return {};
     }
-    if (*budget == 0) return {};
+    if (*budget == 0) return visit_group(visit, go_on);
     --*budget;
     const RevisionNode* node = cursor->entry().at(revision);
     cursor->next();
-    if (node && !node->is_tombstone()) TRY(found(*node, visit, go_on));
+    if (node && !node->is_tombstone()) TRY(found(*node));
   }
   return {};
 }
@@ -287,7 +312,7 @@ Result<> RangeScan::renew(std::shared_ptr<const ReadView> view) {
   const IndexRef& index = s.parts->index->ref();
   if (next) {
     s.cursor.emplace(index, *next, s.revision == s.parts->revision);
-  } else if (s.phase == State::Phase::kScan && !s.range.single()) {
+  } else if (s.phase == State::Phase::kScan && !s.range.single() && s.waiting() == 0) {
     s.end_of_scan();
   }
   return {};
