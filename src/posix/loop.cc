@@ -39,7 +39,7 @@ class TaskQueue {
       std::move(task)();
       task = nullptr;
       const io::MonotonicNs done = TaskMeter::now();
-      meter.took(done - now);
+      meter.took(now, done);
       now = done;
       if (now >= until) break;
     }

@@ -162,7 +162,7 @@ class UvStream final : public io::Stream {
             TaskMeter& meter = self->loop_.own_meter();
             const io::MonotonicNs begin = TaskMeter::now();
             if (self->handler_ != nullptr) self->handler_->on_data({buf->base, static_cast<size_t>(n)});
-            meter.took(TaskMeter::now() - begin);
+            meter.took(begin, TaskMeter::now());
           } else if (n == UV_EOF) {
             uv_read_stop(s);
             if (self->handler_ != nullptr) self->handler_->on_eof();
@@ -228,7 +228,10 @@ class UvStream final : public io::Stream {
                              self->write_pending_ = false;
                              self->count_sent(sent);
                              if (status != 0) return self->finish(uv_error("write", status));
+                             TaskMeter& meter = self->loop_.own_meter();
+                             const io::MonotonicNs begin = TaskMeter::now();
                              self->flush();
+                             meter.took(begin, TaskMeter::now());
                            });
     if (r != 0) {
       write_pending_ = false;
