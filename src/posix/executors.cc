@@ -33,31 +33,34 @@ io::MonotonicNs TaskMeter::now() {
       .count();
 }
 
-void TaskMeter::look_at_processor(io::MonotonicNs begin, io::MonotonicNs end) {
+void TaskMeter::look_at_processor(io::MonotonicNs now) {
   timespec t{};
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-  const int64_t cpu = t.tv_sec * io::kSecond + t.tv_nsec;
   Readings& r = readings;
-  if (end - begin > kLimitNs) {
-    const size_t n = r.last.size();
-    Readings::Reading before = r.last[r.next];  // the oldest
-    for (size_t i = 1; i <= n; ++i) {
-      const Readings::Reading& one = r.last[(r.next + n - i) % n];
-      if (one.at <= begin) {
-        before = one;
-        break;
-      }
-    }
-    // Where none is from before the task, what is not known counts.
-    const int64_t used = cpu - before.cpu + std::max<int64_t>(0, before.at - begin);
-    const int64_t ns = std::min(used, end - begin);
-    if (ns > longest_on_processor_.load(std::memory_order_relaxed)) {
-      longest_on_processor_.store(ns, std::memory_order_relaxed);
+  r.last[r.next] = {now, t.tv_sec * io::kSecond + t.tv_nsec};
+  r.next = (r.next + 1) % r.last.size();
+  processor_looked_at = now;
+}
+
+void TaskMeter::took_long(io::MonotonicNs begin, io::MonotonicNs end) {
+  look_at_processor(end);
+  const Readings& r = readings;
+  const size_t n = r.last.size();
+  const Readings::Reading& now = r.last[(r.next + n - 1) % n];
+  Readings::Reading before = r.last[r.next];  // the oldest
+  for (size_t i = 2; i <= n; ++i) {
+    const Readings::Reading& one = r.last[(r.next + n - i) % n];
+    if (one.at <= begin) {
+      before = one;
+      break;
     }
   }
-  r.last[r.next] = {end, cpu};
-  r.next = (r.next + 1) % r.last.size();
-  processor_looked_at = end;
+  // Where none is from before the task, what is not known counts.
+  const int64_t used = now.cpu - before.cpu + std::max<int64_t>(0, before.at - begin);
+  const int64_t ns = std::min(used, end - begin);
+  if (ns > longest_on_processor_.load(std::memory_order_relaxed)) {
+    longest_on_processor_.store(ns, std::memory_order_relaxed);
+  }
 }
 
 void TaskMeter::publish(metrics::Registry& metrics, const std::string& executor) const {
@@ -230,6 +233,7 @@ bool InlineStrand::running_here() const {
 void InlineStrand::drain() {
   runner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
   const io::MonotonicNs begin = TaskMeter::now();
+  TaskMeter::before_tasks(begin);  // this thread may have waited for a disk, and written to it
   io::MonotonicNs now = begin;
   for (int n = 0;; ++n) {
     const bool spent =

@@ -90,6 +90,7 @@ struct UvLoop::Impl {
   void end_round() {
     if (!posted.empty() || !round.empty()) {
       io::MonotonicNs now = TaskMeter::now();
+      TaskMeter::before_tasks(now);
       if (!posted.empty()) now = posted.run(now, now + kRoundNs, meter);
       const io::MonotonicNs until = now + kRoundNs;
       for (int i = 0; i < kEndOfRoundPasses && !round.empty() && now < until; ++i) {

@@ -171,6 +171,11 @@ TEST(TaskMeter, TellsWorkFromWaiting) {
   works.post([] { use_processor(5 * io::kMillisecond); });
   EXPECT_GE(works.meter().longest_on_processor_ns(), 5 * io::kMillisecond);
   EXPECT_LE(works.meter().longest_on_processor_ns(), works.meter().longest_ns());
+  // What the thread did before is not the task's.
+  InlineStrand later(fallback);
+  use_processor(20 * io::kMillisecond);
+  later.post([] { std::this_thread::sleep_for(std::chrono::milliseconds(20)); });
+  EXPECT_LT(later.meter().longest_on_processor_ns(), 10 * io::kMillisecond);
   fallback.stop();
 }
 
