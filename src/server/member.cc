@@ -302,9 +302,6 @@ void Member::on_apply(absl::AnyInvocable<void(mvcc::WatchTable&)> work) {
   apply.strand().post([&apply, task = std::move(task)]() mutable { apply.between_batches(std::move(task)); });
 }
 
-void Member::renew_lease(LeaseId id, io::Executor& executor, absl::AnyInvocable<void(Result<int64_t>)> done) {
-  stages_->chores->renew(id, executor, std::move(done));
-}
 
 void Member::lease_times(LeaseId id, bool keys, io::Executor& executor,
                          absl::AnyInvocable<void(Result<LeaseTimes>)> done) {

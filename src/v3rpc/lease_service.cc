@@ -126,7 +126,7 @@ class LeaseService::KeepAlive final : public StreamBase<KeepAlive> {
     const LeaseId lease(request->id);
     // The header tells the state before the renewal.
     const int64_t revision = loop_.member.view()->revision();
-    loop_.member.renew_lease(lease, loop_.port.loop(), self().then(&KeepAlive::answer, lease, revision));
+    loop_.port.renew_lease(lease, self().then(&KeepAlive::answer, lease, revision));
   }
   void on_half_close() override {
     half_closed_ = true;
