@@ -309,6 +309,9 @@ TEST(Coding, EveryCallMayEndAtEveryStep) {
         h.run();
       }
       h.end(how, ids);
+      if (how == End::kReset) {
+        EXPECT_FALSE(h.server->coding());
+      }
       if (h.server && how != End::kStop) {
         for (int n = 0; h.server->coding(); ++n) {
           ASSERT_LT(n, 100);
