@@ -3,6 +3,7 @@
 #include <zlib.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 
@@ -10,24 +11,52 @@ namespace quoin::grpc {
 namespace {
 constexpr int kGzipWindowBits = 15 + 16;  // zlib: +16 asks for the gzip wrapper
 constexpr size_t kHeaderBytes = 10;
+// What beginning a member costs, in bytes that could be decompressed in that time: a message may be many
+// empty ones.
+constexpr size_t kMemberCostBytes = 512;
 Bytef* bytes_of(std::string_view s) {
   return reinterpret_cast<Bytef*>(const_cast<char*>(s.data()));
 }
 }  // namespace
 
-void gzip(std::string_view bytes, std::string& out) {
-  z_stream z{};
-  CHECK_EQ(deflateInit2(&z, Z_DEFAULT_COMPRESSION, Z_DEFLATED, kGzipWindowBits, 8, Z_DEFAULT_STRATEGY), Z_OK);
-  const size_t before = out.size();
-  out.resize(before + deflateBound(&z, bytes.size()));
-  z.next_in = bytes_of(bytes);
-  z.avail_in = static_cast<uInt>(bytes.size());
-  z.next_out = reinterpret_cast<Bytef*>(out.data() + before);
-  z.avail_out = static_cast<uInt>(out.size() - before);
-  CHECK_EQ(deflate(&z, Z_FINISH), Z_STREAM_END);
-  out.erase(before + z.total_out);
-  deflateEnd(&z);
+// ---------------------------------------------------------------- compression
+
+Gzip::Gzip() = default;
+Gzip::~Gzip() {
+  if (z_) deflateEnd(z_.get());
 }
+
+void Gzip::add(std::string_view piece, bool last, std::string& out) {
+  if (!z_) {
+    z_ = std::make_unique<z_stream>();
+    CHECK_EQ(
+        deflateInit2(z_.get(), Z_DEFAULT_COMPRESSION, Z_DEFLATED, kGzipWindowBits, 8, Z_DEFAULT_STRATEGY),
+        Z_OK);
+  }
+  z_stream& z = *z_;
+  z.next_in = bytes_of(piece);
+  z.avail_in = static_cast<uInt>(piece.size());
+  // Room for all of it, mostly; what zlib still has of earlier pieces may come on top.
+  const size_t room = deflateBound(&z, piece.size());
+  int rv = Z_OK;
+  do {
+    const size_t old = out.size();
+    out.resize(old + room);
+    z.next_out = reinterpret_cast<Bytef*>(out.data() + old);
+    z.avail_out = static_cast<uInt>(room);
+    rv = deflate(&z, last ? Z_FINISH : Z_NO_FLUSH);
+    CHECK(rv == Z_OK || rv == Z_STREAM_END || rv == Z_BUF_ERROR, "deflate: {}", rv);
+    out.erase(out.size() - z.avail_out);
+  } while (last ? rv != Z_STREAM_END : z.avail_out == 0);
+  DCHECK(z.avail_in == 0);
+  if (last) deflateReset(&z);
+}
+
+void gzip(std::string_view bytes, std::string& out) {
+  Gzip().add(bytes, true, out);
+}
+
+// ---------------------------------------------------------------- decompression
 
 namespace {
 Result<> check_header(std::string_view bytes) {
@@ -38,63 +67,85 @@ Result<> check_header(std::string_view bytes) {
   return {};
 }
 
-// One member at the start of `bytes`; returns how long it was.
-Result<size_t> gunzip_member(std::string_view bytes, size_t limit, std::string& out) {
-  TRY(check_header(bytes));
-  z_stream z{};
-  CHECK_EQ(inflateInit2(&z, kGzipWindowBits), Z_OK);
-  z.next_in = bytes_of(bytes);
-  z.avail_in = static_cast<uInt>(bytes.size());
-  int rv = Z_OK;
-  Result<size_t> result = size_t{0};
-  while (rv != Z_STREAM_END) {
-    const size_t old = out.size();
-    if (old > limit) {
-      result = Code::kLimit;
-      break;
-    }
-    out.resize(old + std::min<size_t>(std::max<size_t>(old, 16 * 1024), limit + 1 - old));
-    z.next_out = reinterpret_cast<Bytef*>(out.data() + old);
-    z.avail_out = static_cast<uInt>(out.size() - old);
-    rv = inflate(&z, Z_NO_FLUSH);
-    const bool stalled = z.avail_out > 0 && rv == Z_OK && z.avail_in == 0;
-    out.erase(out.size() - std::min<size_t>(z.avail_out, out.size()));
-    if (rv == Z_BUF_ERROR || stalled) {
-      result = Error(Code::kMalformed, "unexpected EOF");
-      break;
-    }
-    if (rv != Z_OK && rv != Z_STREAM_END) {
-      const bool checksum = z.msg && (std::string_view(z.msg) == "incorrect data check" ||
-                                      std::string_view(z.msg) == "incorrect length check");
-      const bool header = z.total_out == 0 && z.total_in <= kHeaderBytes && out.empty();
-      if (checksum) {
-        result = Error(Code::kMalformed, "gzip: invalid checksum");
-      } else if (header) {
-        result = Error(Code::kMalformed, "gzip: invalid header");
-      } else {
-        result = make_error(Code::kMalformed, "flate: corrupt input before offset {}",
-                            z.total_in > kHeaderBytes ? z.total_in - kHeaderBytes : 0);
-      }
-      break;
-    }
+Error corrupt(const z_stream& z, bool nothing_yet) {
+  const std::string_view why = z.msg != nullptr ? z.msg : "";
+  if (why == "incorrect data check" || why == "incorrect length check") {
+    return Error(Code::kMalformed, "gzip: invalid checksum");
   }
-  if (result) result = static_cast<size_t>(z.total_in);
-  inflateEnd(&z);
-  return result;
+  if (nothing_yet && z.total_out == 0 && z.total_in <= kHeaderBytes) {
+    return Error(Code::kMalformed, "gzip: invalid header");
+  }
+  return make_error(Code::kMalformed, "flate: corrupt input before offset {}",
+                    z.total_in > kHeaderBytes ? z.total_in - kHeaderBytes : 0);
 }
 }  // namespace
 
+Gunzip::Gunzip(std::string_view bytes, size_t limit) : rest_(bytes), limit_(limit) {}
+Gunzip::~Gunzip() {
+  if (z_) inflateEnd(z_.get());
+}
+
+Result<bool> Gunzip::step(size_t step_bytes, std::string& out) {
+  for (size_t done = 0; done < step_bytes;) {
+    if (!in_member_) {
+      if (auto r = check_header(rest_); !r) {
+        return r.error().prefixed(first_ ? "failed to decompress the message"
+                                         : "failed to read decompressed data");
+      }
+      first_ = false;
+      in_member_ = true;
+      if (!z_) {
+        z_ = std::make_unique<z_stream>();
+        CHECK_EQ(inflateInit2(z_.get(), kGzipWindowBits), Z_OK);
+      } else {
+        CHECK_EQ(inflateReset(z_.get()), Z_OK);
+      }
+      done += kMemberCostBytes;
+    }
+    auto did = inflate_some(step_bytes - std::min(done, step_bytes - 1), out);
+    if (!did && did.error().code() == Code::kLimit) return did.error();
+    if (!did) return did.error().prefixed("failed to read decompressed data");
+    done += *did;
+    if (!in_member_ && rest_.empty()) {
+      if (out.size() > limit_) return Code::kLimit;
+      return true;
+    }
+  }
+  return false;
+}
+
+// Takes at most `most` bytes and makes at most as many; returns the larger number of the two.
+Result<size_t> Gunzip::inflate_some(size_t most, std::string& out) {
+  z_stream& z = *z_;
+  const size_t old = out.size();
+  if (old > limit_) return Code::kLimit;
+  const size_t room = std::min(most, limit_ + 1 - old), input = std::min(most, rest_.size());
+  out.resize(old + room);
+  z.next_in = bytes_of(rest_);
+  z.avail_in = static_cast<uInt>(input);
+  z.next_out = reinterpret_cast<Bytef*>(out.data() + old);
+  z.avail_out = static_cast<uInt>(room);
+  const int rv = inflate(&z, Z_NO_FLUSH);
+  const size_t made = room - z.avail_out, taken = input - z.avail_in;
+  out.erase(old + made);
+  rest_.remove_prefix(taken);
+  if (rv == Z_STREAM_END) {
+    in_member_ = false;
+  } else if (rv == Z_BUF_ERROR || (rv == Z_OK && z.avail_out > 0 && rest_.empty())) {
+    return Error(Code::kMalformed, "unexpected EOF");
+  } else if (rv != Z_OK) {
+    return corrupt(z, old == 0);
+  }
+  return std::max(made, taken);
+}
+
 Result<> gunzip(std::string_view bytes, size_t limit, std::string& out) {
   out.clear();
-  if (auto r = check_header(bytes); !r) return r.error().prefixed("failed to decompress the message");
-  do {
-    auto used = gunzip_member(bytes, limit, out);
-    if (!used && used.error().code() == Code::kLimit) return used.error();
-    if (!used) return used.error().prefixed("failed to read decompressed data");
-    bytes.remove_prefix(*used);
-  } while (!bytes.empty());
-  if (out.size() > limit) return Code::kLimit;
-  return {};
+  Gunzip all(bytes, limit);
+  for (;;) {
+    ASSIGN_OR_RETURN(const bool whole, all.step(size_t{64} << 10, out));
+    if (whole) return {};
+  }
 }
 
 }  // namespace quoin::grpc

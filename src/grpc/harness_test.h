@@ -233,6 +233,10 @@ struct Harness : ServerConnection::Notify {
         server_result = server->feed(std::string_view(bytes).substr(i, chunk), now);
         while (server_result && server->unfed()) server_result = server->feed({}, now);
       }
+      if (code && server_result && server->coding()) {
+        server->code(now);
+        moved = true;
+      }
       if (produce) {
         (void)server->produce(out, 1 << 20);
         moved |= !out.empty();
@@ -278,7 +282,7 @@ struct Harness : ServerConnection::Notify {
   StreamService down{false}, bidi{true};
   ServerContext context;
   int notified = 0;
-  bool produce = true;
+  bool produce = true, code = true;
   Result<> server_result{};
   RawClient client;
   std::unique_ptr<ServerConnection> server;

@@ -4,7 +4,6 @@
 #include <span>
 
 #include "base/check.h"
-#include "grpc/gzip.h"
 #include "grpc/protocol.h"
 #include "grpc/server_impl.h"
 
@@ -35,10 +34,7 @@ char* ServerCall::begin_message(size_t size) {
 void ServerCall::end_message() {
   if (ended_) return;
   if (s_.has_encoding) {
-    std::string packed(kPrefixBytes, '\0');
-    gzip(plain_, packed);
-    store_prefix(packed.data(), true, static_cast<uint32_t>(packed.size() - kPrefixBytes));
-    out_.append(packed);
+    pack(std::exchange(plain_, {}), {});
   } else if (!large_.empty()) {
     out_.append(large_);
     large_ = Blob();
@@ -52,15 +48,10 @@ void ServerCall::send(std::string_view head, std::span<const Blob> parts) {
   if (!fits(size)) return;
   hold_prepared(0);
   if (s_.has_encoding) {
-    char* p = begin_message(size);
-    if (!head.empty()) std::memcpy(p, head.data(), head.size());
-    p += head.size();
-    for (const Blob& part : parts) {
-      if (!part.empty()) std::memcpy(p, part.view().data(), part.size());
-      p += part.size();
-    }
-    end_message();
-    return;
+    if (ended_) return;
+    const size_t queued = out_.size();
+    pack(std::string(head), parts);
+    return message_queued(size, queued);
   }
   const size_t before = out_.size();
   char* p = out_.grow(kPrefixBytes + head.size());
@@ -101,7 +92,7 @@ void ServerCall::message_queued(size_t message_bytes, size_t queued_before) {
 }
 
 bool ServerCall::writable() const {
-  return !ended_ && out_.size() < owner_.context().limits.stream_queue_bytes;
+  return !ended_ && queued_bytes() < owner_.context().limits.stream_queue_bytes;
 }
 
 void ServerCall::on_writable() {
@@ -136,9 +127,10 @@ void ServerCall::finish(GrpcStatus status, std::string_view text) {
     status_text_ = text;
   }
   if (method_->kind == MethodKind::kUnary) {
-    if (status != GrpcStatus::kOk && !out_.empty()) {
+    if (status != GrpcStatus::kOk) {
       hold_answer(-static_cast<int64_t>(out_.size()));
       out_.clear(0);
+      drop_packing();
     }
     if (s_.phase == Phase::kServing && s_.counted != Counted::kUndecodable) {
       count_started();
@@ -149,6 +141,8 @@ void ServerCall::finish(GrpcStatus status, std::string_view text) {
   leave_service();
   if (s_.output != Output::kNotBegun) {
     wake_output();
+  } else if (packing()) {
+    s_.output = Output::kPacking;
   } else if (out_.empty()) {
     submit_trailers_only();
   } else {
@@ -159,7 +153,7 @@ void ServerCall::finish(GrpcStatus status, std::string_view text) {
 
 http2::BodySource::Ready ServerCall::ready(size_t limit) {
   const size_t n = std::min(limit, out_.size());
-  const bool end = ended_ && n == out_.size();
+  const bool end = ended_ && n == out_.size() && !packing();
   s_.output = n == 0 && !end ? Output::kAsleep : Output::kAwake;
   return {n, end};
 }
@@ -177,7 +171,11 @@ bool ServerCall::copy(size_t n, char* out) {
 
 void ServerCall::took_output(size_t n) {
   hold_answer(-static_cast<int64_t>(n));
-  if (s_.tell_writable && !ended_ && out_.size() <= owner_.context().limits.stream_queue_bytes / 2) {
+  tell_writable_if_low();
+}
+
+void ServerCall::tell_writable_if_low() {
+  if (s_.tell_writable && !ended_ && queued_bytes() <= owner_.context().limits.stream_queue_bytes / 2) {
     s_.tell_writable = false;
     owner_.became_writable(*this);
   }

@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "base/check.h"
-#include "grpc/gzip.h"
 #include "grpc/protocol.h"
 #include "grpc/server_impl.h"
 #include "http2/give_back.h"
@@ -45,6 +44,8 @@ void ServerCall::start_stream() {
 
 void ServerCall::release() {
   DCHECK(ended_);
+  drop_packing();
+  owner_.coded(*this);
   listener_.reset();
   work_.reset();
   headers_.clear();
@@ -90,6 +91,7 @@ void ServerCall::leave_service() {
   if (s_.prepared != 0) hold_prepared(0);
   s_.phase = Phase::kEnded;
   s_.input = Input::kDone;
+  gunzip_.reset();
   ended_ = true;
   owner_.call_ended(*this);
 }
@@ -97,6 +99,7 @@ void ServerCall::leave_service() {
 void ServerCall::cancel(CancelReason reason) {
   if (ended_) return;
   const Phase was = s_.phase;
+  drop_packing();
   leave_service();
   GrpcStatus status =
       reason == CancelReason::kDeadline ? GrpcStatus::kDeadlineExceeded : GrpcStatus::kCanceled;
@@ -123,7 +126,7 @@ void ServerCall::cancel(CancelReason reason) {
 void ServerCall::on_data(std::string_view bytes) {
   if (s_.input == Input::kDone) return;
   hold_request(static_cast<int64_t>(bytes.size()));
-  if (s_.input == Input::kPaused || s_.delivering || !pending_.empty()) {
+  if (paused() || s_.delivering || !pending_.empty()) {
     pending_.append(bytes);
   } else {
     read(bytes);
@@ -132,7 +135,7 @@ void ServerCall::on_data(std::string_view bytes) {
 
 void ServerCall::read(std::string_view bytes) {
   s_.delivering = true;
-  while (!bytes.empty() && s_.input == Input::kOpen) {
+  while (!bytes.empty() && s_.input == Input::kOpen && !gunzip_) {
     const auto step = reader_.read(bytes);
     if (step == MessageReader::Step::kTooLarge) {
       bad_message(GrpcStatus::kResourceExhausted,
@@ -144,13 +147,18 @@ void ServerCall::read(std::string_view bytes) {
     if (unpack_message()) deliver_message();
   }
   s_.delivering = false;
-  if (s_.input == Input::kPaused && !bytes.empty()) pending_.assign(bytes);
+  if (paused() && !bytes.empty()) pending_.assign(bytes);
+  account_read();
+}
+
+void ServerCall::account_read() {
   if (method_->kind == MethodKind::kBidiStream) {
     // What was delivered is no longer held; what is under way or pending is.
-    hold_request(static_cast<int64_t>(reader_.buffered_bytes() + pending_.size()) - s_.request_held);
+    const size_t held = reader_.buffered_bytes() + pending_.size() + (gunzip_ ? unzipped_.size() : 0);
+    hold_request(static_cast<int64_t>(held) - s_.request_held);
   }
   if (ended_) return;
-  if (!reader_.idle() && !s_.have_request) {
+  if (!reader_.idle() && !s_.have_request && !gunzip_) {
     owner_.message_under_way(*this);
     if (const size_t announced = reader_.announced_bytes())
       owner_.want_window(*this, announced + kPrefixBytes);
@@ -175,18 +183,15 @@ bool ServerCall::unpack_message() {
       bad_message(GrpcStatus::kInternal, "grpc: compressed flag set with identity or empty encoding");
       return false;
     }
-    const size_t limit = owner_.context().limits.max_received_message_bytes;
-    if (auto r = gunzip(reader_.message(), limit, unzipped_); !r) {
-      if (r.error().code() == Code::kLimit) {
-        bad_message(GrpcStatus::kResourceExhausted,
-                    fmt::format("grpc: received message after decompression larger than max {}", limit));
-      } else {
-        bad_message(GrpcStatus::kInternal, fmt::format("grpc: {}", r.error().text()));
-      }
-      return false;
+    unzipped_.clear();
+    unzipped_all_ = false;
+    gunzip_ = std::make_unique<Gunzip>(reader_.message(), owner_.context().limits.max_received_message_bytes);
+    if (owner_.may_code_now(reader_.message().size()) && unzip_step()) {
+      gunzip_.reset();
+      return true;
     }
-    hold_request(static_cast<int64_t>(unzipped_.size()));
-    reader_.message().swap(unzipped_);
+    if (gunzip_) owner_.code_later(*this);
+    return false;
   }
   return true;
 }
@@ -227,7 +232,7 @@ void ServerCall::serve() {
 
 void ServerCall::on_half_close() {
   s_.half_closed = true;
-  if (ended_ || s_.input == Input::kPaused || !pending_.empty()) return;
+  if (ended_ || paused() || !pending_.empty()) return;
   end_of_messages();
 }
 
@@ -284,16 +289,34 @@ void ServerCall::resume_reading() {
   if (s_.input != Input::kPaused) return;
   s_.input = Input::kOpen;
   if (s_.delivering) return;  // the loop below on_message() goes on by itself
+  read_on();
+}
+
+// What arrived while the call was paused() is read, as far as it may be.
+void ServerCall::read_on() {
+  if (gunzip_) {
+    if (!unzipped_all_) return;  // its last step goes on here
+    gunzip_.reset();
+    s_.delivering = true;
+    deliver_message();
+    s_.delivering = false;
+    account_read();
+  }
+  if (s_.input == Input::kDone) {
+    http2::empty(pending_, kKeepBytes);
+    return;
+  }
+  if (paused()) return;
   std::string bytes;
   bytes.swap(pending_);
   if (!bytes.empty()) read(bytes);
-  if (s_.input == Input::kPaused || ended_) return;
+  if (paused() || ended_) return;
   if (owed_stream > 0) {
     owner_.session().consume_stream(stream_, owed_stream);
     owed_stream = 0;
     owner_.output_ready();
   }
-  if (s_.half_closed && s_.input == Input::kOpen) end_of_messages();
+  if (s_.half_closed && s_.input != Input::kDone) end_of_messages();
 }
 
 // ---------------------------------------------------------------- facts

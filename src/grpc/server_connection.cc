@@ -16,12 +16,6 @@ constexpr size_t kFreeCallsMax = 64;
 constexpr uint64_t kDrainPing = 0x6e696f7571ull;
 constexpr uint64_t kKeepalivePing = 0x6576696c61ull;
 
-struct Busy {
-  explicit Busy(int& n) : n_(n) { ++n_; }
-  ~Busy() { --n_; }
-  int& n_;
-};
-
 http2::Limits http2_limits(const ConnectionLimits& limits) {
   http2::Limits l;
   l.max_concurrent_streams = limits.max_concurrent_streams;
@@ -66,6 +60,7 @@ Result<> Impl::feed(std::string_view bytes, io::MonotonicNs now) {
 
 Result<> Impl::produce(http2::ByteQueue& out, size_t limit) {
   Busy busy(busy_);
+  coded_bytes_ = 0;
   for (;;) {
     const size_t before = out.size();
     settle_credit();
@@ -269,6 +264,12 @@ Result<> ServerConnection::feed(std::string_view bytes, io::MonotonicNs now) {
 }
 Result<> ServerConnection::produce(http2::ByteQueue& out, size_t limit) {
   return impl_->produce(out, limit);
+}
+bool ServerConnection::coding() const {
+  return impl_->coding();
+}
+void ServerConnection::code(io::MonotonicNs now) {
+  impl_->code(now);
 }
 bool ServerConnection::wants_write() const {
   return impl_->wants_write();

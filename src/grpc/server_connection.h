@@ -106,6 +106,10 @@ class ServerConnection {
   // Appends output until `out` holds `limit` bytes or nothing is left.
   Result<> produce(http2::ByteQueue& out, size_t limit);
   bool wants_write() const;
+  // While coding() is true, messages wait to be compressed or decompressed: code() does one step of that, less
+  // than a millisecond, in another round of the loop. produce() must follow.
+  bool coding() const;
+  void code(io::MonotonicNs now);
   // The client gave a sign of life other than bytes for feed(): it read some of the output.
   void heard(io::MonotonicNs now);
 

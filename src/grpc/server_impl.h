@@ -1,6 +1,6 @@
 // Inside of ServerConnection: the connection's state and its calls. Included by the files that implement it
 // only: server_connection.cc (bytes, time, streams), server_bounds.cc, server_call.cc (life and requests),
-// server_answer.cc.
+// server_answer.cc, server_coding.cc (compression).
 #pragma once
 #include <atomic>
 #include <deque>
@@ -10,8 +10,10 @@
 #include <vector>
 
 #include "grpc/deadline_heap.h"
+#include "grpc/gzip.h"
 #include "grpc/keepalive.h"
 #include "grpc/message_reader.h"
+#include "grpc/packer.h"
 #include "grpc/request_head.h"
 #include "grpc/server_connection.h"
 
@@ -19,6 +21,13 @@ namespace quoin::grpc {
 
 // The connection's window once a first DATA frame came; a client that never sends much never sees it.
 inline constexpr uint32_t kConnectionWindowBytes = 1 << 20;
+
+// The owner asks for output afterwards: see ServerConnection::Impl::busy_.
+struct Busy {
+  explicit Busy(int& n) : n_(n) { ++n_; }
+  ~Busy() { --n_; }
+  int& n_;
+};
 
 // What is done for one call elsewhere; each holder has a reference (Call::work()). Once the call is cancelled,
 // it counts among what its connection has left behind, until the last holder drops it, on any thread.
@@ -61,9 +70,12 @@ class ServerCall final : public Call, public http2::BodySource {
   size_t live_place = 0;                            // in the connection's list of calls
   ServerCall *older = nullptr, *younger = nullptr;  // among calls with a message under way
   bool under_way = false;
+  bool coding = false;             // among the connection's calls with messages to compress or decompress
+  void code_step();                // of that
   size_t wanted = 0, granted = 0;  // a larger window, for a long message
   size_t owed_stream = 0;          // received bytes not yet given back to the stream's window
-  bool paused() const { return s_.input == Input::kPaused; }
+  // What arrives is kept.
+  bool paused() const { return s_.input == Input::kPaused || gunzip_ != nullptr; }
 
   // ---- Call ----
   std::optional<std::string_view> metadata(std::string_view key) const override;
@@ -76,7 +88,7 @@ class ServerCall final : public Call, public http2::BodySource {
   void hold_prepared(size_t bytes) override;
   void finish(GrpcStatus status, std::string_view text) override;
   void fail_decode(std::string_view detail) override;
-  size_t queued_bytes() const override { return out_.size(); }
+  size_t queued_bytes() const override { return out_.size() + (packer_ ? packer_->waiting_bytes() : 0); }
   bool writable() const override;
   void pause_reading() override;
   void resume_reading() override;
@@ -90,13 +102,22 @@ class ServerCall final : public Call, public http2::BodySource {
 
  private:
   void read(std::string_view bytes);
-  // False: the message was malformed and the call has been ended.
+  void read_on();
+  void account_read();
+  // False: the message was malformed and the call has been ended, or it is being decompressed.
   bool unpack_message();
+  bool unzip_step();
   void deliver_message();
   void end_of_messages();
   // Ends the call for what the client sent; `status` is counted for streams, whose service had started.
   void bad_message(GrpcStatus status, std::string_view text);
   void message_queued(size_t message_bytes, size_t queued_before);
+  bool packing() const { return packer_ && !packer_->idle(); }
+  void pack(std::string head, std::span<const Blob> parts);
+  void pack_step();
+  void hold_packing();
+  void drop_packing();
+  void tell_writable_if_low();
   void start_response();
   void count_started();
   void leave_service();  // ended_ becomes true
@@ -122,6 +143,7 @@ class ServerCall final : public Call, public http2::BodySource {
   // Who waits for whom when an answer goes out.
   enum class Output : uint8_t {
     kNotBegun,  // no headers yet
+    kPacking,   // no headers yet: a unary call's answer is being compressed, and all of it leaves then
     kAsleep,    // libnghttp2 found nothing to send and waits for resume()
     kAwake,     // it will ask
   };
@@ -144,7 +166,8 @@ class ServerCall final : public Call, public http2::BodySource {
     GrpcStatus status = GrpcStatus::kOk;
     int64_t request_held = 0;   // bytes charged to the connection, of the request,
     int64_t headers_held = 0;   // its metadata
-    int64_t prepared = 0;       // and an answer under construction
+    int64_t prepared = 0;       // an answer under construction
+    int64_t packing = 0;        // and messages that wait to be compressed
     size_t message_bytes = 0;   // of the message being queued
     size_t before_message = 0;  // bytes queued before it
   };
@@ -158,14 +181,18 @@ class ServerCall final : public Call, public http2::BodySource {
 
   MessageReader reader_;
   std::string request_;   // unary, server stream: the one message
-  std::string unzipped_;  // bidi: the message being delivered, decompressed
-  std::string pending_;   // received while paused
+  std::string unzipped_;  // of the message being decompressed
+  std::string pending_;   // received while paused()
+  // While the message that is complete in reader_ is being decompressed, or waits for a paused service then.
+  std::unique_ptr<Gunzip> gunzip_;
+  bool unzipped_all_ = false;
 
   http2::ByteQueue out_;
-  Blob large_;                // the message between begin_message() and end_message()
-  std::string plain_;         // the same, to be compressed
-  std::string status_text_;   // percent-encoded
-  std::string content_type_;  // empty: plain application/grpc
+  Blob large_;                      // the message between begin_message() and end_message()
+  std::string plain_;               // the same, to be compressed
+  std::unique_ptr<Packer> packer_;  // once there was something to compress
+  std::string status_text_;         // percent-encoded
+  std::string content_type_;        // empty: plain application/grpc
 };
 
 class ServerConnection::Impl final : public http2::SessionHandler {
@@ -177,6 +204,8 @@ class ServerConnection::Impl final : public http2::SessionHandler {
   Result<> produce(http2::ByteQueue& out, size_t limit);
   bool unfed() const { return session_.unfed(); }
   bool wants_write() const { return session_.wants_write(); }
+  bool coding() const { return !coding_.empty(); }
+  void code(io::MonotonicNs now);
   void heard(io::MonotonicNs now) { keepalive_.on_read(now); }
   io::MonotonicNs next_tick() const;
   Result<> tick(io::MonotonicNs now);
@@ -205,6 +234,11 @@ class ServerConnection::Impl final : public http2::SessionHandler {
   // The message under way is this long, prefix included.
   void want_window(ServerCall& call, size_t message_bytes);
   void became_writable(ServerCall& call) { writable_.push_back(call.id()); }
+  // Whether so many bytes may be compressed or decompressed at once, and not in a later step. Counts them, if so.
+  bool may_code_now(size_t bytes);
+  // The call has something to compress or decompress: its step will come.
+  void code_later(ServerCall& call);
+  void coded(ServerCall& call);
   // There is something to send; tells the owner unless it will ask anyway.
   void output_ready();
 
@@ -244,6 +278,8 @@ class ServerConnection::Impl final : public http2::SessionHandler {
   std::vector<std::unique_ptr<ServerCall>> live_;  // calls whose stream is open
   DeadlineHeap<ServerCall> deadlines_;
   std::vector<CallId> writable_;                        // to be told once produce() is through
+  std::deque<ServerCall*> coding_;                      // each has a step to do; in turn
+  size_t coded_bytes_ = 0;                              // since the last produce() or code()
   size_t in_progress_ = 0;                              // of live_: not ended
   ServerCall *oldest_ = nullptr, *youngest_ = nullptr;  // messages under way
 

@@ -100,7 +100,26 @@ void ServerTransport::on_closed(Result<>) {
 void ServerTransport::on_data(std::string_view bytes) {
   if (!serving()) return;
   fed_bytes_ += bytes.size();
-  if (!connection_.feed(bytes, clock_.monotonic())) return part();
+  if (!rest_.empty()) {
+    rest_.append(bytes);
+    return;
+  }
+  feed(bytes);
+}
+
+// As much as one turn has time for.
+void ServerTransport::feed(std::string_view bytes) {
+  const io::MonotonicNs begin = clock_.monotonic();
+  io::MonotonicNs now = begin;
+  do {
+    // What the connection itself put off comes before what follows it.
+    const std::string_view piece = connection_.unfed() ? std::string_view() : bytes.substr(0, kPieceBytes);
+    if (!connection_.feed(piece, now)) return part();
+    bytes.remove_prefix(piece.size());
+    if (bytes.empty() || connection_.unfed()) break;
+    now = clock_.monotonic();
+  } while (now - begin < kTurnNs);
+  rest_.assign(bytes);
   schedule_flush();
   regulate_input();
 }
@@ -116,7 +135,7 @@ void ServerTransport::on_drained() {
 void ServerTransport::regulate_input() {
   const bool full = serving() && stream_->queued_bytes() >= kOutputHigh;
   const bool blocked = serving() && connection_.blocked();
-  const bool unfed = serving() && connection_.unfed();
+  const bool unfed = serving() && (!rest_.empty() || connection_.unfed());
   const bool pause = full || blocked || unfed || (serving() && fed_bytes_ >= kInputHigh);
   if (blocked && !blocked_) look_again();
   if (pause == input_paused_) return;
@@ -127,11 +146,24 @@ void ServerTransport::regulate_input() {
   if (blocked) connection_.bound_reached(Bound::kWork);
 }
 
-void ServerTransport::feed_on() {
-  if (!serving() || !connection_.unfed()) return;
-  if (!connection_.feed({}, clock_.monotonic())) return part();
-  schedule_flush();
-  regulate_input();
+void ServerTransport::want_turn() {
+  if (std::exchange(turn_wanted_, true)) return;
+  stream_->loop().post([alive = alive_] {
+    if (ServerTransport* self = *alive) self->take_turn();
+  });
+}
+
+void ServerTransport::take_turn() {
+  turn_wanted_ = false;
+  if (!serving()) return;
+  if (connection_.coding()) {
+    connection_.code(clock_.monotonic());
+    schedule_flush();
+  }
+  if (rest_.empty() && !connection_.unfed()) return;
+  std::string bytes;
+  bytes.swap(rest_);
+  feed(bytes);
 }
 
 // The work ends on other threads, which know nothing of this connection.
@@ -184,11 +216,7 @@ void ServerTransport::flush() {
   }
   if (connection_.done()) return part();
   regulate_input();
-  if (connection_.unfed()) {
-    stream_->loop().post([alive = alive_] {
-      if (ServerTransport* self = *alive) self->feed_on();
-    });
-  }
+  if (wants_turn()) want_turn();
   // More waits and nothing is queued (the stream wrote all of it at once): no on_drained() will come.
   if (connection_.wants_write() && stream_->queued_bytes() == 0) schedule_flush();
   arm_timer();

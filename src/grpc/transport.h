@@ -3,8 +3,12 @@
 // Output is coalesced: whatever one loop round produced leaves in one write at its end. No more than
 // kOutputHigh bytes are handed to the stream; what a slow client does not read stays in the calls' queues,
 // where services see it. Nothing is read while the stream is full (a client that does not read its answers
-// can't make new calls), while the connection is blocked() or unfed(), and after kInputHigh bytes in one
-// round.
+// can't make new calls), while the connection is blocked(), while received bytes wait for their turn, and after
+// kInputHigh bytes in one round.
+//
+// One turn of a connection takes about kTurnNs, so that the others of its loop are not kept waiting: what is
+// received is fed in pieces, and what the turn has no time for waits for the next round. So does each further
+// step of compression.
 //
 // States, in this order, some of them skipped:
 //   open      the usual one
@@ -33,6 +37,9 @@ class ServerTransport final : public io::StreamHandler, private ServerConnection
  public:
   static constexpr size_t kOutputHigh = 512 << 10;
   static constexpr size_t kInputHigh = 256 << 10;
+  // About a hundred of the smallest requests: the clock is looked at between two pieces.
+  static constexpr size_t kPieceBytes = 8 << 10;
+  static constexpr int64_t kTurnNs = io::kMillisecond / 2;
   // How often a blocked() connection is asked whether it still is.
   static constexpr int64_t kBlockedNs = 10 * io::kMillisecond;
   static constexpr int64_t kDrainNs = 30 * io::kSecond;
@@ -66,7 +73,11 @@ class ServerTransport final : public io::StreamHandler, private ServerConnection
   void arm_timer();
   void arm_limit(int64_t ns);
   void look_again();
-  void feed_on();
+  void feed(std::string_view bytes);
+  // Something is left for the next round.
+  bool wants_turn() const { return !rest_.empty() || connection_.unfed() || connection_.coding(); }
+  void want_turn();
+  void take_turn();
   void part();
   void cut(CancelReason reason);
 
@@ -82,7 +93,9 @@ class ServerTransport final : public io::StreamHandler, private ServerConnection
   Task closed_;
   std::shared_ptr<ServerTransport*> alive_;  // tasks of the loop may outlive the transport
   State state_ = State::kOpen;
+  std::string rest_;      // received and not fed; nothing is read meanwhile
   size_t fed_bytes_ = 0;  // since the last flush
+  bool turn_wanted_ = false;
   bool flush_scheduled_ = false;
   bool input_paused_ = false;
 };

@@ -386,6 +386,70 @@ TEST_F(Fixture, HeadersThatUnpackToMuchTakeTurns) {
   EXPECT_EQ(decoder.data[3], framed("hello"));
 }
 
+// Each call takes a tenth of a millisecond here.
+struct SlowEcho final : UnaryHandler {
+  explicit SlowEcho(HandTime& t) : time(t) {}
+  HandTime& time;
+  std::vector<std::string> served;
+  void call(Call& call, std::string_view request) override {
+    time.now += io::kMillisecond / 10;
+    served.emplace_back(request);
+    call.respond(Blob::copy(request));
+  }
+};
+
+TEST_F(Fixture, WhatOneReadBroughtTakesTurns) {
+  SlowEcho slow(time);
+  methods.add_unary("test.Echo", "Slow", slow);
+  receive();
+  std::vector<std::string> sent;
+  for (int i = 0; i < 300; ++i) {
+    sent.push_back(fmt::format("{:0150}", i));
+    client.request(RawClient::post("/test.Echo/Slow"), framed(sent.back()), true);
+  }
+  const io::MonotonicNs begin = time.now;
+  // One piece over the time of a turn.
+  const auto turn_max = ServerTransport::kTurnNs + io::kMillisecond / 10 * 60;
+  send();
+  EXPECT_LT(time.now - begin, turn_max);
+  EXPECT_FALSE(stream->reading);
+  size_t rounds = 0;
+  for (; !stream->reading; ++rounds) {
+    ASSERT_LT(rounds, 100u);
+    const io::MonotonicNs round = time.now;
+    loop.round_trip();
+    EXPECT_LT(time.now - round, turn_max);
+    stream->drain();
+    receive();
+  }
+  EXPECT_GE(rounds, 4u);
+  EXPECT_EQ(slow.served, sent);
+  loop.run();
+  receive();
+  for (const auto& [id, s] : client.streams) EXPECT_EQ(s->status(), "0 ");
+}
+
+TEST_F(Fixture, ALongAnswerIsCompressedInRoundsOfItsOwn) {
+  receive();
+  auto headers = RawClient::post("/test.Echo/Later");
+  headers.emplace_back("grpc-encoding", "gzip");
+  const auto id = client.request(headers, framed("x"), true);
+  send();
+  loop.run();
+  receive();
+  calls.find(later.calls.at(0))->respond(Blob::copy(std::string(1'000'000, 'z')));
+  size_t rounds = 0;
+  for (; writes.empty(); ++rounds) {
+    ASSERT_LT(rounds, 100u);
+    loop.round_trip();
+    EXPECT_LE(loop.posted.size(), 1u);
+  }
+  EXPECT_GE(rounds, 20u);
+  loop.run();
+  receive();
+  EXPECT_EQ(client.streams[id]->status(), "0 ");
+}
+
 TEST_F(Fixture, OneRoundReadsABoundedAmount) {
   receive();
   client.request(RawClient::post("/test.Echo/Later"), "", false);

@@ -29,23 +29,42 @@
 namespace quoin::posix {
 
 // How long the tasks of one executor take. Measured by whoever runs it; read on any thread.
+//
+// What others of the machine do counts in that time. So a second figure says how much of it was spent on a
+// processor: of tasks that took longer than kLimitNs, and at most kLimitNs too much, because the thread's own
+// clock, which costs a system call, is read once in that time only and not at the start of each task. A thread
+// that does other work between the tasks calls before_tasks().
 class TaskMeter {
  public:
   // design.md section 1: what a task on a strand or loop may take.
   static constexpr int64_t kLimitNs = io::kMillisecond;
 
   static io::MonotonicNs now();
-  void took(int64_t ns) {
+  static void before_tasks(io::MonotonicNs now) {
+    if (now - processor_looked_at > kLimitNs) look_at_processor(now);
+  }
+  // `begin` and `end` of a task, as now() told them, on the thread that ran it.
+  void took(io::MonotonicNs begin, io::MonotonicNs end) {
+    const int64_t ns = end - begin;
     if (ns > longest_.load(std::memory_order_relaxed)) longest_.store(ns, std::memory_order_relaxed);
     if (ns > kLimitNs) over_limit_.fetch_add(1, std::memory_order_relaxed);
+    if (ns > kLimitNs) took_long(begin, end);
+    if (end - processor_looked_at > kLimitNs) look_at_processor(end);
   }
   int64_t longest_ns() const { return longest_.load(std::memory_order_relaxed); }
+  int64_t longest_on_processor_ns() const { return longest_on_processor_.load(std::memory_order_relaxed); }
   uint64_t over_limit() const { return over_limit_.load(std::memory_order_relaxed); }
-  // quoin_executor_longest_task_seconds and quoin_executor_long_tasks_total. The meter outlives the scrapes.
+  // quoin_executor_longest_task_seconds, the same with _cpu_, and quoin_executor_long_tasks_total. The meter outlives the scrapes.
   void publish(metrics::Registry& metrics, const std::string& executor) const;
 
  private:
+  void took_long(io::MonotonicNs begin, io::MonotonicNs end);
+  static void look_at_processor(io::MonotonicNs now);
+  // When this thread's own clock was last read.
+  static inline constinit thread_local io::MonotonicNs processor_looked_at = 0;
+
   std::atomic<int64_t> longest_{0};  // written by one thread at a time
+  std::atomic<int64_t> longest_on_processor_{0};
   std::atomic<uint64_t> over_limit_{0};
 };
 

@@ -14,6 +14,55 @@ namespace quoin::posix {
 // What an end of round adds to itself is run at once this often: a connection's answers are gathered, written
 // to the socket, and what the socket had no room for before follows.
 static constexpr int kEndOfRoundPasses = 4;
+// How long the posted tasks, and again the ends of round, may take before the loop looks at its sockets again.
+// What is left keeps its place and goes on in the next round.
+static constexpr int64_t kRoundNs = io::kMillisecond;
+
+namespace {
+// Tasks in the order in which they were added.
+class TaskQueue {
+ public:
+  bool empty() const { return next_ == tasks_.size(); }
+  void add(Task task) { tasks_.push_back(std::move(task)); }
+  void add(std::vector<Task>& more) {
+    if (empty()) clear();
+    if (tasks_.empty()) return tasks_.swap(more);
+    for (Task& t : more) tasks_.push_back(std::move(t));
+    more.clear();
+  }
+  // Runs the tasks that are there now, as long as the clock is before `until`, at least one; returns what the
+  // clock says then.
+  io::MonotonicNs run(io::MonotonicNs now, io::MonotonicNs until, TaskMeter& meter) {
+    const size_t end = tasks_.size();
+    while (next_ < end) {
+      Task task = std::move(tasks_[next_++]);
+      std::move(task)();
+      task = nullptr;
+      const io::MonotonicNs done = TaskMeter::now();
+      meter.took(now, done);
+      now = done;
+      if (now >= until) break;
+    }
+    if (empty()) {
+      clear();
+    } else if (next_ >= 64 && next_ >= tasks_.size() / 2) {
+      tasks_.erase(tasks_.begin(), tasks_.begin() + static_cast<ptrdiff_t>(next_));
+      next_ = 0;
+    }
+    return now;
+  }
+
+ private:
+  void clear() {
+    tasks_.clear();
+    next_ = 0;
+    if (tasks_.capacity() > kKeptTasks) tasks_.shrink_to_fit();
+  }
+  static constexpr size_t kKeptTasks = 4096;
+  std::vector<Task> tasks_;
+  size_t next_ = 0;
+};
+}  // namespace
 
 struct UvLoop::Impl {
   std::string name;
@@ -24,39 +73,33 @@ struct UvLoop::Impl {
   std::mutex mutex;
   std::vector<Task> queue;  // guarded by mutex: from other threads
   bool stopping = false;    // guarded by mutex
-  std::vector<Task> own;    // from the loop's thread
-  std::vector<Task> round;  // at_end_of_round
+  TaskQueue posted;         // what the loop will run: its own, and those taken from `queue`
+  TaskQueue round;          // at_end_of_round
+  std::vector<Task> taken;  // from `queue`, kept for its memory
   TaskMeter meter;
   std::thread thread;
   std::thread::id id;
 
-  void run_batch(std::vector<Task>& from) {
-    std::vector<Task> batch;
-    batch.swap(from);
-    if (batch.empty()) return;
-    io::MonotonicNs now = TaskMeter::now();
-    for (Task& t : batch) {
-      std::move(t)();
-      t = nullptr;
-      const io::MonotonicNs end = TaskMeter::now();
-      meter.took(end - now);
-      now = end;
-    }
-  }
-  void run_posted() {
-    std::vector<Task> batch;
+  void take_posted() {
     {
       std::lock_guard lock(mutex);
-      batch.swap(queue);
+      taken.swap(queue);
     }
-    run_batch(batch);
+    posted.add(taken);
   }
   void end_round() {
-    run_batch(own);
-    for (int i = 0; i < kEndOfRoundPasses && !round.empty(); ++i) run_batch(round);
+    if (!posted.empty() || !round.empty()) {
+      io::MonotonicNs now = TaskMeter::now();
+      TaskMeter::before_tasks(now);
+      if (!posted.empty()) now = posted.run(now, now + kRoundNs, meter);
+      const io::MonotonicNs until = now + kRoundNs;
+      for (int i = 0; i < kEndOfRoundPasses && !round.empty() && now < until; ++i) {
+        now = round.run(now, until, meter);
+      }
+    }
     auto* handle = reinterpret_cast<uv_handle_t*>(&no_wait);
     if (uv_is_closing(handle)) return;
-    if (own.empty() && round.empty()) {
+    if (posted.empty() && round.empty()) {
       uv_idle_stop(&no_wait);
     } else {
       uv_idle_start(&no_wait, [](uv_idle_t*) {});
@@ -71,7 +114,7 @@ UvLoop::UvLoop(std::string name) : impl_(std::make_unique<Impl>()) {
   s.loop.data = this;
   s.wake.data = &s;
   s.before_wait.data = &s;
-  uv_async_init(&s.loop, &s.wake, [](uv_async_t* h) { static_cast<Impl*>(h->data)->run_posted(); });
+  uv_async_init(&s.loop, &s.wake, [](uv_async_t* h) { static_cast<Impl*>(h->data)->take_posted(); });
   uv_prepare_init(&s.loop, &s.before_wait);
   uv_idle_init(&s.loop, &s.no_wait);
   uv_prepare_start(&s.before_wait, [](uv_prepare_t* h) { static_cast<Impl*>(h->data)->end_round(); });
@@ -100,7 +143,7 @@ UvLoop::~UvLoop() {
 void UvLoop::post(Task task) {
   Impl& s = *impl_;
   if (running_here()) {
-    s.own.push_back(std::move(task));
+    s.posted.add(std::move(task));
     return;
   }
   bool wake;
@@ -119,7 +162,7 @@ bool UvLoop::running_here() const {
 
 void UvLoop::at_end_of_round(Task task) {
   DCHECK(running_here());
-  impl_->round.push_back(std::move(task));
+  impl_->round.add(std::move(task));
 }
 
 const TaskMeter& UvLoop::meter() const {

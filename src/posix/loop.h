@@ -2,7 +2,8 @@
 //
 // One round: look at the sockets, run what was posted before, run what at_end_of_round() collected. A task
 // that is posted from within the round, by whatever thread, waits for the next one, so a chain of tasks never
-// keeps the sockets waiting.
+// keeps the sockets waiting. Neither do many tasks: after a millisecond of posted tasks, and again after one of
+// ends of the round, the rest goes on in the next round, in its order.
 //
 // Posting from another thread wakes the loop by an eventfd, once however many tasks wait; posting from the
 // loop's own thread costs no system call, and the loop then looks at its sockets without waiting.

@@ -52,11 +52,14 @@ void run_on(UvLoop& loop, Task task) {
 
 // An object of its own: the loop calls it while the test's destructor is under way.
 struct Streams final : io::StreamHandler {
-  void on_data(std::string_view) override {}
+  void on_data(std::string_view) override {
+    if (read) read();
+  }
   void on_eof() override { open.pop_back(); }
   void on_drained() override {}
   void on_closed(Result<>) override {}
   std::vector<std::unique_ptr<io::Stream>> open;  // on the loop
+  std::function<void()> read;                     // on the loop
 };
 
 class Listeners : public testing::Test {
@@ -84,6 +87,40 @@ class Listeners : public testing::Test {
   std::string peer_;
   std::atomic<int> accepted_{0};
 };
+
+// Many tasks, or ends of a round, that together take long: the loop looks at its sockets in between.
+TEST_F(Listeners, ARoundOfManyTasksLetsBytesIn) {
+  listen({.host = "127.0.0.1"});
+  const int client = dial(listener_->port());
+  ASSERT_TRUE(eventually([&] { return accepted_ == 1; }));
+  for (const bool ends_of_round : {false, true}) {
+    constexpr int kTasks = 50;
+    int ran = 0, ran_before_bytes = -1;
+    std::promise<void> done;
+    const auto task = [&] {
+      const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(2);
+      while (std::chrono::steady_clock::now() < end) {
+      }
+      if (++ran == kTasks) done.set_value();
+    };
+    run_on(loop_, [&] {
+      streams_.read = [&] { ran_before_bytes = ran; };
+      EXPECT_EQ(send(client, "x", 1, 0), 1);
+      for (int i = 0; i < kTasks; ++i) {
+        if (ends_of_round) {
+          loop_.at_end_of_round(task);
+        } else {
+          loop_.post(task);
+        }
+      }
+    });
+    done.get_future().wait();
+    run_on(loop_, [this] { streams_.read = nullptr; });
+    EXPECT_GE(ran_before_bytes, 0);
+    EXPECT_LT(ran_before_bytes, kTasks / 2);
+  }
+  close(client);
+}
 
 TEST_F(Listeners, NobodyIsAcceptedBeforeStart) {
   listen({.host = "127.0.0.1", .wait = true});

@@ -150,6 +150,50 @@ TEST(InlineStrand, LongRunMovesToTheFallback) {
   EXPECT_GE(strand.meter().over_limit(), 1u);
 }
 
+// Works until this thread has used so much processor time.
+void use_processor(int64_t ns) {
+  const auto used = [] {
+    timespec t{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return t.tv_sec * io::kSecond + t.tv_nsec;
+  };
+  const int64_t begin = used();
+  while (used() - begin < ns) {
+  }
+}
+
+TEST(TaskMeter, TellsWorkFromWaiting) {
+  DiskThread fallback("fallback");
+  InlineStrand waits(fallback), works(fallback), inner(fallback);
+  waits.post([] { std::this_thread::sleep_for(std::chrono::milliseconds(20)); });
+  EXPECT_GE(waits.meter().longest_ns(), 20 * io::kMillisecond);
+  EXPECT_LT(waits.meter().longest_on_processor_ns(), 10 * io::kMillisecond);
+  works.post([] { use_processor(5 * io::kMillisecond); });
+  EXPECT_GE(works.meter().longest_on_processor_ns(), 5 * io::kMillisecond);
+  EXPECT_LE(works.meter().longest_on_processor_ns(), works.meter().longest_ns());
+  // What the thread did before is not the task's.
+  InlineStrand later(fallback);
+  use_processor(20 * io::kMillisecond);
+  later.post([] { std::this_thread::sleep_for(std::chrono::milliseconds(20)); });
+  EXPECT_LT(later.meter().longest_on_processor_ns(), 10 * io::kMillisecond);
+  fallback.stop();
+}
+
+// A loop's task in which a strand runs several of its own: all of it is the loop's.
+TEST(TaskMeter, ATaskHasWhatWasMeasuredInside) {
+  UvLoop loop("loop");
+  InlineStrand strand(loop);
+  std::promise<void> done;
+  loop.post([&] {
+    for (int i = 0; i < 4; ++i) strand.post([] { use_processor(3 * io::kMillisecond); });
+    loop.post([&] { done.set_value(); });
+  });
+  done.get_future().wait();
+  EXPECT_GE(strand.meter().longest_on_processor_ns(), 3 * io::kMillisecond);
+  EXPECT_GE(loop.meter().longest_on_processor_ns(), 12 * io::kMillisecond);
+  loop.stop();
+}
+
 TEST(Timers, FireInOrderAndCancelledOnesDoNot) {
   SystemClock clock;
   DiskThread thread("t");

@@ -15,7 +15,10 @@ namespace quoin::posix {
 namespace {
 
 constexpr size_t kReadBufferBytes = 64 * 1024;
+// Of one write. Over the loopback the kernel also does the receiver's work in it, so this many bytes may take half a
+// millisecond.
 constexpr size_t kBuffersPerWrite = 64;
+constexpr size_t kBytesPerWrite = 128 * 1024;
 
 std::atomic<size_t> g_queued{0};
 
@@ -162,7 +165,7 @@ class UvStream final : public io::Stream {
             TaskMeter& meter = self->loop_.own_meter();
             const io::MonotonicNs begin = TaskMeter::now();
             if (self->handler_ != nullptr) self->handler_->on_data({buf->base, static_cast<size_t>(n)});
-            meter.took(TaskMeter::now() - begin);
+            meter.took(begin, TaskMeter::now());
           } else if (n == UV_EOF) {
             uv_read_stop(s);
             if (self->handler_ != nullptr) self->handler_->on_eof();
@@ -182,20 +185,23 @@ class UvStream final : public io::Stream {
     });
   }
 
+  // One write. What is left waits until the others of the loop had their turn.
   void flush() {
-    while (!out_.empty() && !closing_) {
+    if (!out_.empty()) {
       uv_buf_t bufs[kBuffersPerWrite];
-      size_t n = 0;
-      for (auto it = out_.begin(); it != out_.end() && n < kBuffersPerWrite; ++it, ++n) {
-        const std::string_view v = it->rest();
+      size_t n = 0, bytes = 0;
+      for (auto it = out_.begin(); it != out_.end() && n < kBuffersPerWrite && bytes < kBytesPerWrite;
+           ++it, ++n) {
+        const std::string_view v = it->rest().substr(0, kBytesPerWrite - bytes);
         bufs[n] = uv_buf_init(const_cast<char*>(v.data()), static_cast<unsigned>(v.size()));
+        bytes += v.size();
       }
       const int written = uv_try_write(core_->stream(), bufs, static_cast<unsigned>(n));
       if (written == UV_EAGAIN || written == 0) return wait_writable(n);
       if (written < 0) return finish(uv_error("write", written));
       consume(out_, written);
+      if (!out_.empty()) return schedule_flush();
     }
-    if (closing_) return;
     if (shutdown_wanted_) {
       shutdown_wanted_ = false;
       uv_os_fd_t fd;
@@ -228,7 +234,10 @@ class UvStream final : public io::Stream {
                              self->write_pending_ = false;
                              self->count_sent(sent);
                              if (status != 0) return self->finish(uv_error("write", status));
+                             TaskMeter& meter = self->loop_.own_meter();
+                             const io::MonotonicNs begin = TaskMeter::now();
                              self->flush();
+                             meter.took(begin, TaskMeter::now());
                            });
     if (r != 0) {
       write_pending_ = false;

@@ -1,7 +1,7 @@
 // Answers on their way from a strand to the loops that wait for them.
 //
 // An Answer to a proposal is everything behind the response header: every response has the header as field 1,
-// so the loop writes header, then `body`, and apply encodes no header it does not know.
+// so the loop writes header, then `body` and `parts`, and apply encodes no header it does not know.
 //
 // Threads: an Answers object is confined to one strand; flush() posts one task a loop, however many answers
 // there are ("one wake-up per batch").
@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/blob.h"
 #include "base/ids.h"
 #include "base/result.h"
 #include "io/clock.h"
@@ -24,8 +25,16 @@ namespace quoin::server {
 struct Answer {
   std::optional<Error> error;
   int64_t revision = 0;  // for the header; 0: the newest revision
-  std::string body;      // the encoded response without its header
+  std::string body;      // the encoded response without its header,
   int64_t count = 0;     // keys deleted; 1 if a transaction took its success branch
+  // and what follows the body, where that is long. Nobody copies it whole: that would take 100 ms for a million
+  // values.
+  std::vector<Blob> parts;
+  size_t bytes() const {
+    size_t sum = body.size();
+    for (const Blob& part : parts) sum += part.size();
+    return sum;
+  }
 };
 
 using AnswerDone = absl::AnyInvocable<void(Answer)>;

@@ -345,7 +345,7 @@ void ApplyStage::note_applied_request(const pb::InternalRaftRequest& request, co
 std::string ApplyStage::response_text(const Applier::Outcome& outcome) const {
   using Shown = Applier::Outcome::Shown;
   if (outcome.shown == Shown::kNoResponse) return {};
-  size_t size = outcome.answer.body.size();
+  size_t size = outcome.answer.bytes();
   if (outcome.shown != Shown::kNoHeader) {
     pb::ResponseHeader header;
     header.revision = outcome.answer.revision != 0 ? outcome.answer.revision : state_.store->revision();

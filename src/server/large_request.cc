@@ -62,6 +62,10 @@ Result<bool> LargeDeletion::step(size_t keys) {
     };
   }
   ASSIGN_OR_RETURN(const bool done, deletion_->step(&keys, prev, kStepBytes));
+  if (!prev_kvs_.empty()) {
+    answer_.parts.push_back(Blob::copy(prev_kvs_));  // they come behind the number of keys
+    prev_kvs_.clear();
+  }
   if (!done) return false;
   answer_.revision = store_.end();
   answer_.count = deletion_->deleted();
@@ -69,7 +73,6 @@ Result<bool> LargeDeletion::step(size_t keys) {
   pb::DeleteRangeResponse head;
   head.deleted = deletion_->deleted();
   answer_.body = wire::encode_string(head);
-  answer_.body += prev_kvs_;
   return true;
 }
 

@@ -51,7 +51,7 @@ class LargeDeletion final : public LargeRequest {
   const bool wanted_;
   const wire::etcdserverpb::DeleteRangeRequest& request_;
   std::optional<mvcc::RangeDelete> deletion_;  // from the first step on
-  std::string prev_kvs_;                       // encoded, as they come behind the number of keys
+  std::string prev_kvs_;                       // of the step under way, encoded
   Answer answer_;
 };
 

@@ -16,6 +16,7 @@ struct Conversation {
   std::string messages;  // framed
   bool half_close = true;
   int weight = 16;
+  bool compressed = false;  // what comes back
 };
 
 template <class Request>
@@ -125,6 +126,15 @@ std::vector<Conversation> conversations() {
   for (const char* method : {"Check", "List", "Watch"}) {
     add(std::string("grpc.health.v1.Health/") + method, grpc::test::framed({}));
   }
+  // Long answers are compressed in steps, and so is whatever follows one on its stream.
+  for (size_t i = 0, n = out.size(); i < n; ++i) {
+    for (const char* method : {"Range", "Txn", "Snapshot", "Watch"}) {
+      if (!out[i].path.ends_with(method) && !out[i].path.ends_with("RangeStream")) continue;
+      out.push_back(out[i]);
+      out.back().compressed = true;
+      break;
+    }
+  }
   return out;
 }
 
@@ -206,6 +216,7 @@ class Life : public ServicesTest {
   void begin() {
     const Conversation& kind = draw_kind();
     auto headers = grpc::test::RawClient::post(kind.path);
+    if (kind.compressed) headers.emplace_back("grpc-encoding", "gzip");
     // The deadline ends some of them, at any of their steps; a task takes a microsecond.
     if (draw_.below(4) == 0) headers.emplace_back("grpc-timeout", fmt::format("{}u", 1 + draw_.below(400)));
     const auto id = client_->request(headers, kind.messages, kind.half_close);
@@ -238,6 +249,7 @@ class Life : public ServicesTest {
     in_flight_ += out.take_all();
     // Not always at once, so that a request and its reset arrive together.
     if (draw_.below(3) > 0) lost_ |= !connection_->feed(std::exchange(in_flight_, {}), now);
+    if (draw_.below(2) == 0) connection_->code(now);
     lost_ |= !connection_->produce(out, 1 << draw_.below(20));
     (void)client_->session.feed(out.take_all(), now);
   }

@@ -66,6 +66,12 @@ void respond(grpc::Call& call, const server::Member& member, const server::Answe
   call.context = static_cast<uint64_t>(answer.count);
   const auto h = header(member, answer.revision != 0 ? answer.revision : member.revision());
   const size_t head = encoded_size(h);
+  if (!answer.parts.empty()) {
+    std::string front(wire::length_delimited_size(1, head), '\0');
+    wire::encode(h, wire::put_length_delimited_head(front.data(), 1, head), head);
+    const size_t bytes = answer.bytes();
+    return call.respond(front + answer.body, answer.parts, bytes);
+  }
   call.respond(wire::length_delimited_size(1, head) + answer.body.size(), [&](char* out) {
     out = wire::encode(h, wire::put_length_delimited_head(out, 1, head), head);
     wire::put_bytes(out, answer.body);

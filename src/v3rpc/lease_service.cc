@@ -1,7 +1,11 @@
 #include "v3rpc/lease_service.h"
 
+#include <algorithm>
+#include <memory>
+
 #include "server/quota.h"
 #include "v3rpc/kv_service.h"
+#include "wire/message.h"
 
 namespace quoin::v3rpc {
 
@@ -39,6 +43,48 @@ void LeaseService::revoke(grpc::Call& call, std::string_view bytes) {
   propose(loop_, call, id, raft_request(id, raft_field::kLeaseRevoke, *request));
 }
 
+namespace {
+constexpr size_t kItemsPerTurn = 2'000;
+
+// A long answer, whose last field is repeated: its items are encoded some in each turn.
+template <class Response, class Item>
+struct LongAnswer {
+  using Add = void (*)(Response&, const Item&);
+  Loop& loop;
+  const CallRef call;
+  const std::string head;  // what stands before the items, encoded
+  const std::vector<Item> items;
+  const Add add;
+  size_t next = 0, bytes = 0;
+  std::vector<Blob> parts;
+
+  // `front`: the response without its items.
+  static void send(Loop& loop, grpc::Call& call, Response& front, std::vector<Item> items, Add add) {
+    const int64_t revision = loop.member.revision();
+    if (items.size() <= kItemsPerTurn) {
+      for (const Item& item : items) add(front, item);
+      return respond(call, loop.member, revision, front);
+    }
+    front.header = header(loop.member, revision);
+    turn(std::unique_ptr<LongAnswer>(
+        new LongAnswer{loop, CallRef(call), wire::encode_string(front), std::move(items), add}));
+  }
+  static void turn(std::unique_ptr<LongAnswer> self) {
+    grpc::Call* call = nullptr;
+    self->call.with([&](grpc::Call& c) { call = &c; });
+    if (call == nullptr) return;
+    Response some;
+    const size_t end = std::min(self->next + kItemsPerTurn, self->items.size());
+    for (; self->next < end; ++self->next) self->add(some, self->items[self->next]);
+    self->bytes += self->parts.emplace_back(wire::encode_blob(some)).size();
+    if (self->next == self->items.size()) return call->respond(self->head, self->parts, self->bytes);
+    call->hold_prepared(self->bytes);
+    Loop& loop = self->loop;
+    loop.turns->add([self = std::move(self)]() mutable { turn(std::move(self)); });
+  }
+};
+}  // namespace
+
 void LeaseService::time_to_live(grpc::Call& call, std::string_view bytes) {
   auto request = decode_or_fail<pb::LeaseTimeToLiveRequest>(call, bytes);
   if (!request) return;
@@ -50,18 +96,20 @@ void LeaseService::time_to_live(grpc::Call& call, std::string_view bytes) {
                              r.id = lease.v;
                              r.ttl = times->ttl;
                              r.granted_ttl = times->granted_ttl;
-                             r.keys.assign(times->keys.begin(), times->keys.end());
-                             respond(c, loop_.member, loop_.member.revision(), r);
+                             LongAnswer<pb::LeaseTimeToLiveResponse, std::string>::send(
+                                 loop_, c, r, std::move(times->keys),
+                                 [](auto& to, const std::string& key) { to.keys.emplace_back(key); });
                            }));
 }
 
 void LeaseService::leases(grpc::Call& call, std::string_view bytes) {
   if (!decode_or_fail<pb::LeaseLeasesRequest>(call, bytes)) return;
-  auto answer = [this](grpc::Call& c, const Result<std::vector<LeaseId>>& leases) {
+  auto answer = [this](grpc::Call& c, Result<std::vector<LeaseId>> leases) {
     if (!leases) return c.fail(leases.error());
     pb::LeaseLeasesResponse r;
-    for (LeaseId lease : *leases) r.leases.emplace_back().id = lease.v;
-    respond(c, loop_.member, loop_.member.revision(), r);
+    LongAnswer<pb::LeaseLeasesResponse, LeaseId>::send(
+        loop_, c, r, std::move(*leases),
+        [](auto& to, const LeaseId& lease) { to.leases.emplace_back().id = lease.v; });
   };
   loop_.member.leases(loop_.port.loop(), CallRef(call).then(answer));
 }

@@ -2,7 +2,8 @@
 //
 // Keepalives go straight to apply, past the queue of proposals. Answers of one stream come in the order of
 // its requests. Bound: a stream's requests are not read while answers of it wait to be sent or while
-// kRenewalsInFlightMax of them are on their way. Threads: confined to its loop. Source: spec api-semantics 4.
+// kRenewalsInFlightMax of them are on their way. A long list of leases, or of a lease's keys, is
+// encoded in turns (turns.h). Threads: confined to its loop. Source: spec api-semantics 4.
 #pragma once
 #include <memory>
 

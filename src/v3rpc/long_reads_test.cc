@@ -32,6 +32,81 @@ TEST_F(LongReadsTest, AnotherCallIsAnsweredBetweenTwoSteps) {
   EXPECT_EQ(connection_->held_bytes(), 0u);
 }
 
+// What a deletion gives back is collected by apply in steps, and put together by nobody.
+TEST_F(LongReadsTest, ADeletionGivesBackEverything) {
+  fill();
+  pb::DeleteRangeRequest request;
+  request.key = everything().key;
+  request.range_end = everything().range_end;
+  request.prev_kv = true;
+  const auto id = call("/etcdserverpb.KV/DeleteRange", request);
+  run_until([&] { return stream(id).ended; });
+  ASSERT_EQ(stream(id).status(), "0 ");
+  auto response = wire::decode<pb::DeleteRangeResponse>(message(stream(id)));
+  ASSERT_TRUE(response);
+  EXPECT_EQ(response->deleted, kKeys);
+  ASSERT_EQ(response->prev_kvs.size(), static_cast<size_t>(kKeys));
+  EXPECT_EQ(response->header->revision, 2 + kKeys / 100);
+  EXPECT_EQ(response->header->member_id, member_->id().v);
+  EXPECT_EQ(connection_->held_bytes(), 0u);
+}
+
+TEST_F(LongReadsTest, LeasesAndTheirKeysAreEncodedInTurns) {
+  constexpr int kLeases = 4'500;
+  std::vector<http2::StreamId> calls;
+  for (int i = 1; i <= kLeases; ++i) {
+    pb::LeaseGrantRequest grant;
+    grant.id = i;
+    grant.ttl = 10'000;
+    calls.push_back(call("/etcdserverpb.Lease/LeaseGrant", grant));
+  }
+  for (int n = 0; n < kLeases;) {
+    pb::TxnRequest txn;
+    std::deque<std::string> texts;
+    for (int i = 0; i < 100; ++i, ++n) {
+      auto& put = txn.success.emplace_back().set_request_put();
+      put.key = texts.emplace_back(fmt::format("k{:06}", n));
+      put.lease = 7;
+    }
+    calls.push_back(call("/etcdserverpb.KV/Txn", txn));
+  }
+  run_until([&] {
+    return std::all_of(calls.begin(), calls.end(), [&](http2::StreamId id) { return stream(id).ended; });
+  });
+  const auto answer = [&](http2::StreamId id) {
+    size_t turns = 0;
+    run_until([&] {
+      turns += services_->steps_waiting();
+      return stream(id).ended;
+    });
+    EXPECT_GE(turns, 1u);
+    EXPECT_EQ(stream(id).status(), "0 ");
+    return message(stream(id));
+  };
+  auto list = wire::decode<pb::LeaseLeasesResponse>(
+      answer(call("/etcdserverpb.Lease/LeaseLeases", pb::LeaseLeasesRequest{})));
+  ASSERT_TRUE(list);
+  EXPECT_EQ(list->header->revision, 1 + kLeases / 100);
+  std::vector<int64_t> ids;
+  for (const auto& l : list->leases) ids.push_back(l.id);
+  std::sort(ids.begin(), ids.end());
+  ASSERT_EQ(ids.size(), static_cast<size_t>(kLeases));
+  EXPECT_EQ(ids.front(), 1);
+  EXPECT_EQ(ids.back(), kLeases);
+  pb::LeaseTimeToLiveRequest ask;
+  ask.id = 7;
+  ask.keys = true;
+  auto times =
+      wire::decode<pb::LeaseTimeToLiveResponse>(answer(call("/etcdserverpb.Lease/LeaseTimeToLive", ask)));
+  ASSERT_TRUE(times);
+  EXPECT_EQ(times->id, 7);
+  EXPECT_EQ(times->granted_ttl, 10'000);
+  ASSERT_EQ(times->keys.size(), static_cast<size_t>(kLeases));
+  EXPECT_EQ(times->keys.front(), "k000000");
+  EXPECT_EQ(times->keys.back(), fmt::format("k{:06}", kLeases - 1));
+  EXPECT_EQ(connection_->held_bytes(), 0u);
+}
+
 TEST_F(LongReadsTest, TransactionOfLongRanges) {
   fill();
   pb::TxnRequest txn;

@@ -117,6 +117,23 @@ TEST_F(StreamFlowTest, ProgressRequestsOfAClientThatDoesNotRead) {
 }
 
 // Large requests fill the way through apply long before they are many.
+// A client that comes back sends the watches of its stream in one go; one task takes some of them.
+TEST_F(StreamFlowTest, ATaskTakesABoundedNumberOfWatchRequests) {
+  std::string requests;
+  for (int i = 0; i < 1'000; ++i) requests += create("key", 0, 0);
+  const auto id = client_->request(path("/etcdserverpb.Watch/Watch"), requests, false);
+  client_->read = true;
+  bool carried = false;
+  loop_.post([&] {
+    carry();
+    carried = true;
+  });
+  while (!carried) world_.step();
+  const size_t taken = WatchService::kRequestsInFlightMax * requests.size() / 1'000;
+  EXPECT_GE(connection_->held_bytes(), requests.size() - taken);
+  run_until([&] { return messages(stream(id).body).size() >= 1'000; });
+}
+
 TEST_F(StreamFlowTest, LargeWatchRequestsAreBoundedInBytes) {
   const std::string key(1 << 20, 'k');
   std::string requests;

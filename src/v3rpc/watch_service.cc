@@ -207,7 +207,8 @@ class WatchService::Stream final : public StreamBase<Stream> {
   void request_done(size_t bytes) {
     --in_flight_;
     in_flight_bytes_ -= bytes;
-    if (!full()) call_.resume_reading();
+    // In portions: what was kept while the call was paused is moved by each.
+    if (in_flight_ <= kRequestsInFlightMax / 2 && !full()) call_.resume_reading();
   }
   // The way in is closed while the way out is full, and while much is on its way through apply: every request
   // may be answered, and nothing bounds answers but that no more is asked for.

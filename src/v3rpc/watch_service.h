@@ -22,7 +22,8 @@ namespace quoin::v3rpc {
 
 class WatchService final : public grpc::StreamHandler {
  public:
-  static constexpr size_t kRequestsInFlightMax = 1024;
+  // Apply may run in the loop's own thread, so this is also what one task takes on at a time.
+  static constexpr size_t kRequestsInFlightMax = 64;
   static constexpr size_t kRequestBytesInFlightMax = 1 << 20;
 
   WatchService(Loop& loop, Gate& gate, grpc::MethodTable& methods, uint64_t seed);

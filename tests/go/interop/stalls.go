@@ -5,23 +5,27 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"math"
+	"io"
 	"net/http"
+	"os"
+	"slices"
 	"sync"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 )
 
-// Work that may hold others up, for tests/bench/stalls.py, with a client beside it that asks for little and notes how
-// long it had to wait: it puts one key and reads it (serializable), one call after the other, and scrapes /metrics once
-// a second. Prints one line:
+// Work that may hold others up, for tests/bench/stalls.py, and the client that asks for little beside it and notes how
+// long it had to wait. They are run as two processes: the work's own goroutines would hold the client up, too.
 //
-//	SECONDS PROBES PUT_MAX_US GET_MAX_US
+// The phases of work print how many seconds they took: idle (nothing), catchup (watch streams from revision 1, until
+// each has seen the newest revision), reconnect (watchers of one key each, spread over the streams, from half of the
+// history), compact (at the middle of the history, until it is physically done), deleterange (every key).
 //
-// The phases: idle (nothing beside the probe), catchup (watch streams from revision 1, until each has seen the newest
-// revision), reconnect (watchers of one key each, spread over the streams, from half of the history), compact (at the
-// middle of the history, until it is physically done), deleterange (every key).
+// The phase probe goes on until its standard input ends: it puts one key and reads it (serializable), one call after the
+// other, and scrapes /metrics once a second. It prints one line, the waits in microseconds:
+//
+//	PROBES PUT_99 PUT_MAX GET_99 GET_MAX
 
 type stalls struct {
 	s        *server
@@ -40,27 +44,49 @@ func (t *stalls) head() (int64, error) {
 	return r.Header.Revision, nil
 }
 
-// probe runs until the context ends; the longest waits of a put and a get.
-func (t *stalls) probe(ctx context.Context) (n int, put, get time.Duration, err error) {
-	s, err := dial("the member", t.endpoint)
-	if err != nil {
-		return 0, 0, 0, err
-	}
-	defer s.conn.Close()
-	for ; ctx.Err() == nil; n++ {
+// probe runs until the context ends; how long each put and each get waited.
+func (t *stalls) probe(ctx context.Context) (puts, gets []time.Duration, err error) {
+	for ctx.Err() == nil {
 		begin := time.Now()
-		if _, err := s.kv.Put(context.Background(), &pb.PutRequest{Key: []byte("probe"), Value: []byte("x")}); err != nil {
-			return n, put, get, err
+		if _, err := t.s.kv.Put(context.Background(), &pb.PutRequest{Key: []byte("probe"), Value: []byte("x")}); err != nil {
+			return nil, nil, err
 		}
-		put = max(put, time.Since(begin))
+		puts = append(puts, time.Since(begin))
 		begin = time.Now()
-		if _, err := s.kv.Range(context.Background(), &pb.RangeRequest{Key: []byte("probe"), Serializable: true}); err != nil {
-			return n, put, get, err
+		if _, err := t.s.kv.Range(context.Background(), &pb.RangeRequest{Key: []byte("probe"), Serializable: true}); err != nil {
+			return nil, nil, err
 		}
-		get = max(get, time.Since(begin))
+		gets = append(gets, time.Since(begin))
 		time.Sleep(2 * time.Millisecond)
 	}
-	return n, put, get, nil
+	return puts, gets, nil
+}
+
+func (t *stalls) probeAndPrint() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	var beside sync.WaitGroup
+	var scrapeErr error
+	beside.Go(func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		cancel()
+	})
+	beside.Go(func() { scrapeErr = t.scrape(ctx) })
+	puts, gets, err := t.probe(ctx)
+	cancel()
+	if err != nil {
+		return err
+	}
+	beside.Wait()
+	if scrapeErr != nil || len(puts) == 0 {
+		return errors.Join(scrapeErr, err)
+	}
+	fmt.Print(len(puts))
+	for _, waits := range [][]time.Duration{puts, gets} {
+		slices.Sort(waits)
+		fmt.Print(" ", waits[len(waits)*99/100].Microseconds(), " ", waits[len(waits)-1].Microseconds())
+	}
+	fmt.Println()
+	return nil
 }
 
 func (t *stalls) scrape(ctx context.Context) error {
@@ -175,7 +201,7 @@ func (t *stalls) run(phase string) error {
 func runStalls(args []string) error {
 	flags := flag.NewFlagSet("stalls", flag.ExitOnError)
 	endpoint := flags.String("endpoint", "", "HOST:PORT")
-	phase := flags.String("phase", "idle", "idle, catchup, reconnect, compact or deleterange")
+	phase := flags.String("phase", "idle", "idle, catchup, reconnect, compact, deleterange or probe")
 	t := &stalls{}
 	flags.IntVar(&t.streams, "streams", 20, "watch streams of catchup and reconnect")
 	flags.IntVar(&t.watchers, "watchers", 500, "watchers on each stream of reconnect")
@@ -187,22 +213,13 @@ func runStalls(args []string) error {
 	if t.s, err = dial("the member", *endpoint); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var beside sync.WaitGroup
-	var probes int
-	var put, get time.Duration
-	var probeErr, scrapeErr error
-	beside.Go(func() { probes, put, get, probeErr = t.probe(ctx) })
-	beside.Go(func() { scrapeErr = t.scrape(ctx) })
-	time.Sleep(50 * time.Millisecond)
+	if *phase == "probe" {
+		return t.probeAndPrint()
+	}
 	begin := time.Now()
-	err = t.run(*phase)
-	seconds := time.Since(begin).Seconds()
-	cancel()
-	beside.Wait()
-	if err = errors.Join(err, probeErr, scrapeErr); err != nil {
+	if err := t.run(*phase); err != nil {
 		return err
 	}
-	fmt.Printf("%.3f %d %d %d\n", math.Max(seconds, 0.001), probes, put.Microseconds(), get.Microseconds())
+	fmt.Printf("%.3f\n", time.Since(begin).Seconds())
 	return nil
 }
