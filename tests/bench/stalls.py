@@ -8,18 +8,13 @@ wait of the client.
 Fails if a task took longer than --limit-ms. The gauges are bare times, so what else runs on the machine counts, too:
 the limit of 10 ms means something on a quiet machine with two processors to spare."""
 
-import re
-import shutil
-import sys
 import pathlib
-import signal
-import tempfile
+import re
+import sys
 import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
-from members import Failure, Member, run  # noqa: E402
-
-import argparse  # noqa: E402
+from members import Failure, Member, drive, run  # noqa: E402
 
 PHASES = ["idle", "catchup", "reconnect", "compact", "deleterange"]
 TASK = re.compile(r'^quoin_executor_longest_task_seconds\{executor="([^"]+)"\} (\S+)$', re.M)
@@ -36,53 +31,36 @@ def gauges(member):
     return tasks, float(tick.group(1)) * 1e3
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quoin", "--etcd", dest="quoin", required=True, help="the program under test")
-    parser.add_argument("--oracle", required=True, help="the folder with the load generator (interop)")
+def add_arguments(parser):
     parser.add_argument("--keys", type=int, default=1_000_000)
     parser.add_argument("--hot", type=int, default=1_000_000, help="puts of one key")
     parser.add_argument("--streams", type=int, default=20)
     parser.add_argument("--watchers", type=int, default=500, help="on each stream of the reconnect")
     parser.add_argument("--limit-ms", type=float, default=10)
-    args = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    interop = pathlib.Path(args.oracle).resolve() / "interop"
-    if not interop.exists():
-        print(f"SKIPPED: {interop} is not there (tests/build_go.sh builds it where Go is new enough)")
-        return 77
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="quoin-stalls-"))
-    try:
-        member = Member(folder / "quoin", ["--quota-backend-bytes", str(8 << 30)])
-        member.start([pathlib.Path(args.quoin).resolve()])
-        common = ["--endpoint", member.endpoint, "--keys", args.keys]
-        run([interop, "load", *common, "--kind", "fill", "--connections", 4, "--inflight", 4], timeout=1200)
-        run([interop, "load", "--endpoint", member.endpoint, "--keys", 1, "--kind", "put", "--calls", args.hot], timeout=1200)
-        print(f"{args.keys} keys, {args.hot} revisions of one key, {args.streams} streams\n")
-        print(f"{'phase':<14}{'seconds':>9}{'probes':>8}{'put max ms':>12}{'get max ms':>12}{'tick gap ms':>13}  longest task, ms")
-        worst = 0.0
-        for phase in PHASES:
-            done = run([interop, "stalls", *common, "--phase", phase, "--streams", args.streams, "--watchers", args.watchers],
-                       timeout=1200)
-            seconds, probes, put, get = done.stdout.split()
-            tasks, tick = gauges(member)
-            worst = max(worst, *tasks.values())
-            shown = ", ".join(f"{name} {ms:.1f}" for name, ms in sorted(tasks.items(), key=lambda t: -t[1]))
-            print(f"{phase:<14}{float(seconds):>9.1f}{probes:>8}{int(put) / 1000:>12.1f}{int(get) / 1000:>12.1f}{tick:>13.1f}  {shown}",
-                  flush=True)
-        member.stop()
-        if worst > args.limit_ms:
-            raise Failure(f"a task took {worst:.1f} ms, more than {args.limit_ms:g}")
-    except Failure as e:
-        print(f"FAILED: {e}")
-        for member in Member.members:
-            print(f"--- end of {member.log}\n{member.log_tail()}")
-        return 1
-    finally:
-        for member in Member.members:
-            member.end()
-        shutil.rmtree(folder, ignore_errors=True)
-    return 0
 
 
-sys.exit(main())
+def main(tools, args, folder):
+    member = Member(folder / "quoin", ["--quota-backend-bytes", str(8 << 30)])
+    member.start(tools.ours)
+    common = ["--endpoint", member.endpoint, "--keys", args.keys]
+    run([tools.interop, "load", *common, "--kind", "fill", "--connections", 4, "--inflight", 4], timeout=1200)
+    run([tools.interop, "load", "--endpoint", member.endpoint, "--keys", 1, "--kind", "put", "--calls", args.hot],
+        timeout=1200)
+    print(f"{args.keys} keys, {args.hot} revisions of one key, {args.streams} streams\n")
+    print(f"{'phase':<14}{'seconds':>9}{'probes':>8}{'put max ms':>12}{'get max ms':>12}{'tick gap ms':>13}  longest task, ms")
+    worst = 0.0
+    for phase in PHASES:
+        done = run([tools.interop, "stalls", *common, "--phase", phase, "--streams", args.streams, "--watchers", args.watchers],
+                   timeout=1200)
+        seconds, probes, put, get = done.stdout.split()
+        tasks, tick = gauges(member)
+        worst = max(worst, *tasks.values())
+        shown = ", ".join(f"{name} {ms:.1f}" for name, ms in sorted(tasks.items(), key=lambda t: -t[1]))
+        print(f"{phase:<14}{float(seconds):>9.1f}{probes:>8}{int(put) / 1000:>12.1f}{int(get) / 1000:>12.1f}{tick:>13.1f}  {shown}",
+              flush=True)
+    member.stop()
+    if worst > args.limit_ms:
+        raise Failure(f"a task took {worst:.1f} ms, more than {args.limit_ms:g}")
+
+
+drive(main, __doc__, add_arguments, needs=["interop"])
