@@ -91,7 +91,8 @@ void Chores::propose(Request& request, absl::AnyInvocable<void(std::optional<Err
   request.header.emplace().id = id;
   s_.waiters.add(id, {&s_.env.apply, [done = std::move(done)](Answer a) mutable { done(std::move(a.error)); },
                       s_.env.clock.monotonic()});
-  s_.raft->post_proposals({{.id = id, .data = wire::encode_blob(request), .only_in_term = only_in_term}});
+  s_.raft->post_proposals(
+      {{.id = id, .data = wire::encode_blob(request), .only_in_term = only_in_term, .awaited = true}});
 }
 
 // ---- this member's name and URLs ----

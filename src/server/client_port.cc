@@ -21,7 +21,7 @@ void ClientPort::propose(uint64_t id, Blob request, AnswerDone done) {
   if (request.size() > s.config.max_request_bytes) return done({.error = Error(Code::kRequestTooLarge)});
   if (!s.raft->backlog().admit(request.size())) return done({.error = Error(Code::kTooManyRequests)});
   s.waiters.add(id, {&loop_, std::move(done), s.env.clock.monotonic()});
-  batch_->proposals.push_back({.id = id, .data = std::move(request), .only_in_term = {}, .admitted = true});
+  batch_->proposals.push_back({.id = id, .data = std::move(request), .only_in_term = {}, .admitted = true, .awaited = true});
   flush();
 }
 

@@ -5,8 +5,8 @@
 //
 // Threads: everything but the constructor, progress() and the post_* methods runs on the raft executor; the
 // post_* methods may be called on any thread.
-// Bounds: proposals wait here only while no leader is known (kParkedBytesMax, then kTooManyRequests); what is
-// on its way to the log is bounded by AppendBacklog; entries that are applied stay in memory for followers up
+// Bounds: proposals wait here only while no leader is known and their clients wait (kParkedBytesMax, then
+// kTooManyRequests); what is on its way to the log is bounded by AppendBacklog; entries that are applied stay in memory for followers up
 // to kLogBytesMax; readers are bounded by their connections' calls.
 // Source: spec raft-and-peers 2, 14, 15, 31; design.md section 1.
 #pragma once
@@ -26,6 +26,7 @@
 #include "raft/rawnode.h"
 #include "server/answers.h"
 #include "server/append_backlog.h"
+#include "server/proposal.h"
 #include "server/request_ids.h"
 #include "server/waiters.h"
 
@@ -51,13 +52,6 @@ struct RaftProgress {
   std::atomic<uint64_t> committed{0};
   std::atomic<uint64_t> last_index{0};
   std::atomic<uint64_t> log_bytes{0};  // of raft's stable log in memory
-};
-
-struct Proposal {
-  uint64_t id = 0;
-  Blob data;
-  Term only_in_term;      // 0: any; else dropped when this member does not lead in that term
-  bool admitted = false;  // was charged to RaftStage::backlog()
 };
 
 struct RaftStageOptions {
@@ -153,7 +147,11 @@ class RaftStage {
   bool retry_parked();
   void taken(const std::vector<Proposal>& proposals);
   void expire(io::MonotonicNs now);
-  void refuse(uint64_t id, Error error);
+  void refuse(const Proposal& proposal, Error error);
+  // Its client has gone, and it counted as failed when that happened.
+  bool given_up(const Proposal& proposal) const;
+  void drop_given_up();
+  Proposal take_parked();
   void start_read_round();
   void send_read_index();
   void on_read_state(const raft::ReadState& state);
