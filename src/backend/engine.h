@@ -63,7 +63,7 @@ class EngineSnapshot {
   virtual Result<> read_copy(uint64_t offset, std::span<char> out) const = 0;
 };
 
-// Where the time of a commit went.
+// How long the parts of a commit took.
 struct CommitTimes {
   int64_t rebalance_ns = 0;
   int64_t spill_ns = 0;
