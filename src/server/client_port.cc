@@ -19,15 +19,16 @@ void ClientPort::propose(uint64_t id, Blob request, AnswerDone done) {
   Stages& s = *member_.stages_;
   if (member_.overloaded()) return done({.error = Error(Code::kTooManyRequests)});
   if (request.size() > s.config.max_request_bytes) return done({.error = Error(Code::kRequestTooLarge)});
-  if (!s.raft->backlog().admit(request.size())) return done({.error = Error(Code::kTooManyRequests)});
+  if (!s.raft.backlog().admit(request.size())) return done({.error = Error(Code::kTooManyRequests)});
   s.waiters.add(id, {&loop_, std::move(done), s.env.clock.monotonic()});
-  batch_->proposals.push_back({.id = id, .data = std::move(request), .only_in_term = {}, .admitted = true, .awaited = true});
+  batch_->proposals.push_back(
+      {.id = id, .data = std::move(request), .only_in_term = {}, .admitted = true, .awaited = true});
   flush();
 }
 
 void ClientPort::give_up(uint64_t id) {
   Stages& s = *member_.stages_;
-  if (s.waiters.take(id)) s.raft->count_failed();
+  if (s.waiters.take(id)) s.raft.count_failed();
 }
 
 void ClientPort::read_index(ReadDone done) {
@@ -38,7 +39,7 @@ void ClientPort::read_index(ReadDone done) {
 // At the end of the round everything leaves in one hand-over a kind.
 void ClientPort::flush() {
   if (std::exchange(batch_->scheduled, true)) return;
-  loop_.at_end_of_round([batch = batch_, &raft = *member_.stages_->raft] {
+  loop_.at_end_of_round([batch = batch_, &raft = member_.stages_->raft] {
     batch->scheduled = false;
     if (!batch->proposals.empty()) raft.post_proposals(std::exchange(batch->proposals, {}));
     if (!batch->readers.empty()) raft.post_readers(std::exchange(batch->readers, {}));

@@ -55,7 +55,7 @@ struct MemberInfo {
   bool learner = false;
 };
 
-// A moment of what Status and the headers show.
+// What Status and the response headers show, as of one moment.
 struct MemberStatus {
   Term term;
   MemberId leader;
@@ -102,6 +102,7 @@ class Member {
   Term term() const;
   MemberId leader() const;
   bool learner() const;
+  // Never null. Once stop() is done, reads of its values end with kServerStopped.
   std::shared_ptr<const mvcc::ReadView> view() const;
   MemberStatus status() const;
   std::vector<MemberInfo> members() const;
@@ -111,7 +112,7 @@ class Member {
   Result<std::string> check_downgrade(std::string_view version) const;
   // The database's size leaves room for a request of this cost.
   bool quota_allows(uint64_t cost) const;
-  // For reads, which their loops measure.
+  // For reads: the loop that reads measures the time.
   SlowRequests& slow_requests();
   // committed - applied > 5,000.
   bool overloaded() const;
@@ -141,11 +142,13 @@ class Member {
 
  private:
   friend class ClientPort;
+  friend class MemberPeer;  // tests
   Member();
   std::unique_ptr<Stages> stages_;
 };
 
-// A client loop's way into the member. Confined to its loop; outlived by the member, outlives its calls.
+// How a client loop makes requests of the member. Confined to its loop. The member outlives it, and it
+// outlives its calls.
 class ClientPort {
  public:
   ClientPort(Member& member, io::Loop& loop);

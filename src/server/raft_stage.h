@@ -6,8 +6,8 @@
 // Threads: everything but the constructor, progress() and the post_* methods runs on the raft executor; the
 // post_* methods may be called on any thread.
 // Bounds: proposals wait here only while no leader is known and their clients wait (kParkedBytesMax, then
-// kTooManyRequests); what is on its way to the log is bounded by AppendBacklog; entries that are applied stay in memory for followers up
-// to kLogBytesMax; readers are bounded by their connections' calls.
+// kTooManyRequests). AppendBacklog bounds what is on its way to the log. Entries that are applied stay in
+// memory for followers up to kLogBytesMax. Readers are bounded by their connections' calls.
 // Source: spec raft-and-peers 2, 14, 15, 31; design.md section 1.
 #pragma once
 #include <atomic>
@@ -82,7 +82,7 @@ class RaftStage {
   // For a member alone: nobody else could lead, so there is nothing to wait for.
   void post_campaign();
   void post_proposals(std::vector<Proposal> proposals);
-  // A proposal whose client did not wait for its outcome.
+  // Counts a proposal as failed whose client did not wait for its outcome.
   void count_failed();
   // `done` runs on `executor` once everything committed before this call has been applied here, confirmed by
   // a round that began after this call; or with kLeaderChanged, kTimeout, kServerStopped.
@@ -91,8 +91,8 @@ class RaftStage {
     ReadDone done;
   };
   void post_readers(std::vector<Reader> readers);
-  // From now on raft's clock goes, until post_stop(). Its timer fires on the raft strand, which runs in the
-  // timers' thread if nobody else runs it: no request that apply works on holds it up.
+  // Starts raft's clock, which runs until post_stop(). Its timer fires on the raft strand, and that runs in
+  // the timers' thread if no other thread runs it, so a request that apply works on does not delay it.
   void post_start_ticking();
   void post_appended(std::vector<raft::Entry> entries, raft::HardState hard_state,
                      std::vector<raft::Message> responses);
@@ -116,7 +116,7 @@ class RaftStage {
   AppendBacklog& backlog() { return backlog_; }
   Index applied() const { return Index(applied_.load(std::memory_order_acquire)); }
   bool leading() const { return progress_.lead.load(std::memory_order_relaxed) == self_.v; }
-  // Nanoseconds (monotonic) of the last tick; how a keepalive knows that this member still runs on time.
+  // When the last tick was (monotonic). A keepalive reads it to learn whether this member still runs on time.
   io::MonotonicNs last_tick() const { return last_tick_.load(std::memory_order_relaxed); }
 
  private:
