@@ -112,9 +112,14 @@ void ApplyStage::run() {
   if (state_.backend->full()) return;  // goes on when it no longer is
   uint64_t encoded_bytes = 0, payload_bytes = 0;
   batch_work_ = 0;
+  size_t work_at_clock = 0;
   const io::MonotonicNs begin = clock_.monotonic();
   for (size_t n = 0; n < kBatchEntries && batch_work_ < kBatchWork && !queue_.empty() && !conf_change_; ++n) {
-    if (state_.backend->full() || clock_.monotonic() - begin > kBatchNs) break;
+    if (state_.backend->full()) break;
+    if (batch_work_ - work_at_clock >= kWorkPerClockRead) {
+      work_at_clock = batch_work_;
+      if (clock_.monotonic() - begin > kBatchNs) break;
+    }
     raft::Entry entry = std::move(queue_.front());
     queue_.pop_front();
     switch (apply_entry(entry)) {

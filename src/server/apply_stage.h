@@ -47,8 +47,10 @@ class ApplyStage {
   static constexpr size_t kBatchWork = Applier::kKeysPerStep;
   // So many bytes of an entry cost about as much work as a key, because they are copied into a record.
   static constexpr size_t kBytesPerKey = 16u << 10;
-  // After this time a batch takes no further entry, because values that are read may come from the disk.
+  // After this time a batch takes no further entry, because values that are read may come from the disk. The
+  // clock is read each time that this much work is done, so that small puts do not pay for it.
   static constexpr int64_t kBatchNs = io::kMillisecond / 2;
+  static constexpr size_t kWorkPerClockRead = 16;
   static constexpr uint64_t kGapMax = 5'000;  // committed - applied beyond which proposals are refused
   static constexpr size_t kMaintainBudget = 2'000;
 

@@ -174,6 +174,29 @@ TEST_F(ApplyStageTest, MaxLearnersBoundsTheLearners) {
   EXPECT_EQ(stage_->members()->learners().size(), 2u);
 }
 
+// A batch takes no further entry after half a millisecond, and small puts hardly pay for the clock.
+TEST_F(ApplyStageTest, TheClockBoundsABatch) {
+  start(life_config());
+  constexpr size_t kPuts = ApplyStage::kBatchEntries;
+  for (const bool slow : {false, true}) {
+    batches_.clear();
+    clock_.looks = 0;
+    clock_.step_ns = slow ? ApplyStage::kBatchNs / 16 : 0;
+    std::vector<raft::Entry> entries;
+    for (size_t i = 0; i < kPuts; ++i) entries.push_back(put("a"));
+    stage_->post_entries(std::move(entries));
+    settle();
+    clock_.step_ns = 0;
+    EXPECT_EQ(applied_, last_);
+    EXPECT_EQ(batches_.size(), slow ? kPuts / ApplyStage::kWorkPerClockRead : 1);
+    // Two looks tell how long a request took.
+    const size_t spent = static_cast<size_t>(clock_.looks) - 2 * kPuts;
+    if (!slow) {
+      EXPECT_LE(spent, kPuts / ApplyStage::kWorkPerClockRead + 3);
+    }
+  }
+}
+
 // Who asks after the stop is told so; keys and numbers are still those of the end.
 TEST_F(ApplyStageTest, TheViewAfterTheStop) {
   start(life_config());
