@@ -139,12 +139,8 @@ MemberStatus Member::status() const {
   return out;
 }
 
-std::vector<MemberInfo> Member::members() const {
-  std::vector<MemberInfo> out;
-  for (const membership::Member& m : stages_->apply.members()->list()) {
-    out.push_back({m.id, m.name, m.peer_urls, m.client_urls, m.is_learner});
-  }
-  return out;
+std::vector<membership::Member> Member::members() const {
+  return stages_->apply.members()->list();
 }
 
 std::string Member::cluster_version() const {

@@ -25,6 +25,7 @@
 #include "io/file.h"
 #include "io/loop.h"
 #include "io/timer.h"
+#include "membership/member.h"
 #include "mvcc/read_view.h"
 #include "mvcc/watch.h"
 #include "server/alarms.h"
@@ -46,13 +47,6 @@ struct Environment {
   log::Logger& log;
   metrics::Registry& metrics;
   uint64_t seed;
-};
-
-struct MemberInfo {
-  MemberId id;
-  std::string name;
-  std::vector<std::string> peer_urls, client_urls;
-  bool learner = false;
 };
 
 // What Status and the response headers show, as of one moment.
@@ -105,7 +99,7 @@ class Member {
   // Never null. Once stop() is done, reads of its values end with kServerStopped.
   std::shared_ptr<const mvcc::ReadView> view() const;
   MemberStatus status() const;
-  std::vector<MemberInfo> members() const;
+  std::vector<membership::Member> members() const;
   std::string cluster_version() const;
   // Target "X.Y.0" of a downgrade to `version` that is possible now; kInvalidDowngradeTargetVersion,
   // kDowngradeInProcess, kWrongDowngradeVersionFormat.
