@@ -108,6 +108,26 @@ void add_to_log(sim::World& world, sim::SimDisk& disk,
   process.kill();
 }
 
+// The hard state that came with the last entries stood behind them in the write that the crash cut short.
+TEST(Endings, ALostTermIsMadeUpFromTheLog) {
+  sim::World world(5);
+  sim::SimDisk disk(world);
+  { Life(world, disk, life_config()).stop(); }
+  Term later;
+  add_to_log(world, disk, [&](raft::HardState& hs, Index next) {
+    later = hs.term + 5;
+    return raft::Entry{later, next, raft::EntryType::kNormal, {}};
+  });
+  {
+    MemberProcess m(world, disk, life_config());
+    ASSERT_FALSE(m.start_error) << m.start_error->text();
+    EXPECT_EQ(m.member().term(), later);
+  }
+  Life life(world, disk, life_config());
+  ASSERT_FALSE(life.start_error) << life.start_error->text();
+  EXPECT_GT(life.member().term(), later);
+}
+
 // While the disk does not answer, clients are told so before their requests fill the memory.
 TEST(Endings, AStuckDiskRefusesWhatItCannotTake) {
   sim::World world(6);
