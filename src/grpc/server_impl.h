@@ -20,8 +20,9 @@ namespace quoin::grpc {
 // The connection's window once a first DATA frame came; a client that never sends much never sees it.
 inline constexpr uint32_t kConnectionWindowBytes = 1 << 20;
 
-// What is done for one call elsewhere; each holder has a reference (Call::work()). Once the call is cancelled,
-// it counts among what its connection has left behind, until the last holder drops it, on any thread.
+// What is done for one call elsewhere; each holder has a reference (Call::work()). Once the call is
+// cancelled, it counts among what its connection has left behind, until the last holder drops it, on any
+// thread.
 struct WorkForCall {
   explicit WorkForCall(std::shared_ptr<std::atomic<int64_t>> l) : left_behind(std::move(l)) {}
   ~WorkForCall() {
