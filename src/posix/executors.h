@@ -31,7 +31,7 @@ namespace quoin::posix {
 // How long the tasks of one executor take. Measured by whoever runs it; read on any thread.
 class TaskMeter {
  public:
-  // design.md section 1: what a task on a strand or loop may take.
+  // The longest that a task on a strand or loop may take (design.md section 1).
   static constexpr int64_t kLimitNs = io::kMillisecond;
 
   static io::MonotonicNs now();
@@ -73,7 +73,7 @@ class DiskThread final : public io::Executor {
   std::thread thread_;
 };
 
-// Says that the calling thread is the timers': only strands that allow it run here.
+// Marks the calling thread as the timers' thread: only strands that allow it run here.
 void mark_timers_thread();
 
 struct StrandOptions {
