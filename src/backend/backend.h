@@ -75,8 +75,8 @@ using PairVisitor = std::function<bool(std::string_view key, std::string_view va
 class View {
  public:
   virtual ~View() = default;
-  // Where the last record of a caller was, so that the next one is found sooner if it stands beside it. Belongs
-  // to one caller and one View: a caller that goes on with another View begins a new one.
+  // Where the last record of a caller was, so that the next one is found sooner if it stands beside it.
+  // Belongs to one caller and one View: a caller that goes on with another View begins a new one.
   struct Hint {
     const char* page = nullptr;
     size_t index = 0;

@@ -1,8 +1,8 @@
 // Frees segments. A segment may hold a million records, and the last view of it may be dropped by a loop that
 // answers clients. Large segments are therefore freed on the file strand, in steps.
 //
-// Threads: any. Lifetime: segments may outlive the backend, but then free themselves; close() comes before the
-// executor's end.
+// Threads: any. Lifetime: segments may outlive the backend, but then free themselves; close() comes before
+// the executor's end.
 #pragma once
 #include <memory>
 #include <mutex>

@@ -185,8 +185,8 @@ class Lessor {
     friend bool operator>(const Due& a, const Due& b) { return a.at != b.at ? a.at > b.at : a.id > b.id; }
   };
   using Order = std::pair<io::MonotonicNs, LeaseId>;
-  // A promotion under way: leases are first collected into a heap, by expiry, and then given their expiries in
-  // that order.
+  // A promotion under way: leases are first collected into a heap, by expiry, and then given their expiries
+  // in that order.
   struct Promotion {
     io::MonotonicNs from = 0;  // when the remaining times begin
     bool spread = false;
