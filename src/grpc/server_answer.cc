@@ -166,6 +166,16 @@ http2::BodySource::Ready ServerCall::ready(size_t limit) {
 
 void ServerCall::write(size_t n, http2::ByteQueue& out) {
   out_.move_to(n, out);
+  took_output(n);
+}
+
+bool ServerCall::copy(size_t n, char* out) {
+  out_.copy_to(n, out);
+  took_output(n);
+  return true;
+}
+
+void ServerCall::took_output(size_t n) {
   hold_answer(-static_cast<int64_t>(n));
   if (s_.tell_writable && !ended_ && out_.size() <= owner_.context().limits.stream_queue_bytes / 2) {
     s_.tell_writable = false;

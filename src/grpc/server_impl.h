@@ -86,6 +86,7 @@ class ServerCall final : public Call, public http2::BodySource {
   // ---- http2::BodySource ----
   Ready ready(size_t limit) override;
   void write(size_t n, http2::ByteQueue& out) override;
+  bool copy(size_t n, char* out) override;
   bool trailers() override;
 
  private:
@@ -104,6 +105,7 @@ class ServerCall final : public Call, public http2::BodySource {
   void wake_output();
   void hold_request(int64_t delta);
   void hold_answer(int64_t delta);
+  void took_output(size_t bytes);
 
   // What the service knows of the call.
   enum class Phase : uint8_t {

@@ -1,6 +1,7 @@
 #include "http2/byte_queue.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "base/check.h"
@@ -69,6 +70,20 @@ void ByteQueue::move_to(size_t n, ByteQueue& to) {
     } else {
       to.append(p.shared.slice(part));
     }
+    offset_ += take;
+    n -= take;
+    if (offset_ == all.size()) pop_front_piece();
+  }
+}
+
+void ByteQueue::copy_to(size_t n, char* to) {
+  CHECK_LE(n, size_);
+  size_ -= n;
+  while (n > 0) {
+    const std::string_view all = pieces_[first_].view();
+    const size_t take = std::min(n, all.size() - offset_);
+    std::memcpy(to, all.data() + offset_, take);
+    to += take;
     offset_ += take;
     n -= take;
     if (offset_ == all.size()) pop_front_piece();

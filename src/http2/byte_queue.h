@@ -41,6 +41,8 @@ class ByteQueue {
 
   // Moves the first `n` <= size() bytes to the end of `to`.
   void move_to(size_t n, ByteQueue& to);
+  // The same to memory.
+  void copy_to(size_t n, char* to);
   // Drops the first `n` <= size() bytes.
   void drop(size_t n);
   // Takes the first piece out, whole as far as it is left; the queue must not be empty.

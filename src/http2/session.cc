@@ -64,6 +64,8 @@ uint8_t* bytes_of(std::string_view s) {
 }
 
 constexpr size_t kFrameHeadBytes = 9;
+// Up to here copying a body once more costs less than the way around it.
+constexpr size_t kCopiedBodyMax = 1024;
 constexpr size_t kFieldOverheadBytes = 32;  // as RFC 9113 6.5.2 counts
 // The value of MAX_CONCURRENT_STREAMS in our first frame: behind the frame's head, one entry, and its own
 // identifier.
@@ -267,11 +269,12 @@ struct Session::Impl {
   }
 
   // ---- sending ----
-  ssize_t read_body(StreamId, size_t length, uint32_t* flags, BodySource* body) {
+  ssize_t read_body(size_t length, char* to, uint32_t* flags, BodySource* body) {
     const BodySource::Ready r = body->ready(length);
     DCHECK(r.bytes <= length);
     if (r.bytes == 0 && !r.end) return NGHTTP2_ERR_DEFERRED;
-    *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
+    const bool copied = r.bytes > 0 && r.bytes <= kCopiedBodyMax && body->copy(r.bytes, to);
+    if (!copied) *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
     if (r.end) {
       *flags |= NGHTTP2_DATA_FLAG_EOF;
       if (body->trailers()) *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
@@ -367,9 +370,9 @@ struct CallbackTable {
                        nghttp2_data_source* source, void* u) {
     return impl(u).send_data(head, n, static_cast<BodySource*>(source->ptr));
   }
-  static ssize_t read_body(nghttp2_session*, int32_t id, uint8_t*, size_t n, uint32_t* flags,
+  static ssize_t read_body(nghttp2_session*, int32_t, uint8_t* to, size_t n, uint32_t* flags,
                            nghttp2_data_source* source, void* u) {
-    return impl(u).read_body(id, n, flags, static_cast<BodySource*>(source->ptr));
+    return impl(u).read_body(n, reinterpret_cast<char*>(to), flags, static_cast<BodySource*>(source->ptr));
   }
 
   CallbackTable() {

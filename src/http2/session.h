@@ -112,6 +112,9 @@ class BodySource {
   virtual Ready ready(size_t limit) = 0;
   // Moves exactly `n` bytes, announced by ready(), to `out`.
   virtual void write(size_t n, ByteQueue& out) = 0;
+  // The same for few bytes, to memory; false if it can't: then write() follows. A frame of a few bytes is sent
+  // with fewer steps this way.
+  virtual bool copy(size_t, char*) { return false; }
   // Called once after ready() told the end. Either calls Session::submit_trailers() and returns true, or
   // false: then the last DATA frame ends the stream.
   virtual bool trailers() = 0;

@@ -249,12 +249,11 @@ void Lessor::demote() {
   }
 }
 
-Result<Renewal> Lessor::renew(LeaseId id) {
+Result<Renewal> Lessor::renew(LeaseId id, io::MonotonicNs now) {
   if (!primary_) return Code::kNotPrimary;
   auto it = leases_.find(id);
   if (it == leases_.end()) return Code::kLeaseNotFound;
   Lease& lease = it->second;
-  const io::MonotonicNs now = clock_.monotonic();
   if (expiry_of(lease) <= now) return Renewal{Renewal::Kind::kExpired};
   if (options_.checkpoint && lease.remaining_ttl_s > 0) return Renewal{Renewal::Kind::kCheckpointFirst};
   give_expiry(id, lease, after_seconds(now, rest_s(lease)));

@@ -131,7 +131,9 @@ class Lessor {
   // Every expiry becomes "never"; those who wait in when_gone() get kNotPrimary.
   void demote();
   bool primary() const { return primary_; }
-  Result<Renewal> renew(LeaseId id);
+  Result<Renewal> renew(LeaseId id) { return renew(id, clock_.monotonic()); }
+  // For many at one moment: `now` is the clock's.
+  Result<Renewal> renew(LeaseId id, io::MonotonicNs now);
   // Runs `gone` with kLeaseNotFound once the lease is revoked, with kNotPrimary once this member is no longer
   // primary. At once if either holds already.
   void when_gone(LeaseId id, std::function<void(Error)> gone);

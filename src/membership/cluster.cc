@@ -1,5 +1,6 @@
 #include "membership/cluster.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
@@ -40,8 +41,11 @@ void Cluster::publish() {
   for (const auto& [id, m] : initial_) {
     if (!record_.is_removed(id)) next->members.try_emplace(id, m);
   }
+  const bool learners =
+      std::ranges::any_of(next->members, [](const auto& entry) { return entry.second.is_learner; });
   std::lock_guard lock(mutex_);
   view_ = std::move(next);
+  any_learner_.store(learners, std::memory_order_release);
 }
 
 Result<> Cluster::recover(backend::Backend& backend) {

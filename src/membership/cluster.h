@@ -5,12 +5,14 @@
 // count in view(), so that they can be talked to, until their entries are applied; configuration changes are
 // checked against the record alone.
 //
-// Threads: apply strand, except view(), which any thread may call; what it returns never changes.
+// Threads: apply strand, except view() and any_learner(), which any thread may call; what view() returns never
+// changes.
 // Lifetime: backend and log outlive the Cluster.
 // Every change is written to the backend's active segment within the entry that makes it.
 // Errors: kCorruption from records that cannot be read, naming bucket and key.
 // Source: spec storage-formats 2.1, raft-and-peers 28, 30; log lines operations 6.3.
 #pragma once
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <string_view>
@@ -38,6 +40,8 @@ class Cluster {
   Result<> recover(backend::Backend& backend);
 
   std::shared_ptr<const Membership> view() const;
+  // view() has a learner. Any thread, no lock: every request asks.
+  bool any_learner() const { return any_learner_.load(std::memory_order_acquire); }
 
   // ---- applied entries ----
   // What the backend holds: without the members that are known from flags alone.
@@ -61,6 +65,7 @@ class Cluster {
   std::map<MemberId, Member> initial_;  // from flags
   mutable std::mutex mutex_;
   std::shared_ptr<const Membership> view_;  // guarded by mutex_
+  std::atomic<bool> any_learner_{false};
 };
 
 }  // namespace quoin::membership

@@ -22,19 +22,19 @@ LinkedNode* linked_chain(const RevisionNode& node, RevisionNode* older) {
 
 }  // namespace
 
-LinkedNode* free_chain(LinkedNode* chain, size_t* budget) {
+LinkedNode* free_chain(IndexPool& pool, LinkedNode* chain, size_t* budget) {
   while (chain && *budget > 0) {
     --*budget;
     LinkedNode* const older = linked_chain(*chain, chain->older_node.load(std::memory_order_relaxed));
-    delete chain;
+    pool.destroy(chain);
     chain = older;
   }
   return chain;
 }
 
-void KeyEntry::push(const RevisionNode& node) {
+void KeyEntry::push(IndexPool& pool, const RevisionNode& node) {
   RevisionNode* const last = newest_.load(std::memory_order_relaxed);
-  auto* fresh = new LinkedNode{node};
+  auto* fresh = pool.make<LinkedNode>(node);
   fresh->version_and_flags |= RevisionNode::kLinkedFlag;
   if (last == &first_) fresh->version_and_flags |= RevisionNode::kAboveFirstFlag;
   fresh->size_or_depth = depth(*last) + 1;

@@ -29,6 +29,7 @@
 
 #include "base/check.h"
 #include "base/ids.h"
+#include "mvcc/index_pool.h"
 #include "mvcc/read_view.h"
 
 namespace quoin::mvcc {
@@ -82,12 +83,12 @@ inline const RevisionNode* RevisionNode::jump() const {
 }
 
 // Frees a detached chain, at most `budget` nodes of it, which it counts down. Returns what is left of it.
-LinkedNode* free_chain(LinkedNode* chain, size_t* budget);
+LinkedNode* free_chain(IndexPool& pool, LinkedNode* chain, size_t* budget);
 
 class KeyEntry {
  public:
-  static KeyEntry* create(std::string_view key, RevisionNode node) {
-    void* p = ::operator new(sizeof(KeyEntry) + key.size());
+  static KeyEntry* create(IndexPool& pool, std::string_view key, RevisionNode node) {
+    void* p = pool.allocate(sizeof(KeyEntry) + key.size());
     node.size_or_depth = static_cast<uint32_t>(key.size());
     node.version_and_flags &=
         ~(RevisionNode::kLinkedFlag | RevisionNode::kAboveFirstFlag);  // of a copied node
@@ -96,10 +97,10 @@ class KeyEntry {
     return entry;
   }
   // Frees the entry; nobody may be reading it. Its linked nodes, if it has any, are freed with it.
-  static void destroy(KeyEntry* entry) {
+  static void destroy(IndexPool& pool, KeyEntry* entry) {
     size_t all = SIZE_MAX;
-    free_chain(entry->detach_all(), &all);
-    ::operator delete(entry);
+    free_chain(pool, entry->detach_all(), &all);
+    pool.free(entry, sizeof(KeyEntry) + entry->key().size());
   }
 
   std::string_view key() const { return {reinterpret_cast<const char*>(this + 1), first_.size_or_depth}; }
@@ -122,7 +123,7 @@ class KeyEntry {
   }
 
   // ---- apply strand ----
-  void push(const RevisionNode& node);
+  void push(IndexPool& pool, const RevisionNode& node);
   // Detaches the nodes older than the newest one with main <= revision; the one inside the entry stays where
   // it is. Null if there are none. The caller frees the chain (free_chain).
   LinkedNode* cut_below(int64_t revision);

@@ -13,21 +13,26 @@
 namespace quoin::mvcc {
 namespace {
 
+IndexPool& pool() {
+  static IndexPool all;
+  return all;
+}
 struct Destroy {
-  void operator()(KeyEntry* entry) const { KeyEntry::destroy(entry); }
+  void operator()(KeyEntry* entry) const { KeyEntry::destroy(pool(), entry); }
 };
 using Entry = std::unique_ptr<KeyEntry, Destroy>;
 
 Entry make_entry(int64_t first_revision) {
-  return Entry(KeyEntry::create("key", RevisionNode::put({first_revision, 0}, first_revision, 1, false)));
+  return Entry(
+      KeyEntry::create(pool(), "key", RevisionNode::put({first_revision, 0}, first_revision, 1, false)));
 }
 void push(KeyEntry& entry, int64_t revision) {
-  entry.push(RevisionNode::put({revision, 0}, 1, entry.newest()->version() + 1, revision % 2 == 0));
+  entry.push(pool(), RevisionNode::put({revision, 0}, 1, entry.newest()->version() + 1, revision % 2 == 0));
 }
 // Frees all of it; returns how many nodes it had.
 size_t free_all(LinkedNode* chain) {
   size_t budget = SIZE_MAX;
-  EXPECT_EQ(free_chain(chain, &budget), nullptr);
+  EXPECT_EQ(free_chain(pool(), chain, &budget), nullptr);
   return SIZE_MAX - budget;
 }
 // Skew-binary search: at most about two nodes per binary digit, each with a look at its jump.
@@ -101,7 +106,7 @@ TEST(KeyEntry, AChainIsFreedInParts) {
   int parts = 0;
   while (chain) {
     size_t budget = 100;
-    chain = free_chain(chain, &budget);
+    chain = free_chain(pool(), chain, &budget);
     ++parts;
   }
   EXPECT_EQ(parts, 10);
@@ -112,10 +117,10 @@ TEST(KeyEntry, AChainIsFreedInParts) {
 
 TEST(KeyEntry, FlagsLeaveTheVersionAlone) {
   const Entry entry = make_entry(1);
-  entry->push(RevisionNode::put({2, 7}, 1, RevisionNode::kVersionMax, true));
+  entry->push(pool(), RevisionNode::put({2, 7}, 1, RevisionNode::kVersionMax, true));
   EXPECT_EQ(entry->newest()->version(), RevisionNode::kVersionMax);
   EXPECT_TRUE(entry->newest()->has_lease());
-  entry->push(RevisionNode::tombstone({3, 0}));
+  entry->push(pool(), RevisionNode::tombstone({3, 0}));
   EXPECT_TRUE(entry->newest()->is_tombstone());
   EXPECT_EQ(entry->key(), "key");
 }

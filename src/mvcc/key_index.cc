@@ -7,26 +7,7 @@
 
 namespace quoin::mvcc {
 
-namespace {
-
-void free_tree(Node* node) {
-  if (node->leaf) {
-    auto* leaf = static_cast<Leaf*>(node);
-    for (int i = 0; i < leaf->size; ++i) KeyEntry::destroy(leaf->entries[i]);
-    delete leaf;
-    return;
-  }
-  auto* inner = static_cast<Inner*>(node);
-  for (int i = 0; i < inner->size; ++i) free_tree(inner->children[i]);
-  delete inner;
-}
-
-}  // namespace
-
-IndexStorage::IndexStorage() : root(new_leaf(0)) {}
-IndexStorage::~IndexStorage() {
-  free_tree(root);
-}
+IndexStorage::IndexStorage() : root(new_leaf(pool, 0)) {}
 
 KeyIndex::KeyIndex() : storage_(std::make_shared<IndexStorage>()) {}
 
@@ -79,7 +60,7 @@ void KeyIndex::own_inner() {
   for (int d = 0; d < path_.depth; ++d) {
     Inner* node = path_.nodes[d];
     if (node->birth == version_) continue;
-    auto* copy = new Inner(*node);
+    auto* copy = storage_->pool.make<Inner>(*node);
     copy->birth = version_;
     *link(d) = copy;
     path_.nodes[d] = copy;
@@ -90,7 +71,7 @@ void KeyIndex::own_inner() {
 void KeyIndex::own_leaf() {
   Leaf* leaf = path_.leaf;
   if (leaf->birth == version_) return;
-  auto* copy = new Leaf(*leaf);
+  auto* copy = storage_->pool.make<Leaf>(*leaf);
   copy->birth = version_;
   *link(path_.depth) = copy;
   path_.leaf = copy;
@@ -114,11 +95,11 @@ void KeyIndex::add_live(int delta) {
 void KeyIndex::put_located(std::string_view key, const RevisionNode& node) {
   DCHECK(!node.is_tombstone());
   if (!path_.found) {
-    insert_entry(KeyEntry::create(key, node));
+    insert_entry(KeyEntry::create(storage_->pool, key, node));
   } else {
     KeyEntry* entry = path_.leaf->entries[path_.slot];
     const bool lived = entry->live();
-    entry->push(node);
+    entry->push(storage_->pool, node);
     if (lived) return;
     add_live(+1);
   }
@@ -129,7 +110,7 @@ void KeyIndex::tombstone_located(Revision revision) {
   DCHECK(path_.found);
   KeyEntry* entry = path_.leaf->entries[path_.slot];
   DCHECK(entry->live());
-  entry->push(RevisionNode::tombstone(revision));
+  entry->push(storage_->pool, RevisionNode::tombstone(revision));
   add_live(-1);
   storage_->log.append(revision.main, entry->key(), -1, version_);
 }
@@ -154,7 +135,7 @@ void KeyIndex::split_leaf(KeyEntry* entry) {
   const int middle = path_.slot == kNodeSlots ? kNodeSlots : (kNodeSlots + 1) / 2;
   KeyEntry* const separator = all[middle];
   const Fences f = fences(path_.depth);
-  Leaf* right = new_leaf(version_);
+  Leaf* right = new_leaf(storage_->pool, version_);
   fill_leaf(left, {all, static_cast<size_t>(middle)}, f.lo, separator);
   fill_leaf(*right, {all + middle, static_cast<size_t>(kNodeSlots + 1 - middle)}, separator, f.hi);
   int64_t live_left = 0, live_right = 0;
@@ -164,7 +145,7 @@ void KeyIndex::split_leaf(KeyEntry* entry) {
 
 void KeyIndex::insert_child(int depth, KeyEntry* first, Node* child, int64_t live_left, int64_t live_right) {
   if (depth < 0) {
-    Inner* root = new_inner(version_);
+    Inner* root = new_inner(storage_->pool, version_);
     const InnerSlot slots[2] = {{nullptr, storage_->root, live_left}, {first, child, live_right}};
     fill_inner(*root, slots, nullptr, nullptr);
     storage_->root = root;
@@ -184,7 +165,7 @@ void KeyIndex::insert_child(int depth, KeyEntry* first, Node* child, int64_t liv
   const int middle = at + 1 == kNodeSlots ? kNodeSlots - 1 : (kNodeSlots + 1) / 2;
   KeyEntry* const separator = all[middle].first;
   const Fences f = fences(depth);
-  Inner* right = new_inner(version_);
+  Inner* right = new_inner(storage_->pool, version_);
   fill_inner(node, {all, static_cast<size_t>(middle)}, f.lo, separator);
   fill_inner(*right, {all + middle, static_cast<size_t>(kNodeSlots + 1 - middle)}, separator, f.hi);
   insert_child(depth - 1, separator, right, node.live_sum(), right->live_sum());
@@ -221,7 +202,7 @@ void KeyIndex::move_separator(KeyEntry* first) {
     if (!has_prefix_of(**link, first->key())) {
       Node* const old = *link;
       if (old->birth != version_) {
-        *link = copy_node(*old, version_);
+        *link = copy_node(storage_->pool, *old, version_);
         retire(old);
       }
       refit(**link, lo, first);
@@ -230,7 +211,7 @@ void KeyIndex::move_separator(KeyEntry* first) {
     // Own already: a child may only be replaced in a node that is.
     auto* inner = static_cast<Inner*>(*link);
     if (inner->birth != version_) {
-      Inner* copy = static_cast<Inner*>(copy_node(*inner, version_));
+      Inner* copy = static_cast<Inner*>(copy_node(storage_->pool, *inner, version_));
       *link = copy;
       retire(inner);
       inner = copy;
@@ -254,7 +235,7 @@ void KeyIndex::merge_leaf() {
   std::copy_n(right->entries, right->size, all + left->size);
   path_.at[d] = j;
   const Fences f = merged_fences(d);
-  Leaf* merged = new_leaf(version_);
+  Leaf* merged = new_leaf(storage_->pool, version_);
   fill_leaf(*merged, {all, static_cast<size_t>(sum)}, f.lo, f.hi);
   parent.children[j] = merged;
   parent.live[j] += parent.live[j + 1];
@@ -299,14 +280,14 @@ bool KeyIndex::shrink_inner(int depth) {
   const Fences f = merged_fences(depth - 1);
   const bool merge = sum <= kNodeSlots;
   const int middle = merge ? sum : sum / 2;
-  Inner* first = new_inner(version_);
+  Inner* first = new_inner(storage_->pool, version_);
   fill_inner(*first, {all, static_cast<size_t>(middle)}, f.lo, merge ? f.hi : all[middle].first);
   parent.children[j] = first;
   parent.live[j] = first->live_sum();
   if (merge) {
     erase_slot(parent, j + 1);
   } else {
-    Inner* second = new_inner(version_);
+    Inner* second = new_inner(storage_->pool, version_);
     fill_inner(*second, {all + middle, static_cast<size_t>(sum - middle)}, all[middle].first, f.hi);
     parent.children[j + 1] = second;
     parent.live[j + 1] = second->live_sum();
@@ -363,7 +344,7 @@ void KeyIndex::build(const std::vector<KeyEntry*>& entries) {
   constexpr size_t kFill = kNodeSlots * 7 / 8;
   std::vector<InnerSlot> level;
   cut_evenly(entries.size(), kFill, [&](size_t begin, size_t end) {
-    Leaf* leaf = new_leaf(version_);
+    Leaf* leaf = new_leaf(storage_->pool, version_);
     fill_leaf(*leaf, {entries.data() + begin, end - begin}, begin > 0 ? entries[begin] : nullptr,
               end < entries.size() ? entries[end] : nullptr);
     int64_t live = 0;
@@ -374,7 +355,7 @@ void KeyIndex::build(const std::vector<KeyEntry*>& entries) {
   while (level.size() > 1) {
     std::vector<InnerSlot> above;
     cut_evenly(level.size(), kFill, [&](size_t begin, size_t end) {
-      Inner* inner = new_inner(version_);
+      Inner* inner = new_inner(storage_->pool, version_);
       fill_inner(*inner, {level.data() + begin, end - begin}, begin > 0 ? level[begin].first : nullptr,
                  end < level.size() ? level[end].first : nullptr);
       above.push_back({level[begin].first, inner, inner->live_sum()});

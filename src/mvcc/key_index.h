@@ -21,13 +21,13 @@
 
 namespace quoin::mvcc {
 
-// What index and views share; freed when the last of them goes.
+// What index and views share; freed when the last of them goes, without a walk through the tree.
 struct IndexStorage {
-  Reclaimer reclaimer;
+  IndexPool pool;
+  Reclaimer reclaimer{pool};
   ChangeLog log{reclaimer};
   Node* root = nullptr;
   IndexStorage();
-  ~IndexStorage();
 };
 
 class KeyIndex {
@@ -52,6 +52,8 @@ class KeyIndex {
   std::shared_ptr<const IndexView> publish(int64_t revision, int64_t compact_revision);
 
   int64_t live_keys() const { return live_keys_; }
+  // Where entries for build() come from.
+  IndexPool& pool() { return storage_->pool; }
   // Makes the tree of these entries, whose keys ascend; the index must be empty. Takes them over.
   void build(const std::vector<KeyEntry*>& entries);
   // Creations and deletions at or below `revision` are not in the log.

@@ -85,7 +85,7 @@ void BM_OverwritesCopying(benchmark::State& state) {
     const std::string& key = f.keys[prng.below(f.keys.size())];
     f.index.copy_path(key);
     // A new entry would be made here; a copy of the old one's size stands for it.
-    KeyEntry::destroy(KeyEntry::create(key, *f.index.locate(key)->newest()));
+    KeyEntry::destroy(f.index.pool(), KeyEntry::create(f.index.pool(), key, *f.index.locate(key)->newest()));
     ++f.revision;
     if (every > 0 && f.revision % every == 0) f.publish();
   }

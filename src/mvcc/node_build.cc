@@ -66,26 +66,26 @@ void erase_at(T* array, int size, int at) {
 
 }  // namespace
 
-Leaf* new_leaf(uint64_t birth) {
-  auto* leaf = new Leaf;
+Leaf* new_leaf(IndexPool& pool, uint64_t birth) {
+  auto* leaf = new (pool.allocate(sizeof(Leaf))) Leaf;
   leaf->birth = birth;
   leaf->leaf = true;
   leaf->checked = true;
   return leaf;
 }
 
-Inner* new_inner(uint64_t birth) {
-  auto* inner = new Inner;
+Inner* new_inner(IndexPool& pool, uint64_t birth) {
+  auto* inner = new (pool.allocate(sizeof(Inner))) Inner;
   inner->birth = birth;
   return inner;
 }
 
-Node* copy_node(const Node& node, uint64_t birth) {
+Node* copy_node(IndexPool& pool, const Node& node, uint64_t birth) {
   Node* copy;
   if (node.leaf) {
-    copy = new Leaf(as_leaf(&node));
+    copy = pool.make<Leaf>(as_leaf(&node));
   } else {
-    copy = new Inner(as_inner(&node));
+    copy = pool.make<Inner>(as_inner(&node));
   }
   copy->birth = birth;
   return copy;

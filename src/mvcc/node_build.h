@@ -15,14 +15,14 @@ struct InnerSlot {
   int64_t live = 0;
 };
 
-Leaf* new_leaf(uint64_t birth);
-Inner* new_inner(uint64_t birth);
+Leaf* new_leaf(IndexPool& pool, uint64_t birth);
+Inner* new_inner(IndexPool& pool, uint64_t birth);
 
 // `entries` must not point into `leaf`.
 void fill_leaf(Leaf& leaf, std::span<KeyEntry* const> entries, const KeyEntry* lo, const KeyEntry* hi);
 void fill_inner(Inner& inner, std::span<const InnerSlot> slots, const KeyEntry* lo, const KeyEntry* hi);
 
-Node* copy_node(const Node& node, uint64_t birth);
+Node* copy_node(IndexPool& pool, const Node& node, uint64_t birth);
 // Computes prefix and heads again for changed fences.
 void refit(Node& node, const KeyEntry* lo, const KeyEntry* hi);
 // False if the node takes a prefix for granted that `key` does not have.

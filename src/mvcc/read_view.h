@@ -7,6 +7,7 @@
 // being reused and puts off index compaction, so its holder bounds the time (design.md section 1, "A read
 // view").
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -75,6 +76,8 @@ class ReadView {
 // Where the newest view is found by other threads. The lock is held only to copy a pointer.
 class ViewCell {
  public:
+  // Of the newest view, or of one that was the newest a moment ago. No lock.
+  int64_t revision() const { return revision_.load(std::memory_order_acquire); }
   std::shared_ptr<const ReadView> load() const {
     std::lock_guard<std::mutex> lock(mutex_);
     return view_;
@@ -82,12 +85,14 @@ class ViewCell {
   void store(std::shared_ptr<const ReadView> view) {
     std::unique_lock<std::mutex> lock(mutex_);
     view_.swap(view);
+    revision_.store(view_->revision(), std::memory_order_release);
     lock.unlock();  // the old view is dropped outside the lock
   }
 
  private:
   mutable std::mutex mutex_;
   std::shared_ptr<const ReadView> view_;
+  std::atomic<int64_t> revision_{0};
 };
 
 }  // namespace quoin::mvcc

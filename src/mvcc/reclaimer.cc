@@ -10,26 +10,26 @@ namespace {
 
 // Frees what `item` holds as far as the budget reaches; it counts down by at least one. True if all is free,
 // else `item` is what is left.
-bool free_retired(Retired* item, size_t* budget) {
+bool free_retired(IndexPool& pool, Retired* item, size_t* budget) {
   if (item->kind == Retired::Kind::kEntry) {
     auto* entry = static_cast<KeyEntry*>(item->object);
     LinkedNode* const chain = entry->detach_all();
-    KeyEntry::destroy(entry);
+    KeyEntry::destroy(pool, entry);
     --*budget;
     if (!chain) return true;
     *item = {chain, item->birth, Retired::Kind::kChain};
   }
   if (item->kind == Retired::Kind::kChain) {
-    item->object = free_chain(static_cast<LinkedNode*>(item->object), budget);
+    item->object = free_chain(pool, static_cast<LinkedNode*>(item->object), budget);
     return item->object == nullptr;
   }
   --*budget;
   switch (item->kind) {
     case Retired::Kind::kLeaf:
-      delete static_cast<Leaf*>(item->object);
+      pool.destroy(static_cast<Leaf*>(item->object));
       break;
     case Retired::Kind::kInner:
-      delete static_cast<Inner*>(item->object);
+      pool.destroy(static_cast<Inner*>(item->object));
       break;
     case Retired::Kind::kLogBlock:
       LogBlock::destroy(static_cast<LogBlock*>(item->object));
@@ -41,16 +41,16 @@ bool free_retired(Retired* item, size_t* budget) {
   return true;
 }
 
-void free_all(Retired item) {
+void free_all(IndexPool& pool, Retired item) {
   size_t budget = SIZE_MAX;
-  free_retired(&item, &budget);
+  free_retired(pool, &item, &budget);
 }
 
 }  // namespace
 
 Reclaimer::~Reclaimer() {
   for (const auto& pin : pins_) {
-    for (const Retired& item : pin->held_) free_all(item);
+    for (const Retired& item : pin->held_) free_all(pool_, item);
   }
 }
 
@@ -64,7 +64,7 @@ void Reclaimer::retire(void* object, uint64_t birth, Retired::Kind kind) {
   const Retired item{object, birth, kind};
   ++retired_;
   if (pins_.empty() || birth > pins_.back()->version()) {
-    free_all(item);
+    free_all(pool_, item);
   } else {
     pins_.back()->held_.push_back(item);
   }
@@ -83,7 +83,7 @@ bool Reclaimer::collect(size_t budget) {
         --budget;
         older->held_.push_back(item);
         pin.held_.pop_back();
-      } else if (free_retired(&item, &budget)) {
+      } else if (free_retired(pool_, &item, &budget)) {
         pin.held_.pop_back();
       }
     }

@@ -17,6 +17,8 @@
 #include <utility>
 #include <vector>
 
+#include "mvcc/index_pool.h"
+
 namespace quoin::mvcc {
 
 struct Retired {
@@ -44,6 +46,8 @@ class Pin {
 
 class Reclaimer {
  public:
+  // `pool`: where all but log blocks come from; outlives this.
+  explicit Reclaimer(IndexPool& pool) : pool_(pool) {}
   ~Reclaimer();  // frees everything that is held, whoever may have it open
 
   std::shared_ptr<Pin> pin(uint64_t version, int64_t compact_revision);
@@ -60,6 +64,7 @@ class Reclaimer {
   size_t held() const;
 
  private:
+  IndexPool& pool_;
   std::deque<std::shared_ptr<Pin>> pins_;  // versions ascend
   size_t retired_ = 0;
 };

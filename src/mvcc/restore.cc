@@ -66,13 +66,13 @@ class Restorer {
     std::vector<KeyEntry*> entries;
     for (size_t i = 0; i < order.size();) {
       const std::string_view k = key(order[i].number);
-      KeyEntry* entry = KeyEntry::create(k, records_[order[i].number].node);
+      KeyEntry* entry = KeyEntry::create(index_.pool(), k, records_[order[i].number].node);
       note(order[i].number, floor, false);
       uint32_t newest = order[i].number;
       for (++i; i < order.size() && key(order[i].number) == k; ++i) {
         newest = order[i].number;
         note(newest, floor, entry->live());
-        entry->push(records_[newest].node);
+        entry->push(index_.pool(), records_[newest].node);
       }
       entries.push_back(entry);
       if (entry->newest()->has_lease()) attachments.attach(leases_.at(newest), k);

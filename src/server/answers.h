@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/ids.h"
 #include "base/result.h"
 #include "io/clock.h"
 #include "io/executor.h"
@@ -29,6 +30,13 @@ struct Answer {
 
 using AnswerDone = absl::AnyInvocable<void(Answer)>;
 using ReadDone = absl::AnyInvocable<void(Result<>)>;
+// The granted TTL in seconds.
+using RenewDone = absl::AnyInvocable<void(Result<int64_t>)>;
+
+struct LeaseRenewal {
+  LeaseId id;
+  RenewDone done;
+};
 
 // Who waits for the outcome of a proposal (waiters.h).
 struct Waiter {

@@ -89,9 +89,11 @@ class ApplyStage {
   io::Executor& strand() { return strand_; }
   // Never null. After stop() a view that knows the keys and refuses their values (mvcc::Store::close).
   std::shared_ptr<const mvcc::ReadView> view() const { return state_.store->views().load(); }
+  int64_t revision() const { return state_.store->views().revision(); }
   // mvcc::Store::count_ranges.
   void count_ranges(size_t ranges) { state_.store->count_ranges(ranges); }
   std::shared_ptr<const membership::Membership> members() const { return state_.cluster->view(); }
+  bool any_learner() const { return state_.cluster->any_learner(); }
   // The present sizes, not those of the last batch: a defragmentation or a compaction changes them between
   // batches.
   uint64_t backend_size() const { return state_.backend->size(); }

@@ -9,12 +9,14 @@
 
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "base/ids.h"
 #include "base/log.h"
 #include "base/result.h"
 #include "io/executor.h"
 #include "io/timer.h"
+#include "server/answers.h"
 #include "server/compactor.h"
 #include "server/corruption_check.h"
 #include "wire/raft_internal.h"
@@ -32,9 +34,11 @@ class Chores {
   void start(io::Executor& executor, Task ready);
   // `done` runs on apply when no timer of this object will fire any more.
   void post_stop(Task done);
-  void renew(LeaseId id, io::Executor& executor, absl::AnyInvocable<void(Result<int64_t>)> done);
+  // What one round of a loop asked for; answered on `executor`.
+  void renew(std::vector<LeaseRenewal> renewals, io::Executor& executor);
 
  private:
+  struct RenewalBatch;
   struct Renewal;
   using Request = wire::etcdserverpb::InternalRaftRequest;
 
@@ -54,6 +58,10 @@ class Chores {
   void propose(Request& request, absl::AnyInvocable<void(std::optional<Error>)> done,
                Term only_in_term = Term());
 
+  void renew_some(RenewalBatch batch);
+  std::optional<Result<int64_t>> renewed_at_once(LeaseId id, io::MonotonicNs now);
+  Index committed() const;
+  bool surely_leading(io::MonotonicNs now) const;
   void confirm_leadership(std::shared_ptr<Renewal> renewal);
   void wait_applied(std::shared_ptr<Renewal> renewal);
   void renew_now(std::shared_ptr<Renewal> renewal);

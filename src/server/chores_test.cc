@@ -34,8 +34,11 @@ TEST(Renewals, TheCheckpointBeforeARenewalIsBoundToTheTerm) {
 
   // While it leads it takes the rest back, and renews.
   std::optional<Result<int64_t>> renewed;
+  Stages& stages = MemberPeer::stages(life.member());
   const auto renew = [&] {
-    life.member().renew_lease(LeaseId(7), life.loop(), [&](Result<int64_t> r) { renewed = std::move(r); });
+    std::vector<LeaseRenewal> one;
+    one.push_back({LeaseId(7), [&](Result<int64_t> r) { renewed = std::move(r); }});
+    stages.chores.renew(std::move(one), life.loop());
   };
   const Index before = life.member().status().applied;
   renew();
@@ -46,7 +49,6 @@ TEST(Renewals, TheCheckpointBeforeARenewalIsBoundToTheTerm) {
 
   life.ask(checkpoint);
   renewed.reset();
-  Stages& stages = MemberPeer::stages(life.member());
   stages.env.raft.post([&] {
     raft::Message m;
     m.type = raft::MessageType::kHeartbeat;

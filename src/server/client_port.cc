@@ -1,4 +1,5 @@
 #include "raft/types.h"
+#include "server/chores.h"
 #include "server/member.h"
 #include "server/stages.h"
 
@@ -8,6 +9,7 @@ namespace quoin::server {
 struct ClientPort::Batch {
   std::vector<Proposal> proposals;
   std::vector<RaftStage::Reader> readers;
+  std::vector<LeaseRenewal> renewals;
   bool scheduled = false;
 };
 
@@ -36,13 +38,19 @@ void ClientPort::read_index(ReadDone done) {
   flush();
 }
 
+void ClientPort::renew_lease(LeaseId id, RenewDone done) {
+  batch_->renewals.push_back({id, std::move(done)});
+  flush();
+}
+
 // At the end of the round everything leaves in one hand-over a kind.
 void ClientPort::flush() {
   if (std::exchange(batch_->scheduled, true)) return;
-  loop_.at_end_of_round([batch = batch_, &raft = member_.stages_->raft] {
+  loop_.at_end_of_round([batch = batch_, &stages = *member_.stages_, &loop = loop_] {
     batch->scheduled = false;
-    if (!batch->proposals.empty()) raft.post_proposals(std::exchange(batch->proposals, {}));
-    if (!batch->readers.empty()) raft.post_readers(std::exchange(batch->readers, {}));
+    if (!batch->proposals.empty()) stages.raft.post_proposals(std::exchange(batch->proposals, {}));
+    if (!batch->readers.empty()) stages.raft.post_readers(std::exchange(batch->readers, {}));
+    if (!batch->renewals.empty()) stages.chores.renew(std::exchange(batch->renewals, {}), loop);
   });
 }
 

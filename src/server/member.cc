@@ -109,6 +109,7 @@ MemberId Member::leader() const {
 }
 
 bool Member::learner() const {
+  if (!stages_->apply.any_learner()) return false;
   const auto members = stages_->apply.members();
   const membership::Member* self = members->member(stages_->self);
   return self != nullptr && self->is_learner;
@@ -116,6 +117,10 @@ bool Member::learner() const {
 
 std::shared_ptr<const mvcc::ReadView> Member::view() const {
   return stages_->apply.view();
+}
+
+int64_t Member::revision() const {
+  return stages_->apply.revision();
 }
 
 MemberStatus Member::status() const {
@@ -187,10 +192,6 @@ void Member::on_apply(absl::AnyInvocable<void(mvcc::WatchTable&)> work) {
   };
   // Not while a batch is being sent to the watchers, which would have to be finished in one go.
   apply.strand().post([&apply, task = std::move(task)]() mutable { apply.between_batches(std::move(task)); });
-}
-
-void Member::renew_lease(LeaseId id, io::Executor& executor, absl::AnyInvocable<void(Result<int64_t>)> done) {
-  stages_->chores.renew(id, executor, std::move(done));
 }
 
 void Member::lease_times(LeaseId id, bool keys, io::Executor& executor,

@@ -98,6 +98,7 @@ class Member {
   bool learner() const;
   // Never null. Once stop() is done, reads of its values end with kServerStopped.
   std::shared_ptr<const mvcc::ReadView> view() const;
+  int64_t revision() const;  // of view(), for less
   MemberStatus status() const;
   std::vector<membership::Member> members() const;
   std::string cluster_version() const;
@@ -116,8 +117,6 @@ class Member {
   // ---- by a loop, answered on it ----
   // Watch tables live on apply: `work` runs there, in order of the calls from one loop.
   void on_apply(absl::AnyInvocable<void(mvcc::WatchTable&)> work);
-  // Renews a lease: the granted TTL, kLeaseNotFound, kNotPrimary, kTimeoutWaitAppliedIndex.
-  void renew_lease(LeaseId id, io::Executor& executor, absl::AnyInvocable<void(Result<int64_t>)> done);
   void lease_times(LeaseId id, bool keys, io::Executor& executor,
                    absl::AnyInvocable<void(Result<LeaseTimes>)> done);
   void leases(io::Executor& executor, absl::AnyInvocable<void(Result<std::vector<LeaseId>>)> done);
@@ -159,6 +158,8 @@ class ClientPort {
   void give_up(uint64_t id);
   // Calls back once a read of the newest view is linearizable.
   void read_index(ReadDone done);
+  // Renews a lease: the granted TTL, kLeaseNotFound, kNotPrimary, kTimeoutWaitAppliedIndex, kServerStopped.
+  void renew_lease(LeaseId id, RenewDone done);
 
  private:
   struct Batch;

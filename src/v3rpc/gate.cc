@@ -64,7 +64,7 @@ wire::etcdserverpb::ResponseHeader header(const server::Member& member, int64_t 
 void respond(grpc::Call& call, const server::Member& member, const server::Answer& answer) {
   if (answer.error) return call.fail(*answer.error);
   call.context = static_cast<uint64_t>(answer.count);
-  const auto h = header(member, answer.revision != 0 ? answer.revision : member.view()->revision());
+  const auto h = header(member, answer.revision != 0 ? answer.revision : member.revision());
   const size_t head = encoded_size(h);
   call.respond(wire::length_delimited_size(1, head) + answer.body.size(), [&](char* out) {
     out = wire::encode(h, wire::put_length_delimited_head(out, 1, head), head);

@@ -51,7 +51,7 @@ void LeaseService::time_to_live(grpc::Call& call, std::string_view bytes) {
                              r.ttl = times->ttl;
                              r.granted_ttl = times->granted_ttl;
                              r.keys.assign(times->keys.begin(), times->keys.end());
-                             respond(c, loop_.member, loop_.member.view()->revision(), r);
+                             respond(c, loop_.member, loop_.member.revision(), r);
                            }));
 }
 
@@ -61,7 +61,7 @@ void LeaseService::leases(grpc::Call& call, std::string_view bytes) {
     if (!leases) return c.fail(leases.error());
     pb::LeaseLeasesResponse r;
     for (LeaseId lease : *leases) r.leases.emplace_back().id = lease.v;
-    respond(c, loop_.member, loop_.member.view()->revision(), r);
+    respond(c, loop_.member, loop_.member.revision(), r);
   };
   loop_.member.leases(loop_.port.loop(), CallRef(call).then(answer));
 }
@@ -77,8 +77,8 @@ class LeaseService::KeepAlive final : public StreamBase<KeepAlive> {
     if (full()) call_.pause_reading();
     const LeaseId lease(request->id);
     // The header tells the state before the renewal.
-    const int64_t revision = loop_.member.view()->revision();
-    loop_.member.renew_lease(lease, loop_.port.loop(), self().then(&KeepAlive::answer, lease, revision));
+    const int64_t revision = loop_.member.revision();
+    loop_.port.renew_lease(lease, self().then(&KeepAlive::answer, lease, revision));
   }
   void on_half_close() override {
     half_closed_ = true;

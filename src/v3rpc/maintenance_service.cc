@@ -91,7 +91,7 @@ void MaintenanceService::status(grpc::Call& call, std::string_view bytes) {
   r.downgrade_info.emplace();
   r.downgrade_info->enabled = s.downgrade_enabled;
   r.downgrade_info->target_version = s.downgrade_target;
-  respond(call, loop_.member, loop_.member.view()->revision(), r);
+  respond(call, loop_.member, loop_.member.revision(), r);
 }
 
 void MaintenanceService::alarm(grpc::Call& call, std::string_view bytes) {
@@ -181,7 +181,7 @@ void MaintenanceService::downgrade_confirmed(grpc::Call& call, std::string_view 
     const std::string version = loop_.member.cluster_version();
     pb::DowngradeResponse r;
     r.version = major_minor(version);
-    respond(c, loop_.member, loop_.member.view()->revision(), r);
+    respond(c, loop_.member, loop_.member.revision(), r);
   };
   wire::membershippb::DowngradeInfoSetRequest info;
   std::string target;
