@@ -76,8 +76,8 @@ using PairVisitor = std::function<bool(std::string_view key, std::string_view va
 class View {
  public:
   virtual ~View() = default;
-  // Where the last record of a caller was, so that the next one is found sooner if it stands beside it. Belongs
-  // to one caller and one View: a caller that goes on with another View begins a new one.
+  // Where the last record of a caller was, so that the next one is found sooner if it stands beside it.
+  // Belongs to one caller and one View: a caller that goes on with another View begins a new one.
   struct Hint {
     const char* page = nullptr;
     size_t index = 0;
@@ -131,12 +131,12 @@ class SnapshotSource {
  public:
   virtual ~SnapshotSource() = default;
   virtual uint64_t size() const = 0;  // HWM * page size
-  // Of the state in the copy, taken with it: the index and term of the last entry in it, and the ConfState (as
-  // set_conf_state was given it; empty if it never was).
+  // Of the state in the copy, captured at the same moment: the index and term of the last entry in it, and
+  // the ConfState (as set_conf_state was given it; empty if it never was).
   virtual Index consistent_index() const = 0;
   virtual Term consistent_term() const = 0;
   virtual const std::string& conf_state() const = 0;
-  // The pairs of a bucket in the copy: the members, for one. Any thread.
+  // The pairs of a bucket in the copy, for example of the members. Any thread.
   virtual Result<> scan(Bucket bucket, const PairVisitor& visit) const = 0;
   // Bytes [offset, offset + out.size()) of the stream (spec storage-formats 6.1). Any thread, one at a time.
   virtual Result<> read(uint64_t offset, std::span<char> out) const = 0;
@@ -229,8 +229,8 @@ class Backend {
   virtual std::shared_ptr<Probe> probe() const = 0;
 
   // Commits what is left (the consistent index too), stores what a clean stop stores, closes the file; `done`
-  // on apply. Views and snapshot sources must be gone. Maintenance under way ends: compact() without its
-  // `done`, the others with kStopped.
+  // on apply. Views that are still open stay readable, but then no freelist is saved and the next open walks
+  // the file. Maintenance under way ends: compact() without its `done`, the others with kStopped.
   virtual void close(std::function<void(Result<>)> done) = 0;
 };
 

@@ -1,8 +1,8 @@
 // What the backend asks of the file that holds the state: ten ordered buckets, one writer, snapshots, one
 // atomic durable commit at a time. bolt stands behind it (bolt_engine.h); another engine may stand beside it.
 //
-// Threads: confined to the file strand (before it runs: whoever opens), except snapshots: any number of threads
-// may use one at once, and the last reference may be dropped on any thread.
+// Threads: confined to the file strand (before it runs: whoever opens), except snapshots: any number of
+// threads may use one at once, and the last reference may be dropped on any thread.
 // Lifetime: a snapshot may outlive its Engine: it keeps what it reads from. (Views go on reading the old file
 // when a defragmentation has put another in its place.)
 // Errors: a failed commit() promises nothing about the file: the engine is dead afterwards, snapshots taken
@@ -71,7 +71,7 @@ class EngineSnapshot {
   virtual Result<> read_copy(uint64_t offset, std::span<char> out) const = 0;
 };
 
-// Where the time of a commit went.
+// How long the parts of a commit took.
 struct CommitTimes {
   int64_t rebalance_ns = 0;
   int64_t spill_ns = 0;

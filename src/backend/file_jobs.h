@@ -1,4 +1,4 @@
-// What FileSide keeps of each piece of maintenance. Private to file_side.cc and its siblings.
+// The state of each maintenance job of FileSide. Private to file_side.cc and its siblings.
 #pragma once
 #include <functional>
 #include <memory>

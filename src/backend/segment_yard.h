@@ -1,8 +1,8 @@
-// Where segments end. A segment may hold a million records, and whoever drops the last view of it may be a loop
-// that answers clients. So what is large is not freed there but on the file strand, in steps.
+// Frees segments. A segment may hold a million records, and the last view of it may be dropped by a loop that
+// answers clients. Large segments are therefore freed on the file strand, in steps.
 //
-// Threads: any. Lifetime: segments may outlive the backend, but then free themselves; close() comes before the
-// executor's end.
+// Threads: any. Lifetime: segments may outlive the backend, but then free themselves; close() comes before
+// the executor's end.
 #pragma once
 #include <memory>
 #include <mutex>
@@ -18,7 +18,7 @@ class SegmentYard : public std::enable_shared_from_this<SegmentYard> {
   explicit SegmentYard(io::Executor& file) : file_(&file) {}
 
   std::shared_ptr<Segment> make();
-  // From now on each is freed where it is dropped; what waits is freed here.
+  // From now on each segment is freed where its last view is dropped. Those that wait are freed in this call.
   void close();
 
   // Records freed in one task.

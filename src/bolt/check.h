@@ -25,8 +25,8 @@ using PageSet = std::vector<bool>;
 using FindingSink = std::function<bool(std::string finding)>;
 
 // Walks all that `tx` reaches. Pages met (overflow pages included) are set in `reachable`, which is sized to
-// the HWM. `free`, if given, holds the pages known to be free: reaching one of them is a finding.
-// `map`, if given, is told of the first page of each.
+// the HWM. `free`, if given, holds the pages known to be free: reaching one of them is a finding. `map`, if
+// given, learns the first page of each allocation.
 void check_reachable(const ReadTx& tx, const PageSet* free, PageSet* reachable, const FindingSink& sink,
                      PageMap* map = nullptr);
 

@@ -33,7 +33,7 @@ constexpr size_t kValueBytesMax = (1u << 31) - 2;
 constexpr size_t kPageItemsMax = 65534;
 constexpr uint32_t kPageSizeMin = 1024, kPageSizeMax = 16u << 20;
 
-// Of a page's first 16 bytes.
+// The header of a page: its first 16 bytes.
 struct PageHeader {
   PageId id;
   uint16_t flags = 0;
@@ -106,7 +106,7 @@ class PageView {
   size_t lower_bound(std::string_view key) const;
   // The same, where the caller knows that the page's keys are in [from, to): looks first where `key` would
   // stand if they were evenly spaced, as revisions without gaps are. On a page that is not in the processor's
-  // cache each key looked at costs more than the whole search does else.
+  // cache, each key that is read costs more than a whole search of a cached page.
   size_t lower_bound_between(std::string_view key, std::string_view from, std::string_view to) const;
   // Branch: the child whose subtree holds `key`: the last with a separator <= `key`, or the first child.
   size_t child_index(std::string_view key) const;

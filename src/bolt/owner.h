@@ -1,14 +1,14 @@
 // What a page of the file is used for and, of a branch or leaf page, who names it: the bucket it belongs to
-// and its place in that bucket's tree. Pages hold no way back, so the owner is found by going down with the
-// page's first key: in a tree that holds the page this meets it, and no other page stands on the way.
+// and its place in that bucket's tree. Pages do not name their parent. The owner is found by a search for the
+// page's first key: in the tree that holds the page, the search passes through it.
 //
 // Cost of a search: a descent for each bucket of the top level (etcd has ten), the bucket of the answer
 // before it first. Only a file that nests buckets deeper, which etcd's never does, may need more: its leaves
 // are read to find them, in steps.
 //
 // Threads: the file thread, and not while a commit runs (CHECK); a WriteTx may be open, and the answer tells
-// of the commit it started from. A search that is asked on after a commit starts anew: what it knew may be
-// wrong by then.
+// of the commit it started from. A search that is continued after a commit starts anew, because its findings
+// may no longer be true.
 // Lifetime: the Db outlives the search. An answer stays true until the next commit.
 // Errors: kCorruption       the page's content contradicts the trees, or a page met on the way is damaged
 //         kInvalidArgument  no such page: at or above the high-water mark

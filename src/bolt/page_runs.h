@@ -1,9 +1,9 @@
-// A set of pages that answers which is its lowest run of n pages, at a cost that does not grow with the number
-// of shorter runs below it.
+// A set of pages that answers which is its lowest run of n pages, at a cost that does not grow with the
+// number of shorter runs below it.
 //
-// A binary tree stands over blocks of 512 pages. Each node knows the longest run within its pages and the runs
-// at its two ends; so one way down finds the run, and one way up keeps the tree true. What set() and clear()
-// changed is brought into the tree by the next search, each changed block once.
+// A binary tree stands over blocks of 512 pages. Each node knows the longest run within its pages and the
+// runs at its two ends; so one way down finds the run, and one way up keeps the tree true. What set() and
+// clear() changed is brought into the tree by the next search, each changed block once.
 //
 // Threads: as the owner. Memory: page_bits.h, and 24 to 48 bytes for each 512 pages.
 #pragma once

@@ -86,8 +86,8 @@ class Cursor {
   absl::InlinedVector<Frame, 8> stack_;
 };
 
-// Where in the tree the last get() of a caller ended, so that the next one need not begin at the root if its key
-// stands on the same leaf. Belongs to one caller, one bucket and one ReadTx (or to none yet).
+// Where in the tree the last get() of a caller ended, so that the next one need not begin at the root if its
+// key stands on the same leaf. Belongs to one caller, one bucket and one ReadTx (or to none yet).
 struct LeafHint {
   const char* leaf = nullptr;
   size_t index = 0;

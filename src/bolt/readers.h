@@ -1,9 +1,9 @@
 // The open read transactions by txid: what keeps freed pages from reuse and the file from being cut.
 //
 // Threads: all methods on any thread (a mutex; held for a few instructions). A ReadTx removes itself wherever
-// its last reference drops; the file thread asks before it reuses pages. That is safe without more: a reader
-// that goes away between the question and the reuse only makes the answer too careful, and new readers start
-// from the durable meta, whose pages are never reused.
+// its last reference drops; the file thread asks before it reuses pages. That needs no further lock: a reader
+// that goes away between the question and the reuse only makes the answer more careful than necessary, and
+// new readers start from the durable meta, whose pages are never reused.
 #pragma once
 #include <cstdint>
 #include <map>

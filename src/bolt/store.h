@@ -40,10 +40,10 @@ class Store {
       return PageView(page_data(id));
     return load_unchecked(id, hwm, range);
   }
-  // The same for who does not come from the page above and so knows no range: what it finds sound is not
-  // remembered, so that whoever comes that way still compares the keys.
+  // The same for callers that do not come from the parent page and so do not know the range of keys. The page
+  // is not remembered as sound, so that a caller that comes from the parent still compares the keys.
   Result<PageView> peek(PageId id, PageId hwm) const;
-  // The page was checked by someone else, page and neighbours.
+  // The caller has checked the page and its neighbours.
   void mark_sound(PageId id) const { mark(id); }
   // Bytes of the file as they are; zeros beyond its end.
   void read_raw(uint64_t offset, std::span<char> out) const;

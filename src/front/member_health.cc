@@ -1,16 +1,8 @@
 #include "front/member_health.h"
 
-#include "base/go_text.h"
+#include "membership/member.h"
 
 namespace quoin::front {
-
-namespace {
-std::string json_list(const std::vector<std::string>& list) {
-  std::string out = "[";
-  for (const std::string& s : list) out += (out.size() > 1 ? "," : "") + go_json_string(s);
-  return out + "]";
-}
-}  // namespace
 
 std::vector<httpapi::Alarm> MemberHealth::alarms() {
   std::vector<httpapi::Alarm> out;
@@ -29,18 +21,8 @@ void MemberHealth::probe_read(bool serializable, absl::AnyInvocable<void(Result<
   });
 }
 
-// As Go encodes its member struct: absent where empty, in this order.
 std::string MemberHealth::members_json() {
-  std::string out = "[";
-  for (const server::MemberInfo& m : member_.members()) {
-    if (out.size() > 1) out += ',';
-    out += fmt::format("{{\"id\":{},\"peerURLs\":{}", m.id.v, json_list(m.peer_urls));
-    if (m.learner) out += ",\"isLearner\":true";
-    if (!m.name.empty()) out += ",\"name\":" + go_json_string(m.name);
-    if (!m.client_urls.empty()) out += ",\"clientURLs\":" + json_list(m.client_urls);
-    out += '}';
-  }
-  return out + "]";
+  return membership::members_json(member_.members());
 }
 
 // A leader voted for itself in its term; there are no followers to show the vote of.

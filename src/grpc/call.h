@@ -124,12 +124,13 @@ class Call {
   virtual void pause_reading() = 0;
   virtual void resume_reading() = 0;
 
-  // To be kept by whatever works for this call elsewhere (queues, callbacks), and dropped with it, on any
-  // thread. A cancelled call is over at once, but what was begun for it is not: a connection with too many such
-  // calls is not read from until there are less (server_connection.h, Bounds). May be null.
+  // A reference for work that is done for this call elsewhere (in queues, callbacks). The work keeps it and
+  // drops it at its end, on any thread. A cancelled call is over at once, but what was begun for it is not: a
+  // connection with too many such calls is not read from until there are less (server_connection.h, Bounds).
+  // May be null.
   virtual std::shared_ptr<const void> work() const { return nullptr; }
 
-  // A word for the service: whatever links the call to what it waits for.
+  // A number for the service's own use, which links the call to what it waits for.
   uint64_t context = 0;
 
  protected:
@@ -208,7 +209,7 @@ class StreamHandler {
   virtual std::unique_ptr<StreamListener> open(Call& call) = 0;
 };
 
-// What a bound of a connection did when it was reached.
+// The bounds of a connection, and what happens when one is reached.
 enum class Bound : uint8_t {
   kOutput,    // the client does not read: its input is not read either
   kWork,      // too much work for calls that are over: its input is not read

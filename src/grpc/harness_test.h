@@ -249,8 +249,8 @@ struct Harness : ServerConnection::Notify {
   }
   // The ways in which a call ends without its service.
   enum class End : uint8_t { kReset, kDeadline, kConnection, kStop };
-  // Ends all calls of `ids` that way, or, by the last two, all there are. For kDeadline the calls must have been
-  // made with `grpc-timeout` kTimeout.
+  // Ends all calls of `ids` that way, or, by the last two, all there are. For kDeadline the calls must have
+  // been made with `grpc-timeout` kTimeout.
   static constexpr const char* kTimeout = "30S";
   void end(End how, const std::vector<http2::StreamId>& ids) {
     switch (how) {

@@ -84,7 +84,7 @@ struct ServerContext {
 
 class ServerConnection {
  public:
-  // Told that a call was answered outside feed() and tick(): there is output now.
+  // Called when a call was answered outside feed() and tick(), so that there is output.
   class Notify {
    public:
     virtual ~Notify() = default;

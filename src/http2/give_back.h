@@ -1,5 +1,5 @@
-// Frees the buffer of a string. `s = std::string()` does not: the library copies the short string that it is given
-// and keeps the buffer; and so does assigning a struct that holds one.
+// Frees the buffer of a string. `s = std::string()` does not: the library copies the short string that it is
+// given and keeps the buffer; and so does assigning a struct that holds one.
 #pragma once
 #include <cstddef>
 #include <string>

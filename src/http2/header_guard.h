@@ -30,7 +30,7 @@ class HeaderGuard {
   // Twice what a list of headers may hold, as in Go.
   static constexpr size_t kMaxBlockBytes = 32 << 20;
 
-  // What the library shall see of these bytes. The view ends at the next call, or with `in`.
+  // The bytes to give to the library in place of these. The view ends at the next call, or with `in`.
   std::string_view pass(std::string_view in);
   // Whether a string of this stream's block was replaced; forgets the stream.
   bool take_cut(int32_t stream);

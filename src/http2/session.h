@@ -19,9 +19,9 @@
 // one is decompressed and dropped, and on_headers_too_large() is told: it costs its stream, not the
 // connection. On the wire a block may have HeaderGuard::kMaxBlockBytes. Streams beyond
 // Limits::max_concurrent_streams are refused one by one. Acknowledgements that wait: kMaxQueuedAcks. Frames
-// that carry nothing, and resets that a peer's own faults draw from us: a rate each (Limits), beyond which the
-// connection ends with ENHANCE_YOUR_CALM. Resets by the peer are not counted: what a stream costs after its
-// end is known to the layer above only.
+// that carry nothing, and resets that a peer's own faults draw from us: a rate each (Limits), beyond which
+// the connection ends with ENHANCE_YOUR_CALM. Resets by the peer are not counted: what a stream costs after
+// its end is known to the layer above only.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -184,8 +184,8 @@ class Session {
   Session& operator=(const Session&) = delete;
 
   // Takes received bytes, all of them. If their headers unpack to more than kHeaderWorkBytes, the work is
-  // interrupted, so that other connections of the loop have their turn: while unfed() is true nothing more should
-  // be read, and feed({}) goes on. After an error (kMalformed with libnghttp2's words, kLimit for a
+  // interrupted, so that other connections of the loop have their turn: while unfed() is true nothing more
+  // should be read, and feed({}) goes on. After an error (kMalformed with libnghttp2's words, kLimit for a
   // flood) call produce() once more for the GOAWAY, then close.
   Result<> feed(std::string_view bytes, io::MonotonicNs now);
   bool unfed() const;

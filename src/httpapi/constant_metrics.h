@@ -24,8 +24,8 @@ struct ConstantMetrics {
 };
 
 // Registers, once per registry: etcd_server_version, etcd_server_go_version, etcd_server_feature_enabled,
-// quoin_build_info, quoin_network_output_queued_bytes, os_fd_used, os_fd_limit, etcd_grpc_proxy_* (5), etcd_debugging_store_* (5),
-// etcd_debugging_auth_revision. No other module registers these.
+// quoin_build_info, quoin_network_output_queued_bytes, os_fd_used, os_fd_limit, etcd_grpc_proxy_* (5),
+// etcd_debugging_store_* (5), etcd_debugging_auth_revision. No other module registers these.
 void register_constant_metrics(metrics::Registry& registry, const ConstantMetrics& facts);
 
 }  // namespace quoin::httpapi

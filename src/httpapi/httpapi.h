@@ -1,8 +1,8 @@
 // The plain HTTP side of a member that is not the JSON gateway: /health, /livez, /readyz, /metrics, /version,
 // the Host check and the CORS headers around them (spec operations 3.3, 3.4, 5.1).
 //
-// Pure: requests come in as structs, answers go out through a callback; sockets and protocol are the
-// caller's.
+// Pure: requests come in as structs, answers go out through a callback; sockets and protocol belong to the
+// caller.
 //
 // Threads: serve() may be called on any thread. HealthSource is called on the caller's thread; the reply runs
 // there before serve() returns, or later on whatever thread completes the linearizable read. Lifetime: all
@@ -39,8 +39,8 @@ struct Options {
   std::string etcd_version = std::string(kEtcdVersion);
   std::string quoin_version;
   std::vector<std::string> argv;  // for /debug/vars
-  // Runs what takes longer than a loop may be held up (a scrape reads /proc, walks all metrics and compresses)
-  // on a thread of its own; the reply is then called there. Empty: at once.
+  // Runs what takes longer than a loop may be held up (a scrape reads /proc, walks all metrics and
+  // compresses) on a thread of its own; the reply is then called there. Empty: at once.
   std::function<void(Task)> background;
   // Go runtime and process figures of a scrape.
   std::function<ProcessStats()> process_stats;

@@ -10,7 +10,8 @@
 //
 // Threads: post() may be called on any thread. A task may run inside post() (inline strand), so a caller must
 // not hold a lock or be in the middle of changing state that the task could reach.
-// Bounds: an executor does not bound its queue; whoever posts has a bound of its own on what is outstanding.
+// Bounds: an executor does not bound its queue. Each poster bounds the number of its tasks that have not run
+// yet.
 #pragma once
 #include "base/task.h"
 

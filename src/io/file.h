@@ -1,5 +1,5 @@
-// Files and directories. Everything durable is reached through these, so that `sim` can lose, tear, flip,
-// delay and refuse.
+// Files and directories. Everything durable is reached through these, so that `sim` can lose or tear writes,
+// flip bits, delay operations and let them fail.
 //
 // Two kinds of calls:
 //   blocking      return when done. Only for start-up and the offline tools.

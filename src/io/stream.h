@@ -2,8 +2,8 @@
 //
 // A stream is confined to its loop: all calls and all callbacks happen there.
 //
-// Flow control: nothing is read while reading is paused; queued output is bounded by whoever writes, which
-// looks at queued_bytes() and waits for on_drained.
+// Flow control: nothing is read while reading is paused; the writer bounds queued output: it looks at
+// queued_bytes() and waits for on_drained.
 #pragma once
 #include <memory>
 #include <string>
@@ -44,8 +44,8 @@ class Stream {
   virtual void shutdown() = 0;
   // Drops what is queued; on_closed follows as a task of its own.
   virtual void close() = 0;
-  // Ends the connection, by on_closed with an error, once what was sent is not acknowledged for so long
-  // (TCP_USER_TIMEOUT). Nothing where there is no network between.
+  // Closes the connection (on_closed gets an error) when the peer has not acknowledged sent bytes for this
+  // long (TCP_USER_TIMEOUT). Does nothing on a unix socket.
   virtual void set_unacknowledged_timeout(int64_t /*ns*/) {}
   // "127.0.0.1:51234", "@" for an unnamed unix socket.
   virtual const std::string& peer_address() const = 0;

@@ -1,4 +1,4 @@
-// Leases: who has granted which, what hangs on them, and, on the leader, when they end.
+// Leases: which exist, which keys are attached to them and, on the leader, when they expire.
 //
 // A lease is a number of seconds and a set of keys. grant(), revoke() and checkpoint() are applied log
 // entries and give the same result on every member. Time counts on the primary (the leader) alone: there each
@@ -6,8 +6,9 @@
 // nothing is ever revoked by the clock directly. Elsewhere every expiry is "never".
 //
 // Threads: apply strand only. Renewals and questions reach it by the server's bounded queues and are cheap
-// (renew: one look-up), so nothing is published for other threads. What grows with the number of leases, or of
-// keys of one lease, can be done in steps: maintain() after a promotion, LeaseList, keys(), take_keys().
+// (renew: one look-up), so nothing is published for other threads. Work that grows with the number of leases,
+// or with the keys of one lease, can be done in steps: maintain() after a promotion, LeaseList, keys(),
+// take_keys().
 // Lifetime: clock, backend and deleter outlive the Lessor.
 // Units: TTLs are whole seconds; expiries are io::MonotonicNs.
 // Errors: kLeaseNotFound, kLeaseExist, kLeaseTtlTooLarge as clients see them; kNotPrimary for what only the
@@ -121,9 +122,9 @@ class Lessor {
   LeaseId lease_of(std::string_view key) const;
 
   // ---- primary ----
-  // Gives every lease its remaining time (the checkpointed rest or all of it) plus `extend_ns` from now. Of
-  // 1000 leases or more at most 750 get to expire within a second. Of many leases the first are done here, the
-  // others by maintain(). Until then such a lease has its full time, can be renewed, and does not expire.
+  // Gives every lease its remaining time (the checkpointed rest, or the whole TTL) plus `extend_ns` from now.
+  // Of 1000 leases or more at most 750 get to expire within a second. Of many leases the first are done here,
+  // the others by maintain(). Until then such a lease has its full time, can be renewed, and does not expire.
   void promote(int64_t extend_ns);
   // Goes on with the promotion, at most `budget` leases of it. True if there is more to do.
   bool maintain(size_t budget);
@@ -166,8 +167,8 @@ class Lessor {
   struct Lease {
     int64_t ttl_s = 0;
     int64_t remaining_ttl_s = 0;  // checkpointed; 0: none
-    // Counts if given in the present era: a promotion or the end of one begins another, so that nothing has to
-    // be taken back from every lease.
+    // Valid only if set in the present era. Each promotion and demotion begins a new era, so that no lease
+    // has to be visited to make its old expiry invalid.
     uint64_t era = 0;
     io::MonotonicNs expiry = kNever;
     uint32_t slot = 0;  // in slots_
@@ -186,8 +187,8 @@ class Lessor {
     friend bool operator>(const Due& a, const Due& b) { return a.at != b.at ? a.at > b.at : a.id > b.id; }
   };
   using Order = std::pair<io::MonotonicNs, LeaseId>;
-  // A promotion under way: leases are first collected into a heap, by expiry, and then given their expiries in
-  // that order.
+  // A promotion under way: leases are first collected into a heap, by expiry, and then given their expiries
+  // in that order.
   struct Promotion {
     io::MonotonicNs from = 0;  // when the remaining times begin
     bool spread = false;
@@ -217,7 +218,7 @@ class Lessor {
   KeyDeleter* deleter_ = nullptr;
   absl::flat_hash_map<LeaseId, Lease> leases_;
   absl::node_hash_map<std::string, LeaseId, KeyHash, std::equal_to<>> lease_of_;
-  // Every lease at a place that stays its own, so that all can be gone through in steps; 0 where there is none.
+  // Every lease keeps its place here, so that all leases can be visited in steps. An empty place holds 0.
   std::vector<LeaseId> slots_;
   std::vector<uint32_t> free_slots_;
   bool primary_ = false;

@@ -24,7 +24,7 @@ ClusterId cluster_id(std::vector<MemberId> founders);
 
 // One URL as Go reads and prints it. kInvalidArgument with etcd's text.
 Result<std::string> parse_url(std::string_view text);
-// One at least; trimmed, parsed, sorted.
+// A list of at least one URL: trimmed, parsed, sorted.
 Result<std::vector<std::string>> parse_urls(std::span<const std::string> texts);
 
 // --initial-cluster: name to sorted URLs. kInvalidArgument with the text of the URL check.
@@ -32,7 +32,7 @@ using InitialCluster = std::map<std::string, std::vector<std::string>>;
 Result<InitialCluster> parse_initial_cluster(std::string_view flag);
 // "name=url,name=url", sorted by name, as texts show it.
 std::string initial_cluster_text(const InitialCluster& cluster);
-// Own name there, no URL twice.
+// kInvalidArgument unless the own name is among the members and no URL is given twice.
 Result<> check_initial_cluster(const InitialCluster& cluster, std::string_view own_name);
 
 // The founders and their ids; kInvalidArgument if an id is 0 or given twice.

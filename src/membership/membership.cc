@@ -134,7 +134,7 @@ const Member* Membership::by_peer_url(std::string_view url) const {
   return nullptr;
 }
 
-Refusal Membership::validate(const Change& change, int max_learners) const {
+Refusal Membership::validate(const Change& change, int64_t max_learners) const {
   const MemberId id = change.member.id;
   if (is_removed(id)) return Refusal::kIdRemoved;
   const Member* known = member(id);
@@ -155,7 +155,8 @@ Refusal Membership::validate(const Change& change, int max_learners) const {
     case ChangeKind::kAddLearner:
       if (known != nullptr) return Refusal::kIdExists;
       if (url_taken()) return Refusal::kPeerUrlExists;
-      if (change.kind == ChangeKind::kAddLearner && static_cast<int>(learners().size()) + 1 > max_learners) {
+      if (change.kind == ChangeKind::kAddLearner &&
+          static_cast<int64_t>(learners().size()) + 1 > max_learners) {
         return Refusal::kTooManyLearners;
       }
       return Refusal::kNone;

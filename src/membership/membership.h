@@ -62,7 +62,7 @@ struct Membership {
   const Member* by_peer_url(std::string_view url) const;
 
   // In the order of spec 28.4.
-  Refusal validate(const Change& change, int max_learners) const;
+  Refusal validate(const Change& change, int64_t max_learners) const;
   // Of a validated change.
   void apply(const Change& change);
   // What a member publishes of itself. False: there is no such member, nothing happens.

@@ -1,4 +1,4 @@
-// Inside of a CatchUp, shared with the table that makes and takes back CatchUps.
+// The state of a CatchUp, shared with the table that makes CatchUps and takes them back.
 #pragma once
 #include <deque>
 #include <memory>

@@ -1,5 +1,5 @@
-// What a compaction is made of: the file strand's rule of what stays, and the store's list of what is under
-// way.
+// The parts of a compaction: the rule by which the file strand keeps records, and the store's list of jobs
+// under way.
 //
 // Source: spec storage-formats 7 (compaction hash), 8.
 #pragma once

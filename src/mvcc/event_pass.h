@@ -2,9 +2,9 @@
 // watcher go through here: what a batch changed, and what a watcher missed.
 //
 // A pass is fed events of ascending revisions, whole revisions only, and then asked to send each touched
-// watcher its events as one response. Watchers that want the same events share one encoded tail, and so do the
-// fragments of a response, which are slices of it. Nothing is encoded before somebody is about to be sent it;
-// a caller whose sink has no room stops sending and calls clear().
+// watcher its events as one response. Watchers that want the same events share one encoded tail, and so do
+// the fragments of a response, which are slices of it. Nothing is encoded before somebody is about to be sent
+// it; a caller whose sink has no room stops sending and calls clear().
 //
 // One revision may have a million events, and its response is one message all the same. So a pass may go over
 // many tasks: work() counts what it has done, the caller stops between two events when that is enough, and
@@ -65,8 +65,8 @@ class EventPass {
   Result<> add(const TargetSet& set, const ReadView& view, const EventRef& event, int64_t floor);
   // The watchers that want some of the events, by serial. Valid until the next add() or clear().
   std::span<WatchTarget* const> touched();
-  // Offers what `target` wants as one response, unless work() comes to `work_max` before. If it was not taken,
-  // `refused`, if given, are its messages. Of several only the first may be refused (CHECK).
+  // Offers what `target` wants as one response, unless work() comes to `work_max` before. If it was not
+  // taken, `refused`, if given, are its messages. Of several only the first may be refused (CHECK).
   Sent send(WatchTarget& target, const Response& response, const Emit& emit,
             std::vector<WatchMessage>* refused = nullptr, uint64_t work_max = UINT64_MAX);
   // The target is to be sent nothing. It stays among those touched; a response of it that is being made is
@@ -85,7 +85,8 @@ class EventPass {
   size_t values_read() const { return values_read_; }
   size_t event_bytes() const { return event_bytes_; }      // of events that somebody wants
   size_t encoded_bytes() const { return encoded_bytes_; }  // by send(): shared tails count once
-  // What has been done since the pass was made, in units of roughly a tenth of a microsecond. Never goes back.
+  // What has been done since the pass was made, in units of roughly a tenth of a microsecond. Never goes
+  // back.
   uint64_t work() const { return work_; }
   // Counts something small that the caller did for the pass.
   void count_passed_over() { ++work_; }

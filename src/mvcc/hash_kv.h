@@ -22,8 +22,8 @@ struct HashKvResult {
 // The rule itself, fed record by record; the compactor feeds it as well while it deletes.
 //
 // Of the records at or below the compact revision only those count that a key living at `upto` still has, but
-// all of them if no key lives then. Which of the two holds is known at the end: a key that lives at `upto` has
-// a record among those fed. Until the first such key is met both hashes are computed.
+// all of them if no key lives then. Which of the two holds is known at the end: a key that lives at `upto`
+// has a record among those fed. Until the first such key is met both hashes are computed.
 class KvHasher {
  public:
   // C = compact_revision, rev = upto in the spec's words. `index` must outlive the hasher and still know

@@ -1,8 +1,8 @@
-// Frees what left the key index once no open view can see it.
+// Frees parts that were removed from the key index, once no open view can see them.
 //
 // Every published version of the index has a Pin, which its IndexView closes when it goes. A thing (node,
-// entry, log block) that was born in version b and left the working version is seen by the pins p with
-// b <= p.version. It is kept on the newest of them; when that pin closes it moves to the next older pin that sees
+// entry, log block) that was born in version b and left the working version is seen by the pins p with b <=
+// p.version. It is kept on the newest of them; when that pin closes it moves to the next older pin that sees
 // it, or is freed. So a view that stays open for long keeps what it sees alive, and nothing that was born and
 // replaced after it.
 //

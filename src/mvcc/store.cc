@@ -12,6 +12,15 @@ namespace quoin::mvcc {
 
 namespace {
 constexpr size_t kFreedPerPublish = 256;
+
+// The records of a store that was closed.
+class ClosedRecords final : public backend::View {
+ public:
+  Result<std::string_view> record(Revision, Hint*) const override { return Code::kServerStopped; }
+  Result<> scan_records(Revision, Revision, const backend::RecordVisitor&) const override {
+    return Code::kServerStopped;
+  }
+};
 }  // namespace
 
 Store::Store(backend::Backend& backend, LeaseAttachments& leases, metrics::Registry& metrics,
@@ -123,6 +132,19 @@ std::shared_ptr<const ReadView> Store::publish() {
   probe_->current_revision.set(static_cast<double>(revision_));
   probe_->compact_revision.set(static_cast<double>(compact_revision_));
   return published_;
+}
+
+void Store::close() {
+  backend_alive_.reset();
+  backend_ = nullptr;
+  compaction_ = std::make_unique<Compaction>();
+  txn_.pinned_.clear();
+  changes_.clear();
+  Snapshot parts = published_->parts();
+  parts.records = std::make_shared<const ClosedRecords>();
+  records_.reset();
+  published_ = std::make_shared<const ReadView>(std::move(parts));
+  views_.store(published_);
 }
 
 bool Store::has_unpublished() const {

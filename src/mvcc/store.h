@@ -42,7 +42,7 @@ struct StoreProbe;
 struct CompactionEnd {
   int64_t revision = -1;
   int64_t previous_compact_revision = -1;
-  // Over what lies between the two; empty if a record could not be read.
+  // Over the records between the two; empty if a record could not be read.
   std::optional<uint32_t> hash;
   // False if the compaction before had not ended when this one was asked for, or if this one was interrupted
   // by the end of a process: the hash then does not cover every record, and is not kept.
@@ -50,7 +50,7 @@ struct CompactionEnd {
   uint64_t db_size = 0, db_size_in_use = 0;
 };
 
-// Hears of the work of compactions, one at a time; those that the end of the process cuts short don't finish.
+// Is told of compactions, one at a time. A compaction that the end of the process interrupts does not finish.
 // Threads: called on the apply strand, and within restore(). Must not call the store.
 class CompactionObserver {
  public:
@@ -186,8 +186,8 @@ class Store {
 
   // ---- writing ----
   // One transaction at a time (CHECK). `end` returns the revision after it. A transaction may stay open over
-  // several tasks, of a caller that publishes all that ended before; until its end publish() then returns that
-  // view, so that a compaction that ends meanwhile shows nothing of it.
+  // several tasks, of a caller that publishes all that ended before; until its end publish() then returns
+  // that view, so that a compaction that ends meanwhile shows nothing of it.
   WriteTxn& begin();
   int64_t end();
 
@@ -203,7 +203,7 @@ class Store {
   bool has_unpublished() const;
   // What the last publish() returned; null before the first.
   const std::shared_ptr<const ReadView>& published() const { return published_; }
-  // The newest published view, for any thread. Lives as long as the store.
+  // The newest published view, for any thread. Lives as long as the store, and is never empty.
   const ViewCell& views() const { return views_; }
 
   // While on, the changes of ended transactions are collected, and take_changes() hands them over in `out`,
@@ -226,6 +226,12 @@ class Store {
   // The revision that the index is compacted to, and whether it has yet to be compacted further.
   int64_t index_compacted() const;
   bool index_compacting() const;
+
+  // ---- the end ----
+  // Before the backend is closed: gives back what the store holds of it. Views that readers still hold stay
+  // readable; the newest one from now on knows the keys, and says kServerStopped where it is asked for a
+  // value. Of the rest only views() and count_ranges() may be called afterwards.
+  void close();
 
   // ---- replacement ----
   // Blocking. Forgets everything and reads `backend` (a received snapshot). Compactions running on the old

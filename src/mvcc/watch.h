@@ -40,8 +40,9 @@ using StreamId = StrongId<struct WatchStreamTag, uint64_t>;
 
 constexpr int64_t kSwitchRevisions = 256;    // gap that apply closes itself
 constexpr size_t kCatchUpWatchersMax = 512;  // in one CatchUp
-// What one step of a CatchUp does at most. About a millisecond of work. What a step read ends a response, unless that
-// is in the middle of a revision, so these bounds are also those of a response of several revisions.
+// What one step of a CatchUp does at most. About a millisecond of work. What a step read ends a response,
+// unless that is in the middle of a revision, so these bounds are also those of a response of several
+// revisions.
 constexpr size_t kCatchUpStepRecords = 2'000;  // looked at; a value before an event counts as one
 constexpr size_t kCatchUpStepMatches = 8'192;  // events times watchers that want them
 constexpr size_t kCatchUpStepBytes = 1u << 20;
@@ -109,8 +110,9 @@ struct WatchFilter {
   bool prev_kv = false, fragment = false, no_put = false, no_delete = false;
 };
 
-// Reads the past for watchers of one stream. Between steps it holds a view only within a pass: while one revision
-// that exceeds the bounds of a step is read, or its response made. It never holds one while it is blocked.
+// Reads the past for watchers of one stream. Between steps it holds a view only within a pass: while one
+// revision that exceeds the bounds of a step is read, or its response made. It never holds one while it is
+// blocked.
 class CatchUp {
  public:
   enum class Outcome : uint8_t {
@@ -120,10 +122,11 @@ class CatchUp {
   };
   ~CatchUp();
   StreamId stream() const { return stream_; }
-  // Reads at most `records_max` records of `view` (the newest one; never older than the last step's), or goes on
-  // with the pass under way, and does no more than the bounds above allow. Messages go to `emit` in order; after false from it, which says that the
-  // message was not taken, nothing more is read: the next step offers that response again, first of all. What
-  // follows a message with `fragment` set must be taken. Errors: kCorruption, kIo from the backend.
+  // Reads at most `records_max` records of `view` (the newest one; never older than the last step's), or goes
+  // on with the pass under way, and does no more than the bounds above allow. Messages go to `emit` in order;
+  // after false from it, which says that the message was not taken, nothing more is read: the next step
+  // offers that response again, first of all. What follows a message with `fragment` set must be taken.
+  // Errors: kCorruption, kIo from the backend.
   using Emit = std::function<bool(const WatchMessage&)>;
   Result<Outcome> step(std::shared_ptr<const ReadView> view, size_t records_max, const Emit& emit);
   // Nothing can be written for a while: gives the view back, and what was read of the pass under way.

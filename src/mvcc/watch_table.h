@@ -1,5 +1,5 @@
 // Inside of a WatchTable. The public methods are in watch.cc, what a batch changed is sent in
-// watch_publish.cc, and waiting watchers are brought on in watch_advance.cc.
+// watch_publish.cc, and waiting watchers are advanced in watch_advance.cc.
 //
 // Threads: apply strand, as the WatchTable.
 #pragma once
@@ -97,8 +97,8 @@ struct WatchTable::State {
   bool free_closed(size_t watchers);
 
   // ---- watch_advance.cc ----
-  // Brings waiting watchers on, at most kCatchUpWatchersMax of them. Afterwards the stream is blocked, or has a
-  // CatchUp out, or has no watcher that waits.
+  // Advances waiting watchers, at most kCatchUpWatchersMax of them. Afterwards the stream is blocked, or has
+  // a CatchUp out, or has no watcher that waits.
   void advance(WatchStream& stream);
   // The same for these ones, which wait.
   void advance(WatchStream& stream, const std::vector<Watcher*>& some);

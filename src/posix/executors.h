@@ -36,7 +36,7 @@ namespace quoin::posix {
 // that does other work between the tasks calls before_tasks().
 class TaskMeter {
  public:
-  // design.md section 1: what a task on a strand or loop may take.
+  // The longest that a task on a strand or loop may take (design.md section 1).
   static constexpr int64_t kLimitNs = io::kMillisecond;
 
   static io::MonotonicNs now();
@@ -92,7 +92,7 @@ class DiskThread final : public io::Executor {
   std::thread thread_;
 };
 
-// Says that the calling thread is the timers': only strands that allow it run here.
+// Marks the calling thread as the timers' thread: only strands that allow it run here.
 void mark_timers_thread();
 
 struct StrandOptions {

@@ -3,8 +3,8 @@
 // Keepalive as in every Go program: a TCP connection that is silent for 15 s is probed every 15 s, and ends
 // after nine probes without an answer, 150 s after the peer went away.
 //
-// Bounds: none of its own: whoever writes looks at queued_bytes() (io/stream.h). What all streams of the
-// process hold together is counted: queued_output_bytes().
+// Bounds: none of its own: the writer looks at queued_bytes() (io/stream.h). queued_output_bytes() counts
+// what all streams of the process hold together.
 #pragma once
 #include <memory>
 

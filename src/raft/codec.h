@@ -24,7 +24,7 @@
 
 namespace quoin::raft {
 
-// Messages within messages (responses) within ...; raft itself never nests deeper than one.
+// How deep messages may nest (a message carries its responses). raft itself nests one level.
 constexpr int kNestingMax = 16;
 
 size_t encoded_size(const HardState& x);

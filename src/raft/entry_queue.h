@@ -1,6 +1,7 @@
 // A run of log entries in one piece of memory that grows at the back and shrinks at both ends: the body of
 // the unstable log and of the memory log. Entries dropped at the front release their data at once; their
-// slots are closed up only when they are the larger half, so dropping costs constant time on average.
+// slots are reclaimed only when they are more than half of all slots, so that dropping costs constant time on
+// average.
 #pragma once
 #include <cstddef>
 #include <iterator>

@@ -4,7 +4,7 @@
 //   applied <= applying <= committed <= last_index()
 //   first_index() - 1 is the point of compaction or snapshot; its term is known
 //
-// `applying` is what was handed out for application, `applied` what came back as done.
+// `applying` is the last index handed out for application, `applied` the last one reported as applied.
 // Threads: part of the raft state of one node. Storage and observer outlive the log.
 // Errors: breaking an invariant (a conflict below the commit index, a commit beyond the log, a read past its
 // ends) means lost or corrupted data somewhere in the cluster and stops the process, with etcd's texts
@@ -44,7 +44,7 @@ class RaftLog {
   Term term_or_zero(Index index) const;
   EntryId last_id() const;
   bool matches(EntryId id) const;
-  // A log that ends at `other` is at least as good as this one: the voting rule.
+  // True if a log that ends at `other` is at least as up to date as this one (the voting rule).
   bool up_to_date(EntryId other) const;
   LogCursors cursors() const;
 
@@ -60,14 +60,14 @@ class RaftLog {
   void commit_to(Index index);
   // Commits `at` if that is above committed() and the entry there has that term.
   bool maybe_commit(EntryId at);
-  // Where two logs may agree at most: the largest i <= `index` whose term is at most `term`, or not known
-  // (then with term 0).
+  // The highest index at which the two logs can agree: the largest i <= `index` whose term is at most `term`,
+  // or not known (then with term 0).
   EntryId conflict_by_term(Index index, Term term) const;
 
   // ---- reading ----
   // Entries from `lo` on, up to `bytes_max` encoded bytes but at least one; appended to `out`.
   Result<> entries(Index lo, uint64_t bytes_max, std::vector<Entry>& out) const;
-  // One that a follower can be sent. Errors: see Storage.
+  // The newest snapshot that can be sent to a follower. Errors: see Storage.
   Result<std::shared_ptr<const Snapshot>> snapshot() const;
   // A configuration change is committed and not yet applied.
   bool has_unapplied_conf_change() const;
@@ -84,7 +84,7 @@ class RaftLog {
   // Committed entries to apply next; with `allow_unstable` also ones that are not yet durable here.
   bool has_next_committed(bool allow_unstable) const;
   std::vector<Entry> next_committed(bool allow_unstable) const;
-  // They were handed out up to `to`, `bytes` encoded bytes of them.
+  // Entries up to `to` were handed out; they have `bytes` encoded bytes.
   void accept_applying(Index to, uint64_t bytes, bool allow_unstable);
   void applied_to(Index index, uint64_t bytes);
 

@@ -10,8 +10,8 @@
 //   snapshot.cc     snapshots, switching configurations
 //   transfer.cc     leadership transfer, forgetting the leader
 //
-// Pure: no clock, no thread, no disk, no socket. Time comes as ticks, randomness from a Prng, the stable
-// log from a Storage; what happened goes to an Observer.
+// Pure: no clock, no thread, no disk, no socket. Time comes as ticks, randomness from a Prng, the stable log
+// from a Storage; what it decides is reported to an Observer.
 // Threads: confined to one strand. Lifetimes: storage, prng and observer outlive the node.
 #pragma once
 #include <cstdint>
@@ -89,7 +89,7 @@ class Raft {
   ConfState apply_conf_change(const ConfChangeV2& change, Index at);
   // Committed entries up to `last` have been applied.
   void entries_applied(Index last, uint64_t encoded_bytes, uint64_t payload_bytes);
-  // A fresh node's first log, committed as it is (spec 16).
+  // Starts a fresh node with these entries, all of them committed (spec 16).
   void bootstrap(std::vector<Entry> entries);
 
   MemberId id() const { return id_; }

@@ -1,5 +1,5 @@
-// One member's consensus, driven by hand: give it messages, proposals and ticks, take Readys, do what they
-// say.
+// The consensus of one member. The owner passes in messages, proposals and ticks, takes Readys, and carries
+// out their effects.
 //
 //   propose / step / tick ... (as many as there are)      everything piles up
 //   if (node.has_ready()) { Ready r = node.ready(); ... }  all effects at once
@@ -85,7 +85,7 @@ struct Status {
   const tracker::ProgressMap* progress = nullptr;
 };
 
-// Synchronous form: what advance() will report about the Ready that is out.
+// Synchronous form: the Ready that was handed out and not yet carried out, as advance() will report it.
 struct OutstandingReady {
   std::vector<Message> steps;
   Index applied;  // 0: nothing
@@ -118,7 +118,7 @@ class RawNode {
   Result<> propose_conf_change(const ConfChange& change);
   Result<> propose_conf_change(const ConfChangeV2& change);
   Result<> campaign();
-  // Ends in a ReadState with this context, or in nothing: ask again after a while.
+  // The answer is a ReadState with this context. It may never come; the caller then asks again.
   void read_index(Blob context);
   // At the leader or, forwarded, at a follower.
   void transfer_leadership(MemberId transferee);
@@ -128,7 +128,7 @@ class RawNode {
 
   // ---- out ----
   bool has_ready() const;
-  // Everything that has piled up, which is thereby taken.
+  // All effects since the last call. Each is handed out once.
   Ready ready();
   // Synchronous form: the last Ready has been carried out.
   void advance();

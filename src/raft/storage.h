@@ -1,5 +1,5 @@
-// The stable part of raft's log, as raft reads it: what is durable, or will be handed to a stage that makes
-// it durable before anything that depends on it leaves the member.
+// The stable part of raft's log, as raft reads it. Its entries are durable, or a stage makes them durable
+// before anything that depends on them leaves the member.
 //
 // raft only reads. Whoever handles a Ready writes (MemoryStorage is the usual implementation), and only
 // between calls into raft.

@@ -71,7 +71,7 @@ class Outbox {
         });
       }
       if (b.answers.empty()) continue;
-      // As many again are likely.
+      // The next batch is likely to be as large.
       std::vector<Reply> next;
       next.reserve(std::min<size_t>(b.answers.size(), kReserveMax));
       b.executor->post([batch = std::exchange(b.answers, std::move(next))]() mutable {
@@ -97,7 +97,7 @@ class Outbox {
     }
     return boxes_.emplace_back(Box{&to, {}, {}});
   }
-  // A handful: one entry for each client loop.
+  // One entry for each client loop, so only a handful.
   std::vector<Box> boxes_;
 };
 

@@ -23,9 +23,9 @@ namespace quoin::server {
 class AppendBacklog {
  public:
   static constexpr uint64_t kBytesMax = 256 << 20;
-  // What an entry holds beside its data, on its way and in raft's log.
+  // What an entry costs beside its data, while it is queued and in raft's log.
   static constexpr uint64_t kEntryOverhead = 128;
-  // A batch that waits for longer is told, and again every so often.
+  // A batch that waits for longer is reported in the log, and again after each further interval.
   static constexpr int64_t kStuckNs = 2 * io::kSecond;
   static constexpr int64_t kTellEveryNs = 5 * io::kSecond;
 

@@ -1,7 +1,7 @@
 // The append strand: the WAL and the `.snap` files.
 //
 // Threads: post_* on any thread; everything else on the append executor. Completions of appends go to the
-// raft stage, which makes them known to consensus. Bounds: raft hands over what it accepted, and the server
+// raft stage, which makes them known to consensus. Bounds: raft hands over what it accepted. The server
 // admits no more than AppendBacklog::kBytesMax that is not durable here.
 // Source: spec storage-formats 3, 4; design.md section 5.
 #pragma once
@@ -26,13 +26,13 @@ class AppendStage {
 
   void post_append(raft::HardState hard_state, std::vector<raft::Entry> entries,
                    std::vector<raft::Message> responses);
-  // On the strand, before anything else: entries made up at start.
+  // Writes the entries that a start made up (--force-new-cluster). On the strand, before anything else.
   void save_forced(std::vector<raft::Entry> entries, Task done) {
     appender_->save({}, std::move(entries), std::move(done));
   }
   // `.snap` file, WAL record, release of what is older; `done` on `executor`.
   void post_snapshot(raft::Snapshot snapshot, io::Executor& executor, Task done);
-  // Files nobody needs any more go, at once and then every 30 s.
+  // Removes files that nobody needs any more, at once and then every 30 s.
   void post_start_purging();
   // Writes what is buffered and closes the log; `done` always runs, on `executor`. An error is logged: the
   // member then ends as after a crash, losing nothing that was acknowledged.

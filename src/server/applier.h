@@ -39,7 +39,7 @@ class LeaseGlue final : public mvcc::LeaseAttachments, public lease::KeyDeleter 
   void detach(LeaseId lease, std::string_view key) override { lessor_.detach(lease, key); }
   LeaseId lease_of(std::string_view key) const override { return lessor_.lease_of(key); }
   void delete_keys(std::span<const std::string> keys) override;
-  // Why delete_keys() could not do all of it, since the last call.
+  // The error that stopped delete_keys(), if one did since the last call.
   std::optional<Error> take_fault() { return std::exchange(fault_, std::nullopt); }
 
  private:
@@ -67,7 +67,7 @@ class Applier {
   explicit Applier(Parts parts);
   ~Applier();
 
-  // What became of a request.
+  // The outcome of a request.
   struct Outcome {
     Answer answer;
     // The answer comes later, by `later`; `answer` is empty.
@@ -103,7 +103,7 @@ class Applier {
   std::optional<Error> refused_by_alarm(const Request& request) const;
   // Whether the request is over the quota as the file is now.
   bool over_quota(const Request& request) const;
-  // What the quota and faults make of an outcome.
+  // Adds to an outcome what follows from the quota and from faults.
   void conclude(bool over, Outcome* out) const;
   Answer put(const wire::etcdserverpb::PutRequest& r, bool wanted);
   Answer delete_range(const wire::etcdserverpb::DeleteRangeRequest& r, bool wanted);

@@ -99,21 +99,22 @@ void ApplyStage::apply_conf_change(const raft::Entry& entry) {
   // Nothing further is applied before raft has switched, and members and ConfState go into one commit.
   conf_change_ = true;
   state_.backend->hold_freeze();
-  raft_->post_conf_change(std::move(*cc), entry.index, strand_,
-                          [this, effective, waiter = std::move(waiter),
-                           outcome = std::move(outcome)](raft::ConfState state) mutable {
-                            // By now raft has been told that the entry is applied (end of the batch), so that
-                            // the next change, which whoever waits may ask for at once, is not dropped as one
-                            // too many.
-                            if (waiter) answer(std::move(*waiter), std::move(outcome));
-                            outbox_.flush();
-                            if (stopped_) return;
-                            if (effective) state_.backend->set_conf_state(membership::conf_state_json(state));
-                            state_.backend->release_freeze();
-                            state_.conf_state = std::move(state);
-                            conf_change_ = false;
-                            run();
-                          });
+  sink_.conf_change_applied(
+      std::move(*cc), entry.index,
+      [this, effective, waiter = std::move(waiter),
+       outcome = std::move(outcome)](raft::ConfState state) mutable {
+        // By now raft has been told that the entry is applied (end of the batch), so that
+        // the next change, which whoever waits may ask for at once, is not dropped as one
+        // too many.
+        if (waiter) answer(std::move(*waiter), std::move(outcome));
+        outbox_.flush();
+        if (stopped_) return;
+        if (effective) state_.backend->set_conf_state(membership::conf_state_json(state));
+        state_.backend->release_freeze();
+        state_.conf_state = std::move(state);
+        conf_change_ = false;
+        run();
+      });
 }
 
 // ---- versions ----

@@ -38,29 +38,29 @@ uint64_t request_id(const pb::InternalRaftRequest& r) {
 }  // namespace
 
 ApplyStage::ApplyStage(const Config& config, MemberId self, State state, io::Executor& strand,
-                       io::TimerService& timers, io::Clock& clock, log::Logger& log,
-                       metrics::Registry& metrics, ServerMetrics& server_metrics, SlowRequests& slow_requests,
-                       Waiters& waiters, RequestIds& ids, std::function<void(Error)> failed)
+                       io::Clock& clock, log::Logger& log, metrics::Registry& metrics,
+                       ServerMetrics& server_metrics, SlowRequests& slow_requests, Waiters& waiters,
+                       RequestIds& ids, ApplySink& sink, std::function<void(Error)> failed)
     : config_(config),
       self_(self),
       state_(std::move(state)),
       strand_(strand),
-      timers_(timers),
       clock_(clock),
       log_(log),
       metrics_(server_metrics),
       slow_requests_(slow_requests),
       waiters_(waiters),
       ids_(ids),
+      sink_(sink),
       failed_(std::move(failed)),
       quota_(config.quota_backend_bytes),
       watches_(std::make_unique<mvcc::WatchTable>(
           *state_.store, metrics,
           mvcc::WatchOptions{.fragment_bytes = config.max_request_bytes + (512 << 10)})),
-      views_(&state_.store->views()),
       applied_(state_.applied),
       applied_term_(state_.applied_term),
-      snapshots_(config, self, state_.disk_snapshot, *state_.backend, strand, log),
+      snapshots_(config, self, state_.disk_snapshot, *state_.backend, sink, log,
+                 [this] { follow_cluster_version(); }),
       consistent_at_start_(state_.backend->consistent_index()),
       applied_gauge_(metrics.gauge("etcd_server_proposals_applied_total",
                                    "The total number of consensus proposals applied.")) {
@@ -78,12 +78,6 @@ ApplyStage::ApplyStage(const Config& config, MemberId self, State state, io::Exe
 }
 
 ApplyStage::~ApplyStage() = default;
-
-void ApplyStage::connect(RaftStage* raft, AppendStage* append) {
-  raft_ = raft;
-  append_ = append;
-  snapshots_.connect(raft, append, [this] { follow_cluster_version(); });
-}
 
 void ApplyStage::fail(Error error) {
   if (stopped_) return;
@@ -118,9 +112,14 @@ void ApplyStage::run() {
   if (state_.backend->full()) return;  // goes on when it no longer is
   uint64_t encoded_bytes = 0, payload_bytes = 0;
   batch_work_ = 0;
+  size_t work_at_clock = 0;
   const io::MonotonicNs begin = clock_.monotonic();
   for (size_t n = 0; n < kBatchEntries && batch_work_ < kBatchWork && !queue_.empty() && !conf_change_; ++n) {
-    if (state_.backend->full() || clock_.monotonic() - begin > kBatchNs) break;
+    if (state_.backend->full()) break;
+    if (batch_work_ - work_at_clock >= kWorkPerClockRead) {
+      work_at_clock = batch_work_;
+      if (clock_.monotonic() - begin > kBatchNs) break;
+    }
     raft::Entry entry = std::move(queue_.front());
     queue_.pop_front();
     switch (apply_entry(entry)) {
@@ -323,7 +322,7 @@ void ApplyStage::raise_nospace(Waiter waiter, Answer outcome) {
                       },
                       now});
   }
-  raft_->post_proposals({{.id = id, .data = wire::encode_blob(request)}});
+  sink_.propose({.id = id, .data = wire::encode_blob(request)});
 }
 
 void ApplyStage::note_applied_request(const pb::InternalRaftRequest& request, const Applier::Outcome& outcome,
@@ -378,9 +377,9 @@ void ApplyStage::publish_step() {
   const auto [encoded_bytes, payload_bytes] = *std::exchange(publishing_, std::nullopt);
   applied_gauge_.set(static_cast<double>(applied_.v));
   // Known as applied before the answers leave: who has an answer may count on linearizable reads of it.
-  raft_->note_applied(applied_);
+  sink_.note_applied(applied_);
   outbox_.flush();
-  raft_->post_applied(applied_, encoded_bytes, payload_bytes);
+  sink_.entries_applied(applied_, encoded_bytes, payload_bytes);
   while (!waiting_applied_.empty() && waiting_applied_.begin()->first <= applied_) {
     Task task = std::move(waiting_applied_.begin()->second);
     waiting_applied_.erase(waiting_applied_.begin());
@@ -454,7 +453,7 @@ void ApplyStage::close(io::Executor& executor, Task done) {
   waiting_applied_.clear();
   watches_.reset();
   applier_.reset();
-  state_.store.reset();
+  state_.store->close();
   auto shared = std::make_shared<Task>(std::move(done));
   state_.backend->close([this, &executor, shared](Result<> closed) {
     if (!closed) LOG(log_, kError, "failed to close the backend", {"error", closed.error().text()});

@@ -1,20 +1,20 @@
 // The apply strand: committed entries in, state changes, published views, watch events and answers out.
 //
-// Per batch (at most kBatchEntries entries, which together do about as much as that many puts of small values, and
-// no further one after kBatchNs): each entry is applied under its own consistent index; then the view is published,
-// watches are served, the applied index becomes known, answers leave; then a bounded piece of index maintenance.
-// While the backend's segment is full no entry is taken.
+// Per batch (at most kBatchEntries entries, which together do about as much as that many puts of small
+// values, and no further one after kBatchNs): each entry is applied under its own consistent index; then the
+// view is published, watches are served, the applied index becomes known, answers leave; then a bounded piece
+// of index maintenance. While the backend's segment is full no entry is taken.
 //
 // Serving the watches may take several tasks. Until the last one nothing more is applied, no answer of the
-// batch leaves, and what others want of the watches waits (between_batches).
+// batch leaves, and requests to the watch table wait (between_batches).
 //
-// An entry that touches very many keys is a batch of its own and goes on over several tasks. Between them other
-// tasks of the strand run (watches, renewals, questions), but nothing is applied, published or frozen: what is
-// seen outside is the state before the entry, then the state after it.
+// An entry that touches very many keys is a batch of its own and goes on over several tasks. Between them
+// other tasks of the strand run (watches, renewals, questions), but nothing is applied, published or frozen:
+// what is seen outside is the state before the entry, then the state after it.
 //
 // Threads: post_* and published state on any thread; the rest on the apply executor.
 // Bounds: entries queued here are committed ones, of which the server lets in at most kGapMax more than
-// applied. Errors: what cannot be survived (an unreadable entry, a storage fault) goes to `failed`. Then
+// applied. Errors: a fault that ends the member (an unreadable entry, a storage fault) goes to `failed`. Then
 // nothing more is applied and nothing of the entry that failed is ever committed; the answers of the entries
 // before it still leave. Source: spec raft-and-peers 27, 30, 32, 33.
 #pragma once
@@ -29,14 +29,14 @@
 #include "lease/lessor.h"
 #include "membership/cluster.h"
 #include "mvcc/watch.h"
-#include "server/append_stage.h"
 #include "server/applier.h"
+#include "server/apply_sink.h"
 #include "server/compaction_log.h"
-#include "server/member.h"
-#include "server/raft_stage.h"
+#include "server/request_ids.h"
 #include "server/server_metrics.h"
 #include "server/slow_requests.h"
 #include "server/snapshots.h"
+#include "server/waiters.h"
 
 namespace quoin::server {
 
@@ -45,10 +45,12 @@ class ApplyStage {
   static constexpr size_t kBatchEntries = 128;
   // Work of a batch, in keys looked at or changed, after which it ends.
   static constexpr size_t kBatchWork = Applier::kKeysPerStep;
-  // This much of an entry costs about as much as a key: it is copied into a record.
+  // So many bytes of an entry cost about as much work as a key, because they are copied into a record.
   static constexpr size_t kBytesPerKey = 16u << 10;
-  // Nor does it take a further entry after so long: values that are read may come from the disk.
+  // After this time a batch takes no further entry, because values that are read may come from the disk. The
+  // clock is read each time that this much work is done, so that small puts do not pay for it.
   static constexpr int64_t kBatchNs = io::kMillisecond / 2;
+  static constexpr size_t kWorkPerClockRead = 16;
   static constexpr uint64_t kGapMax = 5'000;  // committed - applied beyond which proposals are refused
   static constexpr size_t kMaintainBudget = 2'000;
 
@@ -74,24 +76,26 @@ class ApplyStage {
     Index log_end;
     Term log_end_term;
   };
-  ApplyStage(const Config& config, MemberId self, State state, io::Executor& strand, io::TimerService& timers,
-             io::Clock& clock, log::Logger& log, metrics::Registry& metrics, ServerMetrics& server_metrics,
-             SlowRequests& slow_requests, Waiters& waiters, RequestIds& ids,
+  // The references outlive the stage. `failed`: once, on the apply strand.
+  ApplyStage(const Config& config, MemberId self, State state, io::Executor& strand, io::Clock& clock,
+             log::Logger& log, metrics::Registry& metrics, ServerMetrics& server_metrics,
+             SlowRequests& slow_requests, Waiters& waiters, RequestIds& ids, ApplySink& sink,
              std::function<void(Error)> failed);
   ~ApplyStage();
-
-  // Before anything is posted.
-  void connect(RaftStage* raft, AppendStage* append);
 
   // ---- any thread ----
   void post_entries(std::vector<raft::Entry> entries);
   void post_soft_state(raft::SoftState state, Term term);
   io::Executor& strand() { return strand_; }
-  std::shared_ptr<const mvcc::ReadView> view() const { return views_->load(); }
-  int64_t revision() const { return views_->revision(); }
+  // Never null. After stop() a view that knows the keys and refuses their values (mvcc::Store::close).
+  std::shared_ptr<const mvcc::ReadView> view() const { return state_.store->views().load(); }
+  int64_t revision() const { return state_.store->views().revision(); }
+  // mvcc::Store::count_ranges.
+  void count_ranges(size_t ranges) { state_.store->count_ranges(ranges); }
   std::shared_ptr<const membership::Membership> members() const { return state_.cluster->view(); }
   bool any_learner() const { return state_.cluster->any_learner(); }
-  // Of now, not of the last batch: a defragmentation or a compaction changes them between batches.
+  // The present sizes, not those of the last batch: a defragmentation or a compaction changes them between
+  // batches.
   uint64_t backend_size() const { return state_.backend->size(); }
   uint64_t backend_size_in_use() const { return state_.backend->size_in_use(); }
   // Under a lock; for Status and health.
@@ -107,8 +111,8 @@ class ApplyStage {
   mvcc::WatchTable* watches() { return watches_.get(); }
   mvcc::Store& store() { return *state_.store; }
   lease::Lessor& lessor() { return *state_.lessor; }
-  // Starts what there is to free, to compact and to promote, in steps of its own. Runs after each batch; on
-  // ticks too, for what a reader's view had put off.
+  // Starts the maintenance that is due (freeing, index compaction, promotion of leases), which goes on in
+  // tasks of its own. Called after each batch, and on ticks for work that an open view had put off.
   void maintain();
   backend::Backend& backend() { return *state_.backend; }
   membership::Cluster& cluster() { return *state_.cluster; }
@@ -125,7 +129,7 @@ class ApplyStage {
   void follow_cluster_version();
   // Asks for a `.snap` at the next batch's end, however few entries it covers.
   void force_snapshot() { snapshots_.force(); }
-  // Takes no entry any more, closes watches, store and backend; `done` on `executor`.
+  // Takes no further entry and closes watches, store and backend; then `done` runs on `executor`.
   void stop(io::Executor& executor, Task done);
 
  private:
@@ -184,20 +188,17 @@ class ApplyStage {
   const MemberId self_;
   State state_;
   io::Executor& strand_;
-  io::TimerService& timers_;
   io::Clock& clock_;
   log::Logger& log_;
   ServerMetrics& metrics_;
   SlowRequests& slow_requests_;
   Waiters& waiters_;
   RequestIds& ids_;
+  ApplySink& sink_;
   std::function<void(Error)> failed_;
   const Quota quota_;
   std::unique_ptr<mvcc::WatchTable> watches_;
   std::unique_ptr<Applier> applier_;
-  const mvcc::ViewCell* views_;
-  RaftStage* raft_ = nullptr;
-  AppendStage* append_ = nullptr;
 
   std::deque<raft::Entry> queue_;
   bool running_ = false;      // run() is posted

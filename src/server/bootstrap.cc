@@ -413,6 +413,11 @@ static Result<> restart(const Config& config, Environment& env, Bootstrapped* ou
   ASSIGN_OR_RETURN(out->state.replay, replay_membership(snapshot, out->self, out->cluster));
   raft::HardState hard_state = log.contents.hard_state;
   std::vector<raft::Entry> entries = std::move(log.contents.entries);
+  // The hard state that was handed over with the last entries stands behind them, so a crash may have taken it. No
+  // entry is of a later term than its member. (etcd starts with the lower term, and stops when that is 0 and another
+  // member asks for its vote.)
+  const Term newest = entries.empty() ? snapshot.metadata.term : entries.back().term;
+  if (newest > hard_state.term) hard_state = {newest, MemberId(), hard_state.commit};
   // What the database holds was committed, also where the log's last commit was lost with the power.
   const Index last = entries.empty() ? snapshot.metadata.index : entries.back().index;
   if (!hard_state.empty()) hard_state.commit = std::max(hard_state.commit, std::min(consistent, last));

@@ -18,6 +18,7 @@
 #include "server/member.h"
 #include "snap/snapshotter.h"
 #include "wal/probe.h"
+#include "wal/wal.h"
 
 namespace quoin::server {
 

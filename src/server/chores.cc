@@ -47,7 +47,7 @@ void Chores::every(std::unique_ptr<io::Timer>* slot, int64_t interval_ns, void (
 
 void Chores::start(io::Executor& executor, Task ready) {
   ready_executor_ = &executor;
-  s_.raft->post_start_ticking();
+  s_.raft.post_start_ticking();
   s_.env.apply.post([this, ready = std::move(ready)]() mutable {
     ready_ = std::move(ready);
     every(&lease_timer_, lease::Lessor::kScanInterval, &Chores::revoke_expired);
@@ -58,10 +58,10 @@ void Chores::start(io::Executor& executor, Task ready) {
           &Chores::monitor_downgrade);
     corruption_check_->start();
     if (compactor_) every(&compact_timer_, compactor_->interval_ns(), &Chores::compact);
-    if (s_.apply->members()->members.size() <= 1) {
+    if (s_.apply.members()->members.size() <= 1) {
       // Behind what the log holds as committed: a configuration that is not applied yet forbids it.
-      const Index committed(s_.raft->progress().committed.load(std::memory_order_acquire));
-      s_.apply->when_applied(committed, [this] { s_.raft->post_campaign(); });
+      const Index committed(s_.raft.progress().committed.load(std::memory_order_acquire));
+      s_.apply.when_applied(committed, [this] { s_.raft.post_campaign(); });
     }
     publish();
   });
@@ -81,18 +81,19 @@ void Chores::post_stop(Task done) {
 // ---- proposals of this member's own ----
 
 void Chores::propose(Request& request, Term only_in_term) {
-  const uint64_t id = s_.ids->next();
+  const uint64_t id = s_.ids.next();
   request.header.emplace().id = id;
-  s_.raft->post_proposals({{.id = id, .data = wire::encode_blob(request), .only_in_term = only_in_term}});
+  s_.raft.post_proposals({{.id = id, .data = wire::encode_blob(request), .only_in_term = only_in_term}});
 }
 
 void Chores::propose(Request& request, absl::AnyInvocable<void(std::optional<Error>)> done,
                      Term only_in_term) {
-  const uint64_t id = s_.ids->next();
+  const uint64_t id = s_.ids.next();
   request.header.emplace().id = id;
   s_.waiters.add(id, {&s_.env.apply, [done = std::move(done)](Answer a) mutable { done(std::move(a.error)); },
                       s_.env.clock.monotonic()});
-  s_.raft->post_proposals({{.id = id, .data = wire::encode_blob(request), .only_in_term = only_in_term}});
+  s_.raft.post_proposals(
+      {{.id = id, .data = wire::encode_blob(request), .only_in_term = only_in_term, .awaited = true}});
 }
 
 // ---- this member's name and URLs ----
@@ -140,12 +141,12 @@ void Chores::publish() {
 // ---- versions ----
 
 void Chores::follow_versions() {
-  s_.apply->follow_cluster_version();
+  s_.apply.follow_cluster_version();
 }
 
 void Chores::monitor_cluster_version() {
-  if (stopped_ || !s_.apply->leading()) return;
-  const auto members = s_.apply->members();
+  if (stopped_ || !s_.apply.leading()) return;
+  const auto members = s_.apply.members();
   // A cluster of one: this server's version is all there is to know.
   const std::optional<membership::Version> servers[] = {membership::own_version()};
   const auto next = membership::decide_cluster_version(members->version, membership::lowest_version(servers),
@@ -162,11 +163,11 @@ void Chores::monitor_cluster_version() {
 }
 
 void Chores::monitor_downgrade() {
-  if (stopped_ || !s_.apply->leading()) return;
+  if (stopped_ || !s_.apply.leading()) return;
   const std::optional<membership::Version> servers[] = {membership::own_version()};
-  if (!membership::downgrade_finished(s_.apply->members()->downgrade, servers)) return;
+  if (!membership::downgrade_finished(s_.apply.members()->downgrade, servers)) return;
   LOG(s_.env.log, kInfo, "the cluster has been downgraded",
-      {"cluster-version", s_.apply->members()->downgrade.target});
+      {"cluster-version", s_.apply.members()->downgrade.target});
   Request request;
   request.downgrade_info_set.emplace();
   propose(request);
@@ -175,9 +176,9 @@ void Chores::monitor_downgrade() {
 // ---- compaction ----
 
 void Chores::compact() {
-  if (!s_.apply->leading()) return;
+  if (!s_.apply.leading()) return;
   const io::MonotonicNs now = s_.env.clock.monotonic();
-  const auto revision = compactor_->tick(now, s_.apply->store().revision());
+  const auto revision = compactor_->tick(now, s_.apply.store().revision());
   if (!revision) return;
   const bool periodic = s_.config.auto_compaction == Config::AutoCompaction::kPeriodic;
   LOG(s_.env.log, kInfo, periodic ? "starting auto periodic compaction" : "starting auto revision compaction",
@@ -212,26 +213,23 @@ log::Field Chores::retention_field() const {
 // ---- leases ----
 
 void Chores::revoke_expired() {
-  s_.apply->maintain();
-  if (!s_.apply->lessor().primary()) return;
-  for (LeaseId lease : s_.apply->lessor().take_expired()) {
+  s_.apply.maintain();
+  if (!s_.apply.lessor().primary()) return;
+  for (LeaseId lease : s_.apply.lessor().take_expired()) {
     Request request;
     request.lease_revoke.emplace().id = lease.v;
-    const uint64_t id = s_.ids->next();
-    request.header.emplace().id = id;
-    s_.waiters.add(id, {&s_.env.apply,
-                        [this](Answer a) {
-                          if (!a.error) s_.metrics->leases_expired.inc();
-                        },
-                        s_.env.clock.monotonic()});
-    s_.raft->post_proposals(
-        {{.id = id, .data = wire::encode_blob(request), .only_in_term = s_.apply->leading_term()}});
+    propose(
+        request,
+        [this](std::optional<Error> error) {
+          if (!error) s_.metrics.leases_expired.inc();
+        },
+        s_.apply.leading_term());
   }
 }
 
 void Chores::checkpoint_leases() {
-  if (!s_.apply->lessor().primary()) return;
-  const auto due = s_.apply->lessor().take_checkpoints();
+  if (!s_.apply.lessor().primary()) return;
+  const auto due = s_.apply.lessor().take_checkpoints();
   if (due.empty()) return;
   Request request;
   pb::LeaseCheckpointRequest& checkpoint = request.lease_checkpoint.emplace();
@@ -240,7 +238,7 @@ void Chores::checkpoint_leases() {
     out.id = c.id.v;
     out.remaining_ttl = c.remaining_ttl_s;
   }
-  propose(request, s_.apply->leading_term());
+  propose(request, s_.apply.leading_term());
 }
 
 // ---- renewals ----
@@ -274,9 +272,9 @@ void Chores::renew(std::vector<LeaseRenewal> renewals, io::Executor& executor) {
 
 // Goes on in a task of its own after kRenewalsAtOnce.
 void Chores::renew_some(RenewalBatch batch) {
-  const bool stopped = stopped_ || s_.apply->stopped();
+  const bool stopped = stopped_ || s_.apply.stopped();
   const io::MonotonicNs now = s_.env.clock.monotonic();
-  const bool at_once = surely_leading(now) && s_.apply->applied() >= committed();
+  const bool at_once = surely_leading(now) && s_.apply.applied() >= committed();
   std::vector<std::pair<RenewDone, Result<int64_t>>> answers;
   const size_t end = std::min(batch.renewals.size(), batch.next + kRenewalsAtOnce);
   answers.reserve(end - batch.next);
@@ -302,19 +300,19 @@ void Chores::renew_some(RenewalBatch batch) {
 
 // Nothing if the renewal has to wait for something.
 std::optional<Result<int64_t>> Chores::renewed_at_once(LeaseId id, io::MonotonicNs now) {
-  const auto renewed = s_.apply->lessor().renew(id, now);
+  const auto renewed = s_.apply.lessor().renew(id, now);
   if (!renewed) return renewed.error();
   if (renewed->kind != lease::Renewal::Kind::kRenewed) return std::nullopt;
   return renewed->ttl_s;
 }
 
 Index Chores::committed() const {
-  return Index(s_.raft->progress().committed.load(std::memory_order_acquire));
+  return Index(s_.raft.progress().committed.load(std::memory_order_acquire));
 }
 
 // A leader whose ticks come on time would have noticed its fall.
 bool Chores::surely_leading(io::MonotonicNs now) const {
-  return s_.raft->leading() && now - s_.raft->last_tick() <= 3 * s_.config.heartbeat_ns;
+  return s_.raft.leading() && now - s_.raft.last_tick() <= 3 * s_.config.heartbeat_ns;
 }
 
 // Where the ticks do not say so, a read index does.
@@ -323,33 +321,32 @@ void Chores::confirm_leadership(std::shared_ptr<Renewal> renewal) {
   std::vector<RaftStage::Reader> readers;
   readers.push_back({&s_.env.apply, [this, renewal](Result<> confirmed) {
                        if (stopped_) return renewal->finish(Error(Code::kServerStopped));
-                       if (!confirmed || !s_.raft->leading())
-                         return renewal->finish(Error(Code::kNotPrimary));
+                       if (!confirmed || !s_.raft.leading()) return renewal->finish(Error(Code::kNotPrimary));
                        wait_applied(renewal);
                      }});
-  s_.raft->post_readers(std::move(readers));
+  s_.raft.post_readers(std::move(readers));
 }
 
 void Chores::wait_applied(std::shared_ptr<Renewal> renewal) {
   const Index committed = this->committed();
-  if (s_.apply->applied() >= committed) return renew_now(std::move(renewal));
+  if (s_.apply.applied() >= committed) return renew_now(std::move(renewal));
   renewal->timeout = s_.env.timers.schedule(kAppliedWaitNs, s_.env.apply, [renewal = renewal.get()] {
     renewal->finish(Error(Code::kTimeoutWaitAppliedIndex));
   });
-  s_.apply->when_applied(committed, [this, renewal] {
+  s_.apply.when_applied(committed, [this, renewal] {
     if (!renewal->over) renew_now(renewal);
   });
 }
 
 void Chores::renew_now(std::shared_ptr<Renewal> renewal) {
-  auto renewed = s_.apply->lessor().renew(renewal->id);
+  auto renewed = s_.apply.lessor().renew(renewal->id);
   if (!renewed) return renewal->finish(renewed.error());
   switch (renewed->kind) {
     case lease::Renewal::Kind::kRenewed:
       return renewal->finish(renewed->ttl_s);
     case lease::Renewal::Kind::kExpired:
-      return s_.apply->lessor().when_gone(renewal->id,
-                                          [renewal](Error why) { renewal->finish(std::move(why)); });
+      return s_.apply.lessor().when_gone(renewal->id,
+                                         [renewal](Error why) { renewal->finish(std::move(why)); });
     case lease::Renewal::Kind::kCheckpointFirst: {
       Request request;
       request.lease_checkpoint.emplace().checkpoints.emplace_back().id = renewal->id.v;
@@ -362,7 +359,7 @@ void Chores::renew_now(std::shared_ptr<Renewal> renewal) {
             if (error) return renewal->finish(*error);
             renew_now(renewal);
           },
-          s_.apply->leading_term());
+          s_.apply.leading_term());
     }
   }
 }

@@ -1,6 +1,6 @@
-// What a member does by itself, by the clock: expired leases, publishing itself, cluster and storage
-// version, downgrade, automatic compaction, checks of the data; and lease renewals, which need some of the
-// same.
+// What a member does at fixed intervals: it revokes expired leases, publishes itself, follows cluster and
+// storage version and downgrades, compacts, and checks its data. Lease renewals are here too, since they need
+// the same parts.
 //
 // Threads: start(), post_stop() and renew() on any thread; the rest runs on the apply executor (raft's ticks
 // do not: RaftStage::post_start_ticking). Source: spec raft-and-peers 30, 33; operations 2.1 (13), 8.1, 8.3.
@@ -53,7 +53,7 @@ class Chores {
   std::string attributes_text() const;
   void publish();
   void raise_corrupt();
-  // Proposes and forgets, or tells `done` (on apply).
+  // Proposes without waiting for the outcome, or with `done`, which runs on apply.
   void propose(Request& request, Term only_in_term = Term());
   void propose(Request& request, absl::AnyInvocable<void(std::optional<Error>)> done,
                Term only_in_term = Term());

@@ -21,15 +21,16 @@ void ClientPort::propose(uint64_t id, Blob request, AnswerDone done) {
   Stages& s = *member_.stages_;
   if (member_.overloaded()) return done({.error = Error(Code::kTooManyRequests)});
   if (request.size() > s.config.max_request_bytes) return done({.error = Error(Code::kRequestTooLarge)});
-  if (!s.raft->backlog().admit(request.size())) return done({.error = Error(Code::kTooManyRequests)});
+  if (!s.raft.backlog().admit(request.size())) return done({.error = Error(Code::kTooManyRequests)});
   s.waiters.add(id, {&loop_, std::move(done), s.env.clock.monotonic()});
-  batch_->proposals.push_back({.id = id, .data = std::move(request), .only_in_term = {}, .admitted = true});
+  batch_->proposals.push_back(
+      {.id = id, .data = std::move(request), .only_in_term = {}, .admitted = true, .awaited = true});
   flush();
 }
 
 void ClientPort::give_up(uint64_t id) {
   Stages& s = *member_.stages_;
-  if (s.waiters.take(id)) s.raft->count_failed();
+  if (s.waiters.take(id)) s.raft.count_failed();
 }
 
 void ClientPort::read_index(ReadDone done) {
@@ -47,9 +48,9 @@ void ClientPort::flush() {
   if (std::exchange(batch_->scheduled, true)) return;
   loop_.at_end_of_round([batch = batch_, &stages = *member_.stages_, &loop = loop_] {
     batch->scheduled = false;
-    if (!batch->proposals.empty()) stages.raft->post_proposals(std::exchange(batch->proposals, {}));
-    if (!batch->readers.empty()) stages.raft->post_readers(std::exchange(batch->readers, {}));
-    if (!batch->renewals.empty()) stages.chores->renew(std::exchange(batch->renewals, {}), loop);
+    if (!batch->proposals.empty()) stages.raft.post_proposals(std::exchange(batch->proposals, {}));
+    if (!batch->readers.empty()) stages.raft.post_readers(std::exchange(batch->readers, {}));
+    if (!batch->renewals.empty()) stages.chores.renew(std::exchange(batch->renewals, {}), loop);
   });
 }
 

@@ -24,8 +24,8 @@ class CompareSource {
   virtual std::optional<mvcc::KeyMeta> find(std::string_view key) = 0;
   // The encoded KeyValue; lives until the next call.
   virtual Result<std::string_view> record(const mvcc::KeyMeta& meta) = 0;
-  // Live keys of a range in key order, from the last begin() on; takes those visited off the budget, and stops
-  // when that is 0 or `visit` says false. True at the end of the range.
+  // Live keys of a range in key order, from the last begin() on; takes those visited off the budget, and
+  // stops when that is 0 or `visit` says false. True at the end of the range.
   virtual Result<> begin(std::string_view key, std::string_view range_end) = 0;
   virtual Result<bool> go_on(size_t* budget, const std::function<bool(const mvcc::KeyMeta&)>& visit) = 0;
 };

@@ -1,4 +1,4 @@
-// What a member is told at start. Plain values: flags and files are read in cmd.
+// What a member is told at start, as plain values. cmd reads flags and files into it.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -11,7 +11,7 @@ namespace quoin::server {
 
 struct Config {
   std::string name = "default";
-  std::string data_dir;  // contains member/
+  std::string data_dir;  // contains member/; never empty
   std::string wal_dir;   // empty: <data_dir>/member/wal
   std::vector<std::string> initial_advertise_peer_urls;
   std::vector<std::string> advertise_client_urls;
@@ -21,27 +21,29 @@ struct Config {
   bool force_new_cluster = false;
   bool strict_reconfig_check = true;
   bool unsafe_no_fsync = false;
-  bool allow_wal_cut = false;  // go on where the log is missing or lost acknowledged entries
+  // Go on where the log is missing, ends before the database or is damaged so that acknowledged entries are
+  // lost, instead of refusing to start.
+  bool allow_wal_cut = false;
   bool pre_vote = true;
-  int max_learners = 1;
+  int64_t max_learners = 1;
 
   uint64_t snapshot_count = 10'000;
   uint64_t snapshot_catchup_entries = 5'000;
-  uint64_t max_snapshots = 5, max_wals = 5;
-  uint64_t wal_segment_bytes = 64'000'000;  // etcd's; simulations meet the edges with less
+  uint64_t max_snapshots = 5, max_wals = 5;  // files kept; 0: all
+  uint64_t wal_segment_bytes = 64'000'000;   // etcd's; simulations meet the edges with less
 
   int64_t heartbeat_ns = 100 * io::kMillisecond;
   int64_t election_ns = 1'000 * io::kMillisecond;
   int election_ticks() const { return static_cast<int>(election_ns / heartbeat_ns); }
   int64_t request_timeout_ns() const { return 5 * io::kSecond + 2 * election_ns; }
 
-  int64_t quota_backend_bytes = 0;
+  int64_t quota_backend_bytes = 0;  // 0: the default (2 GiB); negative: no quota
   int64_t backend_batch_interval_ns = 100 * io::kMillisecond;
   uint64_t backend_batch_limit = 10'000;
   uint64_t compaction_batch_limit = 1'000;
   int64_t compaction_sleep_ns = 10 * io::kMillisecond;
   enum class AutoCompaction : uint8_t { kNone, kPeriodic, kRevision } auto_compaction = AutoCompaction::kNone;
-  int64_t auto_compaction_retention = 0;  // nanoseconds, or revisions
+  int64_t auto_compaction_retention = 0;  // nanoseconds, or revisions; not positive: off
 
   uint64_t max_request_bytes = 1'572'864;
   uint64_t max_txn_ops = 128;

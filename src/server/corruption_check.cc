@@ -19,7 +19,7 @@ Result<> CorruptionCheck::initial_check(Stages& s) {
   LOG(s.env.log, kInfo, "starting initial corruption check", {"local-member-id", log::Hex{s.self.v}},
       {"timeout", log::Duration{s.config.request_timeout_ns()}});
   const io::MonotonicNs start = s.env.clock.monotonic();
-  ASSIGN_OR_RETURN(mvcc::HashKvRun run, mvcc::HashKvRun::start(s.apply->view(), 0));
+  ASSIGN_OR_RETURN(mvcc::HashKvRun run, mvcc::HashKvRun::start(s.apply.view(), 0));
   StartProgress progress("hashing the store", s.env.log, s.env.clock);
   for (;;) {
     const auto done = run.step(kRecordsPerStep);
@@ -30,7 +30,7 @@ Result<> CorruptionCheck::initial_check(Stages& s) {
     if (*done) break;
     progress.goes_on();
   }
-  s.metrics->hash_rev_seconds.observe(static_cast<double>(s.env.clock.monotonic() - start) / 1e9);
+  s.metrics.hash_rev_seconds.observe(static_cast<double>(s.env.clock.monotonic() - start) / 1e9);
   LOG(s.env.log, kInfo, "initial corruption checking passed; no corruption",
       {"local-member-id", log::Hex{s.self.v}});
   return {};
@@ -66,13 +66,13 @@ void CorruptionCheck::schedule_periodic() {
     if (stopped_) return;
     schedule_periodic();
     // A check that takes longer than the interval skips turns.
-    if (!checking_ && s_.apply->leading() && !s_.apply->stopped()) check_now();
+    if (!checking_ && s_.apply.leading() && !s_.apply.stopped()) check_now();
   });
 }
 
 void CorruptionCheck::hash(absl::AnyInvocable<void(Result<HashRunResult>)> done) {
   hashing_ = true;
-  run_hash_kv(s_.apply->view(), 0, s_.env.file, s_.env.apply, s_.env.clock, s_.metrics->hash_rev_seconds,
+  run_hash_kv(s_.apply.view(), 0, s_.env.file, s_.env.apply, s_.env.clock, s_.metrics.hash_rev_seconds,
               [this, done = std::move(done)](Result<HashRunResult> result) mutable {
                 hashing_ = false;
                 if (stopped_) {
@@ -93,7 +93,7 @@ void CorruptionCheck::check_now() {
                          if (!confirmed) return finish(std::move(confirmed));
                          check_again(first);
                        }});
-    s_.raft->post_readers(std::move(readers));
+    s_.raft.post_readers(std::move(readers));
   });
 }
 
@@ -123,7 +123,7 @@ void CorruptionCheck::finish(Result<> outcome) {
 void CorruptionCheck::schedule_compactions() {
   compactions_timer_ = s_.env.timers.schedule(s_.config.compact_hash_check_ns, s_.env.apply, [this] {
     if (stopped_) return;
-    if (s_.apply->leading()) check_compactions();
+    if (s_.apply.leading()) check_compactions();
     schedule_compactions();
   });
 }
@@ -133,7 +133,7 @@ void CorruptionCheck::check_compactions() {
   LOG(s_.env.log, kInfo, "starting compact hash check", {"local-member-id", log::Hex{s_.self.v}},
       {"timeout", log::Duration{s_.config.request_timeout_ns()}});
   LOG(s_.env.log, kInfo, "finished compaction hash check",
-      {"number-of-hashes-checked", s_.apply->view()->parts().hashes->size()});
+      {"number-of-hashes-checked", s_.apply.view()->parts().hashes->size()});
 }
 
 }  // namespace quoin::server

@@ -1,6 +1,5 @@
 // The checks of the stored data that a member makes by itself: once at start (gate InitialCorruptCheck),
-// every
-// --corrupt-check-time, and of the hashes that compactions left every --compact-hash-check-time (gate
+// every --corrupt-check-time, and of the hashes that compactions left every --compact-hash-check-time (gate
 // CompactHashCheck).
 //
 // A member alone has nobody to compare with. What is left, as in etcd: the start check reads every record it
@@ -30,7 +29,7 @@ class CorruptionCheck {
   CorruptionCheck(Stages& stages, std::function<void()> raise_corrupt)
       : s_(stages), raise_corrupt_(std::move(raise_corrupt)) {}
 
-  // Blocking. The error is that of a record that can't be read, and says whose.
+  // Blocking. The error is that of the first record that can't be read, with the member's id.
   static Result<> initial_check(Stages& stages);
 
   void start();

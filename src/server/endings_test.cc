@@ -8,58 +8,6 @@
 namespace quoin::server {
 namespace {
 
-// A member that may fail: what it reports is kept.
-class Doomed {
- public:
-  Doomed(sim::World& world, sim::SimDisk& disk, const Config& config)
-      : world_(world),
-        process_(world.start_process("member")),
-        loop_(process_.executor("loop")),
-        append_fs_(disk, process_.executor("append")),
-        file_fs_(disk, process_.executor("file")) {
-    log.set_level(log::Level::kInfo);
-    auto started = Member::start(config, {process_.executor("raft"), process_.executor("apply"),
-                                          process_.executor("append"), process_.executor("file"), append_fs_,
-                                          file_fs_, process_.timers(), process_.clock(), log, metrics_, 1});
-    if (!started) {
-      start_error = started.error();
-    } else {
-      member = std::move(*started);
-    }
-  }
-  ~Doomed() {
-    process_.kill();
-    member.reset();
-  }
-  void run() {
-    member->run(
-        loop_, [&] { ready = true; }, [&](Error e) { failures.push_back(std::move(e)); });
-  }
-  bool run_until(absl::FunctionRef<bool()> done) { return world_.run_until(done, kMaxNs); }
-  void pass(int64_t ns) {
-    world_.run_until([] { return false; }, ns);
-  }
-  sim::SimExecutor& loop() { return loop_; }
-  bool stop() {
-    bool stopped = false;
-    member->stop(loop_, [&] { stopped = true; });
-    return run_until([&] { return stopped; });
-  }
-
-  sim::LogSink log;
-  std::optional<Error> start_error;
-  std::unique_ptr<Member> member;
-  std::vector<Error> failures;
-  bool ready = false;
-
- private:
-  sim::World& world_;
-  sim::Process& process_;
-  sim::SimExecutor& loop_;
-  sim::SimFileSystem append_fs_, file_fs_;
-  metrics::Registry metrics_;
-};
-
 constexpr int kEnospc = 28;
 
 TEST(Endings, AFullLogDiskAtStartEndsTheMemberByName) {
@@ -68,15 +16,15 @@ TEST(Endings, AFullLogDiskAtStartEndsTheMemberByName) {
     sim::World world(seed);
     sim::SimDisk disk(world);
     { Life(world, disk, life_config()).stop(); }
-    Doomed m(world, disk, life_config());
+    MemberProcess m(world, disk, life_config());
     ASSERT_FALSE(m.start_error) << m.start_error->text();
     disk.inject(
         {.ops = sim::kWrite, .path_contains = ".wal", .times = sim::Fault::kForever, .error = kEnospc});
     m.run();
-    ASSERT_TRUE(m.run_until([&] { return !m.failures.empty(); }));
-    EXPECT_EQ(m.failures[0].code(), Code::kNoSpaceOnDevice) << m.failures[0].text();
+    ASSERT_TRUE(m.run_until([&] { return m.failed.has_value(); }));
+    EXPECT_EQ(m.failed->code(), Code::kNoSpaceOnDevice) << m.failed->text();
     m.pass(10 * io::kSecond);
-    EXPECT_EQ(m.failures.size(), 1u);
+    EXPECT_EQ(m.failures, 1);
     EXPECT_FALSE(m.ready);
     EXPECT_EQ(m.log.count("failed to publish local member"), 0u);
     EXPECT_LE(m.log.count("stopped publish because server is stopped"), 1u);
@@ -88,14 +36,14 @@ TEST(Endings, AFullLogDiskAtStartEndsTheMemberByName) {
 TEST(Endings, AFailureBeforeRunIsToldByRun) {
   sim::World world(1);
   sim::SimDisk disk(world);
-  Doomed m(world, disk, life_config());
+  MemberProcess m(world, disk, life_config());
   ASSERT_FALSE(m.start_error) << m.start_error->text();
   disk.inject({.ops = sim::kWrite | sim::kSync, .path_contains = "snap/db", .times = sim::Fault::kForever});
   m.pass(10 * io::kSecond);  // the first commit of the database fails
-  EXPECT_TRUE(m.failures.empty());
+  EXPECT_FALSE(m.failed);
   m.run();
-  ASSERT_TRUE(m.run_until([&] { return !m.failures.empty(); }));
-  EXPECT_EQ(m.failures[0].code(), Code::kIo);
+  ASSERT_TRUE(m.run_until([&] { return m.failed.has_value(); }));
+  EXPECT_EQ(m.failed->code(), Code::kIo);
   EXPECT_TRUE(m.stop());
 }
 
@@ -105,7 +53,7 @@ TEST(Endings, AStopEndsAlthoughTheLogFails) {
     SCOPED_TRACE(seed);
     sim::World world(seed);
     sim::SimDisk disk(world);
-    Doomed m(world, disk, life_config());
+    MemberProcess m(world, disk, life_config());
     ASSERT_FALSE(m.start_error) << m.start_error->text();
     m.run();
     ASSERT_TRUE(m.run_until([&] { return m.ready; }));
@@ -124,34 +72,78 @@ TEST(Endings, ALostCommitIsMadeUpFromTheDatabase) {
   sim::SimDisk disk(world);
   Index applied;
   {
-    Doomed m(world, disk, life_config());
+    MemberProcess m(world, disk, life_config());
     m.run();
     ASSERT_TRUE(m.run_until([&] { return m.ready; }));
     m.pass(5 * io::kSecond);
-    applied = m.member->status().applied;
+    applied = m.member().status().applied;
   }
   disk.crash();
-  Doomed m(world, disk, life_config());
+  MemberProcess m(world, disk, life_config());
   ASSERT_FALSE(m.start_error) << m.start_error->text();
-  EXPECT_EQ(m.member->status().committed, applied);
+  EXPECT_EQ(m.member().status().committed, applied);
+}
+
+// Adds one entry to the log of a member that was stopped. `make` may change the hard state, which is written behind the
+// entry.
+void add_to_log(sim::World& world, sim::SimDisk& disk,
+                absl::FunctionRef<raft::Entry(raft::HardState& hs, Index next)> make) {
+  sim::Process& process = world.start_process("writer");
+  sim::SimFileSystem fs(disk, process.executor("append"));
+  sim::LogSink log;
+  metrics::Registry metrics;
+  auto opened = wal::open(fs, "/data/member/wal", {}, {}, log);
+  ASSERT_TRUE(opened) << opened.error().text();
+  raft::HardState hs = opened->contents.hard_state;
+  const Term term = hs.term;
+  raft::Entry entry = make(hs, opened->contents.last_index + 1);
+  entry.term = std::max(entry.term, term);
+  wal::Probe probe(metrics);
+  wal::Appender appender(fs, process.executor("append"), process.clock(), log, probe, {},
+                         std::move(opened->tail), [](const Error& e) { FAIL() << e.text(); });
+  bool closed = false;
+  appender.save(hs, {entry}, nullptr);
+  appender.close({}, [&](const Result<>& r) { closed = r.has_value(); });
+  ASSERT_TRUE(world.run_until([&] { return closed; }, kMaxNs));
+  process.kill();
+}
+
+// The hard state that came with the last entries stood behind them in the write that the crash cut short.
+TEST(Endings, ALostTermIsMadeUpFromTheLog) {
+  sim::World world(5);
+  sim::SimDisk disk(world);
+  { Life(world, disk, life_config()).stop(); }
+  Term later;
+  add_to_log(world, disk, [&](raft::HardState& hs, Index next) {
+    later = hs.term + 5;
+    return raft::Entry{later, next, raft::EntryType::kNormal, {}};
+  });
+  {
+    MemberProcess m(world, disk, life_config());
+    ASSERT_FALSE(m.start_error) << m.start_error->text();
+    EXPECT_EQ(m.member().term(), later);
+  }
+  Life life(world, disk, life_config());
+  ASSERT_FALSE(life.start_error) << life.start_error->text();
+  EXPECT_GT(life.member().term(), later);
 }
 
 // While the disk does not answer, clients are told so before their requests fill the memory.
 TEST(Endings, AStuckDiskRefusesWhatItCannotTake) {
   sim::World world(6);
   sim::SimDisk disk(world);
-  Doomed m(world, disk, life_config());
+  MemberProcess m(world, disk, life_config());
   m.run();
   ASSERT_TRUE(m.run_until([&] { return m.ready; }));
   disk.set_syncs_stuck(true);
-  ClientPort port(*m.member, m.loop());
+  ClientPort port(m.member(), m.loop());
   std::map<Code, int> refused;
   int answered = 0, ok = 0;
   constexpr int kAsked = 250;
   for (int i = 0; i < kAsked; ++i) {
     m.loop().post([&] {
       pb::InternalRaftRequest r;
-      const uint64_t id = m.member->next_id();
+      const uint64_t id = m.member().next_id();
       r.header.emplace().id = id;
       const std::string value(1'400'000, 'x');
       r.put.emplace().key = "k";
@@ -227,35 +219,20 @@ TEST(Endings, ADirectoryOfSeveralVotersIsRefusedAndNothingIsWritten) {
   Config config = life_config();
   config.pre_vote = false;
   { Life(world, disk, config).stop(); }
-  sim::Process& process = world.start_process("writer");
-  sim::SimFileSystem fs(disk, process.executor("append"));
+  add_to_log(world, disk, [](raft::HardState& hs, Index next) {
+    hs.commit = next;
+    return change_entry(next.v, membership::ChangeKind::kAdd, 77);
+  });
+  sim::SimFileSystem fs(disk, world.start_process("reader").executor("append"));
   sim::LogSink log;
-  metrics::Registry metrics;
   const std::string dir = "/data/member/wal";
-  {
-    auto opened = wal::open(fs, dir, {}, {}, log);
-    ASSERT_TRUE(opened) << opened.error().text();
-    const uint64_t next = opened->contents.last_index.v + 1;
-    raft::Entry entry = change_entry(next, membership::ChangeKind::kAdd, 77);
-    entry.term = opened->contents.hard_state.term;
-    raft::HardState hs = opened->contents.hard_state;
-    hs.commit = Index{next};
-    wal::Probe probe(metrics);
-    wal::Appender appender(fs, process.executor("append"), process.clock(), log, probe, {},
-                           std::move(opened->tail), [](const Error& e) { FAIL() << e.text(); });
-    bool closed = false;
-    appender.save(hs, {entry}, nullptr);
-    appender.close({}, [&](const Result<>& r) { closed = r.has_value(); });
-    ASSERT_TRUE(world.run_until([&] { return closed; }, kMaxNs));
-    process.kill();
-  }
   raft::HardState before, after;
   for (raft::HardState* hs : {&before, &after}) {
     auto read = wal::read(fs, dir, {}, log);
     ASSERT_TRUE(read);
     *hs = read->hard_state;
     if (hs == &after) break;
-    Doomed m(world, disk, config);
+    MemberProcess m(world, disk, config);
     ASSERT_TRUE(m.start_error);
     EXPECT_EQ(m.start_error->code(), Code::kUnsupported);
     EXPECT_NE(m.start_error->text().find("a cluster whose voters are"), std::string::npos)

@@ -1,4 +1,4 @@
-// HashKV in steps on the file strand, so that commits get their turns.
+// HashKV in steps on the file strand, so that commits run in between.
 //
 // Threads: run_hash_kv on any thread. Lifetime: executors, clock and histogram outlive the run, which ends
 // with the call of `done`; it holds the view until then. Errors: kCompacted, kFutureRev (told at once, before

@@ -1,12 +1,12 @@
 // Requests that may touch every key there is, applied in steps: DeleteRange, LeaseRevoke and Txn.
 //
 // An entry stays one change: the store's transaction is open from the first change to the last step, and
-// whoever runs the steps sees to it that nothing is published, frozen or applied between them. What is smaller
-// goes in one task (applier.h), since a step of its own costs a hand-over.
+// whoever runs the steps sees to it that nothing is published, frozen or applied between them. Smaller
+// requests are applied in one task (applier.h), since each step costs a hand-over.
 //
-// Threads: apply strand. Lifetime: the request, store and lessor outlive it.
-// Errors of step(): what the request may be refused with, before anything is changed; anything else is a fault
-// of this member's storage, after which the store's transaction stays open and the member must stop.
+// Threads: apply strand. Lifetime: the request, store and lessor outlive it. Errors of step(): what the
+// request may be refused with, before anything is changed; anything else is a fault of this member's storage,
+// after which the store's transaction stays open and the member must stop.
 // Source: spec api-semantics 2.5, 2.6, 4.
 #pragma once
 #include <memory>
@@ -22,16 +22,16 @@
 
 namespace quoin::server {
 
-// About how many keys a request looks at, in the newest state; costs a descent for each range in it. A key whose
-// value is read counts as several, since values may be large.
+// About how many keys a request looks at, in the newest state; costs a descent for each range in it. A key
+// whose value is read counts as several, since values may be large.
 size_t keys_of(const mvcc::Store& store, const wire::etcdserverpb::DeleteRangeRequest& request);
 size_t keys_of(const mvcc::Store& store, const wire::etcdserverpb::TxnRequest& request);
 
 class LargeRequest {
  public:
   virtual ~LargeRequest() = default;
-  // Looks at no more than about `keys` keys, and reads no more than about kStepBytes of values. True once all is
-  // done.
+  // Looks at no more than about `keys` keys, and reads no more than about kStepBytes of values. True once all
+  // is done.
   virtual Result<bool> step(size_t keys) = 0;
   // Once done.
   virtual Answer take_answer() = 0;

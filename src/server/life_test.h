@@ -1,4 +1,5 @@
-// One life of a member on a simulated machine: a process on a disk that outlives it.
+// One life of a member on a simulated machine: a process on a disk that outlives it. MemberProcess leaves it
+// to the test when the member runs and whether it may fail; Life is a member that serves.
 #pragma once
 #include <gtest/gtest.h>
 
@@ -28,51 +29,94 @@ inline Config life_config() {
   return c;
 }
 
-// One life of a member.
-class Life {
+class MemberProcess {
  public:
-  // `may_fail`: a failure is kept in `failed` and does not fail the test.
-  Life(sim::World& world, sim::SimDisk& disk, const Config& config, bool may_fail = false)
-      : may_fail(may_fail),
-        world_(world),
+  // Founds or opens the data directory; see `start_error`. run() is the test's.
+  MemberProcess(sim::World& world, sim::SimDisk& disk, const Config& config)
+      : world_(world),
         process_(world.start_process("member")),
         loop_(process_.executor("loop")),
         append_fs_(disk, process_.executor("append")),
         file_fs_(disk, process_.executor("file")) {
     log.set_level(log::Level::kInfo);
-    auto started = Member::start(config, {process_.executor("raft"), process_.executor("apply"),
-                                          process_.executor("append"), process_.executor("file"), append_fs_,
-                                          file_fs_, process_.timers(), process_.clock(), log, metrics_, 1});
+    auto started = Member::start(config, environment());
     if (!started) {
       start_error = started.error();
-      return;
+    } else {
+      member_ = std::move(*started);
     }
-    member_ = std::move(*started);
-    bool ready = false;
+  }
+  ~MemberProcess() {
+    process_.kill();
+    member_.reset();
+  }
+  void run() {
     member_->run(
         loop_, [&] { ready = true; },
-        [this](Error e) {
-          if (!this->may_fail) ADD_FAILURE() << e.text();
-          failed = e;
+        [&](Error e) {
+          if (failures++ == 0) failed = std::move(e);
         });
-    EXPECT_TRUE(world_.run_until([&] { return ready || failed; }, kMaxNs));
+  }
+  // False: it did not end in time.
+  bool stop() {
+    bool stopped = false;
+    member_->stop(loop_, [&] { stopped = true; });
+    return run_until([&] { return stopped; });
+  }
+  void pass(int64_t ns) {
+    world_.run_until([] { return false; }, ns);
+  }
+  bool run_until(absl::FunctionRef<bool()> condition) { return world_.run_until(condition, kMaxNs); }
+
+  Member& member() { return *member_; }
+  sim::SimExecutor& loop() { return loop_; }
+  sim::SimFileSystem& files() { return file_fs_; }
+
+  sim::LogSink log;
+  std::optional<Error> start_error;  // nothing else may be called then
+  bool ready = false;                // it serves
+  std::optional<Error> failed;       // what it reported first
+  int failures = 0;
+
+ protected:
+  Environment environment() {
+    return {process_.executor("raft"),
+            process_.executor("apply"),
+            process_.executor("append"),
+            process_.executor("file"),
+            append_fs_,
+            file_fs_,
+            process_.timers(),
+            process_.clock(),
+            log,
+            metrics_,
+            1};
+  }
+
+  sim::World& world_;
+  sim::Process& process_;
+  sim::SimExecutor& loop_;
+  sim::SimFileSystem append_fs_, file_fs_;
+  metrics::Registry metrics_;
+  std::unique_ptr<Member> member_;
+};
+
+class Life : public MemberProcess {
+ public:
+  // Serves when the constructor is done, or has failed. `may_fail`: a failure does not fail the test.
+  Life(sim::World& world, sim::SimDisk& disk, const Config& config, bool may_fail = false)
+      : MemberProcess(world, disk, config), may_fail_(may_fail) {
+    if (start_error) return;
+    run();
+    EXPECT_TRUE(run_until([&] { return ready || failed; }));
     port_ = std::make_unique<ClientPort>(*member_, loop_);
   }
   ~Life() {
+    if (!may_fail_ && failed) ADD_FAILURE() << failed->text();
     process_.kill();
     port_.reset();
-    member_.reset();
   }
-  void stop() {
-    bool stopped = false;
-    member_->stop(loop_, [&] { stopped = true; });
-    EXPECT_TRUE(world_.run_until([&] { return stopped; }, kMaxNs));
-  }
-  void pass(int64_t ns) {
-    bool over = false;
-    auto timer = process_.timers().schedule(ns, loop_, [&] { over = true; });
-    EXPECT_TRUE(world_.run_until([&] { return over; }, 2 * ns));
-  }
+  void stop() { EXPECT_TRUE(MemberProcess::stop()); }
   void ask(pb::InternalRaftRequest request) {
     const uint64_t id = member_->next_id();
     request.header.emplace().id = id;
@@ -83,7 +127,7 @@ class Life {
         answered = true;
       });
     });
-    ASSERT_TRUE(world_.run_until([&] { return answered; }, kMaxNs));
+    ASSERT_TRUE(run_until([&] { return answered; }));
   }
   void put(std::string_view key, std::string_view value) {
     pb::InternalRaftRequest r;
@@ -100,7 +144,6 @@ class Life {
   }
   std::shared_ptr<const mvcc::ReadView> view() { return member_->view(); }
   uint64_t db_size() { return member_->status().db_size; }
-  sim::SimFileSystem& files() { return file_fs_; }
 
   // Proposes all of it in one loop round, so that it is one batch, and waits for the answers; one that never
   // comes is empty.
@@ -117,7 +160,7 @@ class Life {
         });
       }
     });
-    EXPECT_TRUE(world_.run_until([&] { return missing == 0 || failed; }, kMaxNs));
+    EXPECT_TRUE(run_until([&] { return missing == 0 || failed; }));
     if (failed) pass(io::kSecond);
     return answers;
   }
@@ -132,22 +175,9 @@ class Life {
   Answer propose(pb::InternalRaftRequest request) {
     return std::move(*propose_together({std::move(request)}).front());
   }
-  Member& member() { return *member_; }
-  sim::SimExecutor& loop() { return loop_; }
-  bool run_until(const std::function<bool()>& condition) { return world_.run_until(condition, kMaxNs); }
-
-  sim::LogSink log;
-  std::optional<Error> start_error;  // nothing else may be called then
-  const bool may_fail;
-  std::optional<Error> failed;
 
  private:
-  sim::World& world_;
-  sim::Process& process_;
-  sim::SimExecutor& loop_;
-  sim::SimFileSystem append_fs_, file_fs_;
-  metrics::Registry metrics_;
-  std::unique_ptr<Member> member_;
+  const bool may_fail_;
   std::unique_ptr<ClientPort> port_;
 };
 

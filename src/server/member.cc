@@ -1,10 +1,6 @@
 #include "server/member.h"
 
-#include "raft/render.h"
-#include "server/append_stage.h"
-#include "server/apply_stage.h"
 #include "server/bootstrap.h"
-#include "server/chores.h"
 #include "server/corruption_check.h"
 #include "server/hash_run.h"
 #include "server/lease_questions.h"
@@ -14,35 +10,6 @@
 namespace quoin::server {
 
 namespace {
-
-// raft's lines under etcd's logger name.
-class RaftLines final : public raft::RenderingObserver {
- public:
-  explicit RaftLines(log::Logger& log) : log_(log) {}
-  bool enabled(raft::LineLevel level) const override { return log_.enabled(level_of(level)); }
-  void line(raft::LineLevel level, std::string_view text) override {
-    log_.log(log::Event{level_of(level), text, {}, __FILE__, __LINE__});
-  }
-  // With asynchronous storage writes two acknowledgements may name the same entry: nothing to tell an
-  // operator.
-  void stable_ack_missing(Index) override {}
-
- private:
-  static log::Level level_of(raft::LineLevel level) {
-    switch (level) {
-      case raft::LineLevel::kDebug:
-        return log::Level::kDebug;
-      case raft::LineLevel::kInfo:
-        return log::Level::kInfo;
-      case raft::LineLevel::kWarning:
-        return log::Level::kWarn;
-      case raft::LineLevel::kError:
-        return log::Level::kError;
-    }
-    return log::Level::kInfo;
-  }
-  log::Logger& log_;
-};
 
 // Lines about a defragmentation at the start, until the timer goes.
 struct TellOfDefragmentation {
@@ -63,51 +30,15 @@ struct TellOfDefragmentation {
 
 }  // namespace
 
-Stages::Stages(Config c, Environment e) : config(std::move(c)), env(e) {}
-Stages::~Stages() = default;
-
 Result<std::unique_ptr<Member>> Member::start(Config config, Environment env) {
-  auto stages = std::make_unique<Stages>(std::move(config), env);
-  Stages& s = *stages;
-  ASSIGN_OR_RETURN(Bootstrapped b, bootstrap(s.config, s.env));
-  s.self = b.self;
-  s.cluster_id = b.cluster;
-  s.ids = std::make_unique<RequestIds>(s.self, env.clock.wall());
-  s.wal_probe = std::move(b.wal_probe);
-  s.snap_probe = std::move(b.snap_probe);
-  auto failed = [&s](Error error) { s.failed(std::move(error)); };
-
-  RaftStageOptions raft_options;
-  raft_options.raft.id = s.self;
-  raft_options.raft.election_ticks = s.config.election_ticks();
-  raft_options.raft.heartbeat_ticks = 1;
-  raft_options.raft.async_storage_writes = true;
-  raft_options.raft.check_quorum = true;
-  raft_options.raft.pre_vote = s.config.pre_vote;
-  raft_options.raft.hold_responses_for_conf_change = true;
-  raft_options.tick_ns = s.config.heartbeat_ns;
-  raft_options.request_timeout_ns = s.config.request_timeout_ns();
-  TRY(raft::validate(raft_options.raft));
-
-  s.quota = std::make_unique<Quota>(s.config.quota_backend_bytes);
-  s.metrics = std::make_unique<ServerMetrics>(env.metrics, s.self, s.quota->limit());
-  s.slow_requests =
-      std::make_unique<SlowRequests>(env.log, s.config.warning_apply_ns, s.metrics->slow_applies);
-  s.apply = std::make_unique<ApplyStage>(s.config, s.self, std::move(b.state), env.apply, env.timers,
-                                         env.clock, env.log, env.metrics, *s.metrics, *s.slow_requests,
-                                         s.waiters, *s.ids, failed);
-  s.lines = std::make_unique<RaftLines>(env.log.named("raft"));
-  s.raft = std::make_unique<RaftStage>(raft_options, std::move(b.storage), *s.lines, env.seed, env.raft,
-                                       env.timers, env.clock, s.waiters, *s.ids, s, env.log, env.metrics);
-  s.append = std::make_unique<AppendStage>(s.config, env.append_fs, env.append, env.timers, env.clock,
-                                           env.log, *s.wal_probe, std::move(b.tail), std::move(b.snapshotter),
-                                           *s.raft, failed);
-  s.apply->connect(s.raft.get(), s.append.get());
-  if (!b.founders.empty()) TRY(s.raft->bootstrap(b.founders));
-  s.forced = std::move(b.forced);
-  s.defragment_at_start = b.defragment;
-  s.chores = std::make_unique<Chores>(s);
-  if (b.restarted && s.config.initial_corrupt_check) TRY(CorruptionCheck::initial_check(s));
+  ASSIGN_OR_RETURN(Bootstrapped b, bootstrap(config, env));
+  RaftStageOptions options = raft_stage_options(config, b.self);
+  TRY(raft::validate(options.raft));
+  const std::vector<raft::Peer> founders = std::move(b.founders);
+  const bool check = b.restarted && config.initial_corrupt_check;
+  auto stages = std::make_unique<Stages>(std::move(config), env, std::move(options), std::move(b));
+  if (!founders.empty()) TRY(stages->raft.bootstrap(founders));
+  if (check) TRY(CorruptionCheck::initial_check(*stages));
   std::unique_ptr<Member> member(new Member());
   member->stages_ = std::move(stages);
   return member;
@@ -120,16 +51,16 @@ void Member::run(io::Executor& executor, Task ready, std::function<void(Error)> 
   Stages& s = *stages_;
   if (!s.report_failures_to(std::move(failed))) return;
   auto go = [&s, &executor, ready = std::move(ready)]() mutable {
-    s.append->post_start_purging();
+    s.append.post_start_purging();
     // A member alone need not wait for its election timeout.
-    if (s.apply->members()->members.size() <= 1) s.raft->advance_ticks(s.config.election_ticks() - 1);
-    s.chores->start(executor, std::move(ready));
+    if (s.apply.members()->members.size() <= 1) s.raft.advance_ticks(s.config.election_ticks() - 1);
+    s.chores.start(executor, std::move(ready));
   };
   Task begin = std::move(go);
   if (!s.forced.empty()) {
     begin = [&s, go = std::move(begin)]() mutable {
       s.env.append.post([&s, go = std::move(go)]() mutable {
-        s.append->save_forced(std::exchange(s.forced, {}), std::move(go));
+        s.append.save_forced(std::exchange(s.forced, {}), std::move(go));
       });
     };
   }
@@ -137,7 +68,7 @@ void Member::run(io::Executor& executor, Task ready, std::function<void(Error)> 
   // Before anything is applied or served.
   s.env.apply.post([&s, shared = std::make_shared<Task>(std::move(begin))] {
     auto telling = std::make_shared<TellOfDefragmentation>(s);
-    s.apply->backend().defragment([&s, shared, telling](Result<> done) {
+    s.apply.backend().defragment([&s, shared, telling](Result<> done) {
       telling->timer.reset();
       if (!done) return s.failed(done.error());
       std::move (*shared)();
@@ -147,53 +78,13 @@ void Member::run(io::Executor& executor, Task ready, std::function<void(Error)> 
 
 void Member::stop(io::Executor& executor, Task done) {
   Stages& s = *stages_;
-  s.chores->post_stop([&s, &executor, done = std::move(done)]() mutable {
-    s.raft->post_stop(s.env.append, [&s, &executor, done = std::move(done)](raft::HardState hs) mutable {
-      s.append->post_close(hs, s.env.apply, [&s, &executor, done = std::move(done)]() mutable {
-        s.apply->stop(executor, std::move(done));
+  s.chores.post_stop([&s, &executor, done = std::move(done)]() mutable {
+    s.raft.post_stop(s.env.append, [&s, &executor, done = std::move(done)](raft::HardState hs) mutable {
+      s.append.post_close(hs, s.env.apply, [&s, &executor, done = std::move(done)]() mutable {
+        s.apply.stop(executor, std::move(done));
       });
     });
   });
-}
-
-void Stages::failed(Error error) {
-  std::function<void(Error)> report;
-  {
-    std::lock_guard lock(failed_mutex_);
-    if (failure_) return;
-    failure_ = error;
-    report = std::exchange(on_failed_, nullptr);
-  }
-  if (!report) return;
-  // Not every part stops by itself (a `.snap` file that can't be written holds up neither the log nor apply):
-  // from here on nothing is taken in, so nothing sent after the report is acknowledged.
-  raft->post_stop(env.raft, [](raft::HardState) {});
-  report(std::move(error));
-}
-
-bool Stages::report_failures_to(std::function<void(Error)> report) {
-  {
-    std::lock_guard lock(failed_mutex_);
-    if (!failure_) {
-      on_failed_ = std::move(report);
-      return true;
-    }
-  }
-  report(*failure_);  // never changes once it is set
-  return false;
-}
-
-// ---- RaftSink: called on the raft strand ----
-
-void Stages::append_entries(raft::HardState hard_state, std::vector<raft::Entry> entries,
-                            std::vector<raft::Message> responses) {
-  append->post_append(hard_state, std::move(entries), std::move(responses));
-}
-void Stages::apply_entries(std::vector<raft::Entry> entries) {
-  apply->post_entries(std::move(entries));
-}
-void Stages::soft_state_changed(const raft::SoftState& state, Term term) {
-  apply->post_soft_state(state, term);
 }
 
 // ---- questions, any thread ----
@@ -208,61 +99,57 @@ const Config& Member::config() const {
   return stages_->config;
 }
 uint64_t Member::next_id() {
-  return stages_->ids->next();
+  return stages_->ids.next();
 }
 Term Member::term() const {
-  return Term(stages_->raft->progress().term.load(std::memory_order_relaxed));
+  return Term(stages_->raft.progress().term.load(std::memory_order_relaxed));
 }
 MemberId Member::leader() const {
-  return MemberId(stages_->raft->progress().lead.load(std::memory_order_relaxed));
+  return MemberId(stages_->raft.progress().lead.load(std::memory_order_relaxed));
 }
 
 bool Member::learner() const {
-  if (!stages_->apply->any_learner()) return false;
-  const auto members = stages_->apply->members();
+  if (!stages_->apply.any_learner()) return false;
+  const auto members = stages_->apply.members();
   const membership::Member* self = members->member(stages_->self);
   return self != nullptr && self->is_learner;
 }
 
 std::shared_ptr<const mvcc::ReadView> Member::view() const {
-  return stages_->apply->view();
+  return stages_->apply.view();
 }
 
 int64_t Member::revision() const {
-  return stages_->apply->revision();
+  return stages_->apply.revision();
 }
 
 MemberStatus Member::status() const {
   Stages& s = *stages_;
-  const RaftProgress& p = s.raft->progress();
-  const auto members = s.apply->members();
+  const RaftProgress& p = s.raft.progress();
+  const auto members = s.apply.members();
   MemberStatus out;
   out.term = term();
   out.leader = leader();
   out.committed = Index(p.committed.load(std::memory_order_relaxed));
-  out.applied = s.raft->applied();
+  out.applied = s.raft.applied();
   out.learner = learner();
-  out.db_size = s.apply->backend_size();
-  out.db_size_in_use = s.apply->backend_size_in_use();
-  out.db_quota = s.quota->limit();
-  out.storage_version = s.apply->storage_version();
+  out.db_size = s.apply.backend_size();
+  out.db_size_in_use = s.apply.backend_size_in_use();
+  out.db_quota = s.quota.limit();
+  out.storage_version = s.apply.storage_version();
   out.cluster_version = cluster_version();
-  out.alarms = s.apply->alarms();
+  out.alarms = s.apply.alarms();
   out.downgrade_enabled = members->downgrade.enabled;
   out.downgrade_target = members->downgrade.target;
   return out;
 }
 
-std::vector<MemberInfo> Member::members() const {
-  std::vector<MemberInfo> out;
-  for (const membership::Member& m : stages_->apply->members()->list()) {
-    out.push_back({m.id, m.name, m.peer_urls, m.client_urls, m.is_learner});
-  }
-  return out;
+std::vector<membership::Member> Member::members() const {
+  return stages_->apply.members()->list();
 }
 
 std::string Member::cluster_version() const {
-  const auto version = stages_->apply->members()->version;
+  const auto version = stages_->apply.members()->version;
   return version ? version->text() : std::string();
 }
 
@@ -274,32 +161,32 @@ std::optional<std::string> parse_target_version(std::string_view version) {
 
 Result<std::string> Member::check_downgrade(std::string_view version) const {
   ASSIGN_OR_RETURN(const membership::Version target, membership::parse_downgrade_target(version));
-  const auto members = stages_->apply->members();
+  const auto members = stages_->apply.members();
   TRY(membership::check_downgrade(members->version, target, members->downgrade));
   return target.text();
 }
 
 bool Member::quota_allows(uint64_t cost) const {
-  return stages_->quota->fits(stages_->apply->backend_size(), cost);
+  return stages_->quota.fits(stages_->apply.backend_size(), cost);
 }
 
 void Member::count_ranges(size_t ranges) {
-  stages_->apply->store().count_ranges(ranges);
+  stages_->apply.count_ranges(ranges);
 }
 
 SlowRequests& Member::slow_requests() {
-  return *stages_->slow_requests;
+  return stages_->slow_requests;
 }
 
 bool Member::overloaded() const {
-  const uint64_t committed = stages_->raft->progress().committed.load(std::memory_order_relaxed);
-  return committed > stages_->raft->applied().v + ApplyStage::kGapMax;
+  const uint64_t committed = stages_->raft.progress().committed.load(std::memory_order_relaxed);
+  return committed > stages_->raft.applied().v + ApplyStage::kGapMax;
 }
 
 // ---- work on apply ----
 
 void Member::on_apply(absl::AnyInvocable<void(mvcc::WatchTable&)> work) {
-  ApplyStage& apply = *stages_->apply;
+  ApplyStage& apply = stages_->apply;
   auto task = [&apply, work = std::move(work)]() mutable {
     if (mvcc::WatchTable* watches = apply.watches()) work(*watches);
   };
@@ -309,7 +196,7 @@ void Member::on_apply(absl::AnyInvocable<void(mvcc::WatchTable&)> work) {
 
 void Member::lease_times(LeaseId id, bool keys, io::Executor& executor,
                          absl::AnyInvocable<void(Result<LeaseTimes>)> done) {
-  ApplyStage& apply = *stages_->apply;
+  ApplyStage& apply = stages_->apply;
   // Not in the middle of an entry that takes the keys off the lease one after the other.
   auto answer = [&apply, id, keys, &executor, done = std::move(done)]() mutable {
     Result<LeaseTimes> result = Error(Code::kServerStopped);
@@ -336,7 +223,7 @@ void Member::lease_times(LeaseId id, bool keys, io::Executor& executor,
 }
 
 void Member::leases(io::Executor& executor, absl::AnyInvocable<void(Result<std::vector<LeaseId>>)> done) {
-  ApplyStage& apply = *stages_->apply;
+  ApplyStage& apply = stages_->apply;
   apply.strand().post([&apply, &executor, done = std::move(done)]() mutable {
     list_leases(apply, executor, std::move(done));
   });
@@ -361,28 +248,28 @@ void on_backend(ApplyStage& apply, io::Executor& executor, absl::AnyInvocable<vo
 }  // namespace
 
 void Member::hash(io::Executor& executor, absl::AnyInvocable<void(Result<backend::StateHash>)> done) {
-  on_backend<backend::StateHash>(*stages_->apply, executor, std::move(done),
+  on_backend<backend::StateHash>(stages_->apply, executor, std::move(done),
                                  [](backend::Backend& b, auto reply) { b.hash(std::move(reply)); });
 }
 
 void Member::hash_kv(int64_t revision, io::Executor& executor,
                      absl::AnyInvocable<void(Result<HashKv>)> done) {
   run_hash_kv(view(), revision, stages_->env.file, executor, stages_->env.clock,
-              stages_->metrics->hash_rev_seconds, [done = std::move(done)](Result<HashRunResult> r) mutable {
+              stages_->metrics.hash_rev_seconds, [done = std::move(done)](Result<HashRunResult> r) mutable {
                 if (!r) return done(r.error());
                 done(HashKv{r->kv.hash, r->kv.compact_revision, r->kv.hash_revision, r->revision});
               });
 }
 
 void Member::defragment(io::Executor& executor, absl::AnyInvocable<void(Result<>)> done) {
-  on_backend<void>(*stages_->apply, executor, std::move(done),
+  on_backend<void>(stages_->apply, executor, std::move(done),
                    [](backend::Backend& b, auto reply) { b.defragment(std::move(reply)); });
 }
 
 void Member::snapshot(io::Executor& executor,
                       absl::AnyInvocable<void(Result<std::shared_ptr<backend::SnapshotSource>>)> done) {
   on_backend<std::shared_ptr<backend::SnapshotSource>>(
-      *stages_->apply, executor, std::move(done),
+      stages_->apply, executor, std::move(done),
       [](backend::Backend& b, auto reply) { b.snapshot(std::move(reply)); });
 }
 

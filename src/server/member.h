@@ -25,6 +25,7 @@
 #include "io/file.h"
 #include "io/loop.h"
 #include "io/timer.h"
+#include "membership/member.h"
 #include "mvcc/read_view.h"
 #include "mvcc/watch.h"
 #include "server/alarms.h"
@@ -48,14 +49,7 @@ struct Environment {
   uint64_t seed;
 };
 
-struct MemberInfo {
-  MemberId id;
-  std::string name;
-  std::vector<std::string> peer_urls, client_urls;
-  bool learner = false;
-};
-
-// A moment of what Status and the headers show.
+// What Status and the response headers show, as of one moment.
 struct MemberStatus {
   Term term;
   MemberId leader;
@@ -102,17 +96,18 @@ class Member {
   Term term() const;
   MemberId leader() const;
   bool learner() const;
+  // Never null. Once stop() is done, reads of its values end with kServerStopped.
   std::shared_ptr<const mvcc::ReadView> view() const;
   int64_t revision() const;  // of view(), for less
   MemberStatus status() const;
-  std::vector<MemberInfo> members() const;
+  std::vector<membership::Member> members() const;
   std::string cluster_version() const;
   // Target "X.Y.0" of a downgrade to `version` that is possible now; kInvalidDowngradeTargetVersion,
   // kDowngradeInProcess, kWrongDowngradeVersionFormat.
   Result<std::string> check_downgrade(std::string_view version) const;
   // The database's size leaves room for a request of this cost.
   bool quota_allows(uint64_t cost) const;
-  // For reads, which their loops measure.
+  // For reads: the loop that reads measures the time.
   SlowRequests& slow_requests();
   // committed - applied > 5,000.
   bool overloaded() const;
@@ -140,11 +135,13 @@ class Member {
 
  private:
   friend class ClientPort;
+  friend class MemberPeer;  // tests
   Member();
   std::unique_ptr<Stages> stages_;
 };
 
-// A client loop's way into the member. Confined to its loop; outlived by the member, outlives its calls.
+// How a client loop makes requests of the member. Confined to its loop. The member outlives it, and it
+// outlives its calls.
 class ClientPort {
  public:
   ClientPort(Member& member, io::Loop& loop);

@@ -1,7 +1,7 @@
 // Which keys live after the first operations of a transaction that has not been executed yet.
 //
-// The checks before a transaction ask it whether a put finds the key whose value or lease it wants to keep: an
-// operation before it in the same transaction may have deleted or made that key.
+// The checks before a transaction ask it whether a put finds the key whose value or lease it wants to keep:
+// an operation before it in the same transaction may have deleted or made that key.
 //
 // Threads: confined to the caller's. Lifetime: the keys and range ends passed in, and the store, outlive it.
 // Cost: O(log n) for each operation, n being the operations so far; nothing is looked up in the store before

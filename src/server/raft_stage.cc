@@ -223,7 +223,7 @@ void RaftStage::taken(const std::vector<Proposal>& proposals) {
 void RaftStage::propose(std::vector<Proposal>&& proposals) {
   taken(proposals);
   if (stopped_) {
-    for (const Proposal& p : proposals) refuse(p.id, Error(Code::kServerStopped));
+    for (const Proposal& p : proposals) refuse(p, Error(Code::kServerStopped));
     return outbox_.flush();
   }
   if (!node_->raft().lead()) return park(std::move(proposals));
@@ -235,7 +235,7 @@ void RaftStage::propose(std::vector<Proposal>&& proposals) {
     if (p.only_in_term) {
       std::vector<raft::Entry> one;
       one.push_back(std::move(e));
-      if (Result<> r = node_->propose_guarded(p.only_in_term, std::move(one)); !r) refuse(p.id, r.error());
+      if (Result<> r = node_->propose_guarded(p.only_in_term, std::move(one)); !r) refuse(p, r.error());
       p.id = 0;
       continue;
     }
@@ -243,7 +243,7 @@ void RaftStage::propose(std::vector<Proposal>&& proposals) {
   }
   if (entries.empty()) return outbox_.flush();
   if (Result<> r = node_->propose(std::move(entries)); !r) {
-    for (const Proposal& p : proposals) refuse(p.id, r.error());
+    for (const Proposal& p : proposals) refuse(p, r.error());
   }
   outbox_.flush();
 }
@@ -251,8 +251,9 @@ void RaftStage::propose(std::vector<Proposal>&& proposals) {
 void RaftStage::park(std::vector<Proposal>&& proposals) {
   const io::MonotonicNs now = clock_.monotonic();
   for (Proposal& p : proposals) {
+    if (parked_bytes_ + p.data.size() > kParkedBytesMax) drop_given_up();
     if (p.only_in_term || parked_bytes_ + p.data.size() > kParkedBytesMax) {
-      refuse(p.id, Error(p.only_in_term ? Code::kProposalDropped : Code::kTooManyRequests));
+      refuse(p, Error(p.only_in_term ? Code::kProposalDropped : Code::kTooManyRequests));
       continue;
     }
     parked_bytes_ += p.data.size();
@@ -266,33 +267,50 @@ void RaftStage::park(std::vector<Proposal>&& proposals) {
 bool RaftStage::retry_parked() {
   if (parked_.empty() || !node_->raft().lead()) return false;
   std::vector<Proposal> all;
-  for (Parked& p : parked_) {
-    p.proposal.admitted = false;  // it was given back when it was parked
-    all.push_back(std::move(p.proposal));
+  while (!parked_.empty()) {
+    Proposal p = take_parked();
+    if (given_up(p)) continue;
+    p.admitted = false;  // it was given back when it was parked
+    all.push_back(std::move(p));
   }
-  parked_.clear();
-  parked_bytes_ = 0;
+  if (all.empty()) return false;
   propose(std::move(all));
   return true;
+}
+
+Proposal RaftStage::take_parked() {
+  Proposal p = std::move(parked_.front().proposal);
+  parked_.pop_front();
+  parked_bytes_ -= p.data.size();
+  return p;
+}
+
+bool RaftStage::given_up(const Proposal& proposal) const {
+  return proposal.awaited && !waiters_.waiting(proposal.id);
+}
+
+// Those at the front, so that the cost is shared by the calls: the oldest are given up first.
+void RaftStage::drop_given_up() {
+  while (!parked_.empty() && given_up(parked_.front().proposal)) (void)take_parked();
 }
 
 void RaftStage::count_failed() {
   probe_->failed.inc();
 }
 
-void RaftStage::refuse(uint64_t id, Error error) {
-  if (id == 0) return;
+void RaftStage::refuse(const Proposal& proposal, Error error) {
+  if (proposal.id == 0) return;
+  auto waiter = waiters_.take(proposal.id);
+  if (!waiter && proposal.awaited) return;  // counted when its client went
   probe_->failed.inc();
-  if (auto w = waiters_.take(id)) outbox_.answer(std::move(*w), {.error = std::move(error)});
+  if (waiter) outbox_.answer(std::move(*waiter), {.error = std::move(error)});
 }
 
 void RaftStage::expire(io::MonotonicNs now) {
   const io::MonotonicNs limit = now - options_.request_timeout_ns;
   // raft never took these: to the client its own time is over, nothing else is known.
   while (!parked_.empty() && parked_.front().since < limit) {
-    parked_bytes_ -= parked_.front().proposal.data.size();
-    refuse(parked_.front().proposal.id, Error(Code::kContextDeadlineExceeded));
-    parked_.pop_front();
+    refuse(take_parked(), Error(Code::kContextDeadlineExceeded));
   }
   for (Waiter& w : waiters_.expire(limit)) {
     probe_->failed.inc();

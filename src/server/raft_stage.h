@@ -5,9 +5,9 @@
 //
 // Threads: everything but the constructor, progress() and the post_* methods runs on the raft executor; the
 // post_* methods may be called on any thread.
-// Bounds: proposals wait here only while no leader is known (kParkedBytesMax, then kTooManyRequests); what is
-// on its way to the log is bounded by AppendBacklog; entries that are applied stay in memory for followers up
-// to kLogBytesMax; readers are bounded by their connections' calls.
+// Bounds: proposals wait here only while no leader is known and their clients wait (kParkedBytesMax, then
+// kTooManyRequests). AppendBacklog bounds what is on its way to the log. Entries that are applied stay in
+// memory for followers up to kLogBytesMax. Readers are bounded by their connections' calls.
 // Source: spec raft-and-peers 2, 14, 15, 31; design.md section 1.
 #pragma once
 #include <atomic>
@@ -26,6 +26,7 @@
 #include "raft/rawnode.h"
 #include "server/answers.h"
 #include "server/append_backlog.h"
+#include "server/proposal.h"
 #include "server/request_ids.h"
 #include "server/waiters.h"
 
@@ -51,13 +52,6 @@ struct RaftProgress {
   std::atomic<uint64_t> committed{0};
   std::atomic<uint64_t> last_index{0};
   std::atomic<uint64_t> log_bytes{0};  // of raft's stable log in memory
-};
-
-struct Proposal {
-  uint64_t id = 0;
-  Blob data;
-  Term only_in_term;      // 0: any; else dropped when this member does not lead in that term
-  bool admitted = false;  // was charged to RaftStage::backlog()
 };
 
 struct RaftStageOptions {
@@ -88,7 +82,7 @@ class RaftStage {
   // For a member alone: nobody else could lead, so there is nothing to wait for.
   void post_campaign();
   void post_proposals(std::vector<Proposal> proposals);
-  // A proposal whose client did not wait for its outcome.
+  // Counts a proposal as failed whose client did not wait for its outcome.
   void count_failed();
   // `done` runs on `executor` once everything committed before this call has been applied here, confirmed by
   // a round that began after this call; or with kLeaderChanged, kTimeout, kServerStopped.
@@ -97,8 +91,8 @@ class RaftStage {
     ReadDone done;
   };
   void post_readers(std::vector<Reader> readers);
-  // From now on raft's clock goes, until post_stop(). Its timer fires on the raft strand, which runs in the
-  // timers' thread if nobody else runs it: no request that apply works on holds it up.
+  // Starts raft's clock, which runs until post_stop(). Its timer fires on the raft strand, and that runs in
+  // the timers' thread if no other thread runs it, so a request that apply works on does not delay it.
   void post_start_ticking();
   void post_appended(std::vector<raft::Entry> entries, raft::HardState hard_state,
                      std::vector<raft::Message> responses);
@@ -122,7 +116,7 @@ class RaftStage {
   AppendBacklog& backlog() { return backlog_; }
   Index applied() const { return Index(applied_.load(std::memory_order_acquire)); }
   bool leading() const { return progress_.lead.load(std::memory_order_relaxed) == self_.v; }
-  // Nanoseconds (monotonic) of the last tick; how a keepalive knows that this member still runs on time.
+  // When the last tick was (monotonic). A keepalive reads it to learn whether this member still runs on time.
   io::MonotonicNs last_tick() const { return last_tick_.load(std::memory_order_relaxed); }
 
  private:
@@ -153,7 +147,11 @@ class RaftStage {
   bool retry_parked();
   void taken(const std::vector<Proposal>& proposals);
   void expire(io::MonotonicNs now);
-  void refuse(uint64_t id, Error error);
+  void refuse(const Proposal& proposal, Error error);
+  // Its client has gone, and it counted as failed when that happened.
+  bool given_up(const Proposal& proposal) const;
+  void drop_given_up();
+  Proposal take_parked();
   void start_read_round();
   void send_read_index();
   void on_read_state(const raft::ReadState& state);

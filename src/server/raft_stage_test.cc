@@ -1,20 +1,11 @@
 // The raft stage alone, between a log and a state machine that the test plays.
-#include "server/raft_stage.h"
+#include "server/raft_stage_test.h"
 
 #include <gtest/gtest.h>
 
 #include "sim/machine.h"
 
 namespace quoin::server {
-
-// What only the network could bring about.
-class RaftStagePeer {
- public:
-  static raft::RawNode& node(RaftStage& stage) { return *stage.node_; }
-  static size_t parked(const RaftStage& stage) { return stage.parked_.size(); }
-  static void run_ready(RaftStage& stage) { stage.run_ready(); }
-};
-
 namespace {
 
 constexpr uint64_t kSnapshotIndex = 7;
@@ -47,6 +38,7 @@ class RaftStageTest : public ::testing::Test, public RaftSink {
   void apply_entries(std::vector<raft::Entry> entries) override {
     if (slow) return to_apply_.push_back(std::move(entries));
     applied_ = entries.back().index;
+    payload_ += raft::payload_size(entries);
     stage->note_applied(applied_);
     stage->post_applied(applied_, raft::encoded_size(entries), raft::payload_size(entries));
   }
@@ -73,6 +65,15 @@ class RaftStageTest : public ::testing::Test, public RaftSink {
     ASSERT_TRUE(stage->backlog().admit(data.size()));
     stage->post_proposals({{.id = ids_.next(), .data = data, .only_in_term = {}, .admitted = true}});
   }
+  // Of a counter.
+  double metric(std::string_view name) {
+    double value = -1;
+    metrics_.visit([&](const metrics::Family& f) {
+      if (f.name != name) return;
+      value = static_cast<double>(std::get<const metrics::Counter*>(f.cells[0].source)->value());
+    });
+    return value;
+  }
   static raft::Message from_2(raft::MessageType type) {
     raft::Message m;
     m.type = type;
@@ -97,6 +98,8 @@ class RaftStageTest : public ::testing::Test, public RaftSink {
   std::vector<Batch> log_;
   std::vector<std::vector<raft::Entry>> to_apply_;
   Index applied_;
+  uint64_t payload_ = 0;  // applied bytes
+  std::vector<Code> errors_;
   bool stuck = false;  // the disk
   bool slow = false;   // the state machine
   std::unique_ptr<RaftStage> stage;
@@ -179,6 +182,66 @@ TEST_F(RaftStageTest, ParkedProposalsLeaveWhenTheSameLeaderIsBack) {
   });
   settle();
   EXPECT_EQ(RaftStagePeer::parked(*stage), 0u);
+}
+
+// A client that has gone by the time there is a leader: nobody would learn what became of its request. It counted as
+// failed when it went.
+TEST_F(RaftStageTest, AParkedProposalWhoseClientHasGoneIsDropped) {
+  start(1);
+  const auto failed = [&] { return metric("etcd_server_proposals_failed_total"); };
+  const Blob data = Blob::copy(std::string(1000, 'x'));
+  const auto ask = [&] {
+    const uint64_t id = ids_.next();
+    waiters_.add(id, {&strand_, [](Answer) {}, process_.clock().monotonic()});
+    stage->post_proposals({{.id = id, .data = data, .only_in_term = {}, .awaited = true}});
+    return id;
+  };
+  const auto give_up = [&](uint64_t id) {  // as ClientPort does
+    ASSERT_TRUE(waiters_.take(id));
+    stage->count_failed();
+  };
+  const uint64_t gone = ask(), stays = ask();
+  stage->post_proposals({{.id = ids_.next(), .data = data, .only_in_term = {}}});  // nobody waits, ever
+  settle();
+  EXPECT_EQ(RaftStagePeer::parked(*stage), 3u);
+  give_up(gone);
+  EXPECT_EQ(failed(), 1);
+  lead();
+  settle();
+  EXPECT_EQ(RaftStagePeer::parked(*stage), 0u);
+  EXPECT_EQ(RaftStagePeer::parked_bytes(*stage), 0u);
+  EXPECT_TRUE(waiters_.waiting(stays));
+  EXPECT_EQ(payload_, 2 * data.size()) << "of the log";
+  EXPECT_EQ(failed(), 1);
+}
+
+// Until there is a leader they take no room from others, and are not counted again when their time is over.
+TEST_F(RaftStageTest, AParkedProposalWhoseClientHasGoneTakesNoRoom) {
+  start(2);
+  const Blob data = Blob::copy(std::string(1 << 20, 'x'));
+  const auto ask = [&](bool goes) {
+    const uint64_t id = ids_.next();
+    waiters_.add(
+        id, {&strand_, [&](Answer a) { errors_.push_back(a.error->code()); }, process_.clock().monotonic()});
+    stage->post_proposals({{.id = id, .data = data, .only_in_term = {}, .awaited = true}});
+    settle();
+    if (!goes) return;
+    ASSERT_TRUE(waiters_.take(id));
+    stage->count_failed();
+  };
+  constexpr size_t kRoom = RaftStage::kParkedBytesMax >> 20;
+  for (size_t i = 0; i < 2 * kRoom; ++i) ask(true);
+  EXPECT_LE(RaftStagePeer::parked_bytes(*stage), RaftStage::kParkedBytesMax);
+  for (size_t i = 0; i < kRoom; ++i) ask(false);
+  EXPECT_TRUE(errors_.empty());
+  ask(false);
+  EXPECT_EQ(errors_, std::vector<Code>{Code::kTooManyRequests});
+  ASSERT_EQ(metric("etcd_server_proposals_failed_total"), 2 * kRoom + 1);
+  stage->post_start_ticking();
+  machine_.run_until([] { return false; }, 20 * io::kSecond);
+  EXPECT_EQ(RaftStagePeer::parked_bytes(*stage), 0u);
+  EXPECT_EQ(errors_.size(), kRoom + 1);
+  EXPECT_EQ(metric("etcd_server_proposals_failed_total"), 3 * kRoom + 1);
 }
 
 // raft's own hard state may speak of a commit that never reached the log; a follower could not start again.

@@ -109,8 +109,8 @@ class SteppedRange final : public SteppedRead {
 // All Ranges begin on one view, so that all are read at its revision.
 class SteppedTxn final : public SteppedRead {
  public:
-  // What the request has views into outlives it. The first steps choose the branch: compares may look at every
-  // key there is.
+  // What the request has views into outlives it. The first steps choose the branch: compares may look at
+  // every key there is.
   SteppedTxn(std::shared_ptr<const mvcc::ReadView> view, wire::etcdserverpb::TxnRequest request);
   Result<bool> step(StepBudget budget) override;
   void go_on(const std::shared_ptr<const mvcc::ReadView>& newest) override;

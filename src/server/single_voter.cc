@@ -24,7 +24,7 @@ Result<> check(const raft::tracker::Config& config, MemberId self) {
 }  // namespace
 
 Result<> check_single_voter(membership::Membership start, const raft::ConfState& conf_state,
-                            std::span<const raft::Entry> entries, Index commit, int max_learners) {
+                            std::span<const raft::Entry> entries, Index commit, int64_t max_learners) {
   constexpr size_t kWindow = 1;  // nothing is sent
   raft::tracker::Tracker tracker(kWindow, 0);
   const auto take = [&tracker](raft::confchange::Changed changed) {

@@ -14,6 +14,6 @@ namespace quoin::server {
 // `commit`. kUnsupported unless this member is the only voter both there and at the end of the log (a change
 // that is not committed yet will be). A log that shrank from several voters to this one is fine.
 Result<> check_single_voter(membership::Membership start, const raft::ConfState& conf_state,
-                            std::span<const raft::Entry> entries, Index commit, int max_learners);
+                            std::span<const raft::Entry> entries, Index commit, int64_t max_learners);
 
 }  // namespace quoin::server

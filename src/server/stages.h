@@ -1,15 +1,21 @@
-// The parts of a running member, for the files of this module that wire them together.
+// The parts of a running member, each made from those above it.
 //
-// Threads: written once by Member::start, then only read; each part states its own rules.
+// raft, the log and apply need each other: raft hands entries to the log and to apply, and both answer raft.
+// That circle is closed by two interfaces, which this class implements: where raft's effects go (RaftSink)
+// and where those of apply go (ApplySink).
+//
+// Threads: each part states its own rules; what is const here may be read on any thread.
 #pragma once
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <vector>
 
-#include "raft/observer.h"
 #include "server/append_stage.h"
 #include "server/apply_stage.h"
+#include "server/bootstrap.h"
+#include "server/chores.h"
 #include "server/member.h"
 #include "server/quota.h"
 #include "server/raft_stage.h"
@@ -18,11 +24,10 @@
 
 namespace quoin::server {
 
-class Chores;
-
-class Stages final : public RaftSink {
+class Stages final : public RaftSink, public ApplySink {
  public:
-  Stages(Config config, Environment env);
+  // `options`: raft_stage_options() of the same configuration.
+  Stages(Config config, Environment env, RaftStageOptions options, Bootstrapped b);
   ~Stages() override;
 
   // RaftSink, on the raft strand.
@@ -31,35 +36,49 @@ class Stages final : public RaftSink {
   void apply_entries(std::vector<raft::Entry> entries) override;
   void soft_state_changed(const raft::SoftState& state, Term term) override;
 
+  // ApplySink, on the apply strand.
+  void propose(Proposal proposal) override;
+  void note_applied(Index index) override;
+  void entries_applied(Index last, uint64_t encoded_bytes, uint64_t payload_bytes) override;
+  void conf_change_applied(raft::ConfChange change, Index at,
+                           absl::AnyInvocable<void(raft::ConfState)> done) override;
+  void compact_log(Index snapshot_index, raft::ConfState conf_state, Blob snapshot_data, Index upto) override;
+  bool wants_compaction() const override;
+  void save_snapshot(raft::Snapshot snapshot, Task done) override;
+
   // Any strand: the member can't go on. Only the first reason is told; one from before run() is told by
   // run().
   void failed(Error error);
   // From run() on `report` is told of a failure. False: it has been told of an earlier one.
   bool report_failures_to(std::function<void(Error)> report);
 
-  const Config config;
-  Environment env;
-  MemberId self;
-  ClusterId cluster_id;
-  std::unique_ptr<RequestIds> ids;
-  Waiters waiters;
-  std::unique_ptr<Quota> quota;
-  std::unique_ptr<ServerMetrics> metrics;
-  std::unique_ptr<SlowRequests> slow_requests;
-  std::unique_ptr<wal::Probe> wal_probe;
-  std::unique_ptr<snap::Probe> snap_probe;
-  std::unique_ptr<raft::Observer> lines;
-  std::unique_ptr<ApplyStage> apply;
-  std::unique_ptr<AppendStage> append;
-  std::unique_ptr<RaftStage> raft;
-  std::unique_ptr<Chores> chores;
-  std::vector<raft::Entry> forced;
-  bool defragment_at_start = false;
-
  private:
   std::mutex failed_mutex_;
   std::optional<Error> failure_;          // guarded by failed_mutex_: the first
   std::function<void(Error)> on_failed_;  // guarded by failed_mutex_
+
+ public:
+  const Config config;
+  const Environment env;
+  const MemberId self;
+  const ClusterId cluster_id;
+  RequestIds ids;
+  Waiters waiters;
+  const Quota quota;
+  ServerMetrics metrics;
+  SlowRequests slow_requests;
+  const std::unique_ptr<wal::Probe> wal_probe;
+  const std::unique_ptr<snap::Probe> snap_probe;
+  const std::unique_ptr<raft::Observer> lines;
+  RaftStage raft;
+  AppendStage append;
+  ApplyStage apply;
+  Chores chores;
+  // What run() has to do first: write these entries to the log, rewrite the database.
+  std::vector<raft::Entry> forced;
+  const bool defragment_at_start;
 };
+
+RaftStageOptions raft_stage_options(const Config& config, MemberId self);
 
 }  // namespace quoin::server

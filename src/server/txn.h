@@ -20,8 +20,8 @@ bool is_read_only(const wire::etcdserverpb::TxnRequest& txn);
 // Every Range is serializable; true for a transaction without operations.
 bool is_serializable(const wire::etcdserverpb::TxnRequest& txn);
 
-// The Ranges of the branch that a read-only transaction takes (`taken`, see BranchChoice), in order; views into
-// `txn`. kCompacted, kFutureRev.
+// The Ranges of the branch that a read-only transaction takes (`taken`, see BranchChoice), in order; views
+// into `txn`. kCompacted, kFutureRev.
 Result<std::vector<const wire::etcdserverpb::RangeRequest*>> ranges_of_branch(
     const mvcc::ReadView& view, const wire::etcdserverpb::TxnRequest& txn, const std::vector<bool>& taken,
     bool* succeeded);
@@ -42,16 +42,16 @@ struct WriteTxnResult {
 // sees to it that nothing is published, frozen or applied between them.
 //
 // Refused before anything is written: kCompacted, kFutureRev, kKeyNotFound, kLeaseNotFound. Any other error
-// is a fault of the storage: a part may be written, the store's transaction is still open, and the member must
-// stop.
+// is a fault of the storage: a part may be written, the store's transaction is still open, and the member
+// must stop.
 class WriteTxn {
  public:
   // All outlive it. `wanted`: somebody waits for the answer; else Ranges are checked but not read.
   WriteTxn(mvcc::Store& store, const LeaseExists& lease_exists, const wire::etcdserverpb::TxnRequest& txn,
            bool wanted);
   ~WriteTxn();
-  // Looks at no more than about `keys` keys, and reads no more than about kStepBytes of values unless `keys` is
-  // SIZE_MAX. True once it is done, and the store's transaction has ended.
+  // Looks at no more than about `keys` keys, and reads no more than about kStepBytes of values unless `keys`
+  // is SIZE_MAX. True once it is done, and the store's transaction has ended.
   Result<bool> step(size_t keys);
   // Once done.
   const WriteTxnResult& result() const;

@@ -35,7 +35,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   // Both ends fail, as if a router between them had said so.
   void reset();
-  // The process of one end is gone.
+  // The process of one end has ended.
   void stop(int which, bool silent);
   void flush();
 

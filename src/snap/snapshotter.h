@@ -81,8 +81,9 @@ class Snapshotter {
   // The WAL's record for this snapshot is durable: what is older is no longer needed.
   void recorded(Term term, Index index);
   // Removes the oldest `.snap`, then the oldest `.snap.db`, while more than `files_max` of the kind remain.
-  // 0: keeps all. The newest one that the WAL has a record for stays, and what is newer: files without a
-  // record, left by lives that ended before they wrote it, must not push it out.
+  // 0: keeps all. The newest file that has a record in the WAL stays, and so do newer ones. Files without a
+  // record were left by processes that ended before they wrote it; they must not displace the one with a
+  // record.
   void purge(size_t files_max, io::Completion done);
 
   // Name for receiving a database into: `tmp` and a number, in the directory; unique within the process.

@@ -101,6 +101,34 @@ TEST_F(CallMetricsTest, AReadThatNobodyWaitsFor) {
   EXPECT_EQ(metric("etcd_server_proposals_failed_total"), 0);
 }
 
+// Measured at etcd 3.6.16: of 200 keepalive streams that were reset or whose connection went, 200 count as Unavailable;
+// of 200 watch streams, 200 as Canceled.
+TEST_F(CallMetricsTest, AStreamThatItsClientLeaves) {
+  pb::LeaseKeepAliveRequest alive;
+  alive.id = 1;
+  pb::WatchRequest watch;
+  watch.set_create_request().key = "a";
+  const auto both = [&](std::string_view method, std::string_view name, int left, const auto& request) {
+    SCOPED_TRACE(name);
+    const auto open = [&](bool deadline) {
+      auto headers = grpc::test::RawClient::post(method);
+      if (deadline) headers.emplace_back("grpc-timeout", "50m");
+      return client_->request(headers, grpc::test::framed(wire::encode_string(request)), false);
+    };
+    const auto id = open(false);
+    deliver();
+    settle(io::kMillisecond);
+    cancel(id);
+    EXPECT_EQ(handled(fmt::format("handled {} {}", name, left)), 1u);
+    open(true);
+    deliver();
+    expire();
+    EXPECT_EQ(handled(fmt::format("handled {} 4", name)), 1u);
+  };
+  both("/etcdserverpb.Lease/LeaseKeepAlive", "LeaseKeepAlive", 14, alive);
+  both("/etcdserverpb.Watch/Watch", "Watch", 1, watch);
+}
+
 TEST_F(CallMetricsTest, RangesAndTransactions) {
   double ranges = metric("etcd_mvcc_range_total"), txns = metric("etcd_mvcc_txn_total");
   const auto expect = [&](std::string_view method, const auto& request, int more_ranges, int more_txns) {

@@ -1,4 +1,4 @@
-// What stands before every handler, in etcd's order: capability, learner, client-api-version, known leader.
+// The checks before every handler, in etcd's order: capability, learner, client-api-version, known leader.
 //
 // Threads: confined to its loop. Source: spec api-semantics 1.3, 1.4.
 #pragma once
@@ -46,8 +46,8 @@ class Gate {
   // False: the call has been ended with the error clients see.
   bool admit(grpc::Call& call, bool learner_may);
   // What etcd's handler would have returned for a call that ended before its answer. A proposal that raft
-  // took has an unknown outcome: Unknown, or Unavailable once the time is over; and it counts as failed. A call
-  // that waits for anything else ends as its context did. Source: spec api-semantics 1.8.
+  // took has an unknown outcome: Unknown, or Unavailable once the time is over; and it counts as failed. A
+  // call that waits for anything else ends as its context did. Source: spec api-semantics 1.8.
   GrpcStatus cancelled(const grpc::Call& call, grpc::CancelReason reason);
   // A unary call is over: tells of it if it took long. The only cost otherwise is a look at the clock.
   void ended(const grpc::Call& call, std::string_view request, size_t response_bytes);

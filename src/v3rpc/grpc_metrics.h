@@ -1,6 +1,6 @@
-// The gRPC metrics of etcd's server: calls started, handled and how long they took, messages and
-// bytes. And which bounds of connections acted: a counter each (quoin_grpc_bounds_total), and a line in the log,
-// at most one a second for each bound.
+// The gRPC metrics of etcd's server: calls started, handled and how long they took, messages and bytes. And
+// which bounds of connections acted: a counter each (quoin_grpc_bounds_total), and a line in the log, at most
+// one a second for each bound.
 //
 // Threads: any; cells are found by the method's index. Source: spec operations 5 (grpc_server_*,
 // etcd_network_client_grpc_*).

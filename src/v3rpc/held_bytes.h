@@ -1,9 +1,10 @@
-// Bytes that a watch stream's queue keeps alive: what each message has for itself, and each large tail once,
-// however many messages of the queue share it.
+// Counts the bytes that a watch stream's queue keeps alive: the own part of each message, and each large tail
+// once, however many messages of the queue share it.
 //
 // A hundred watchers of one stream that are sent the same megabyte cost a megabyte, so they fill no queue;
-// small tails are copied into the connection's output and count for each message. A tail and a fragment cut from its
-// beginning count as one, of the longer one's size, until the last of them is gone: the fragment keeps all of it alive.
+// small tails are copied into the connection's output and count for each message. A tail and a fragment cut
+// from its beginning count as one, of the longer one's size, until the last of them is gone: the fragment
+// keeps all of it alive.
 //
 // Threads: none of its own; the owner locks.
 #pragma once

@@ -23,7 +23,8 @@ class KvService {
   void delete_range(grpc::Call& call, std::string_view bytes);
   void txn(grpc::Call& call, std::string_view bytes);
   void answer_read_only_txn(grpc::Call& call, std::string_view bytes);
-  // A Range or a read-only Txn was read, or failed: measures, and tells of slow ones, before the answer goes.
+  // A Range or a read-only Txn was read, or failed: measures it, and logs a slow one, before the answer
+  // leaves.
   void range_read(grpc::Call& call, std::string_view bytes, io::MonotonicNs start, server::RangeSteps* range,
                   const Error* error);
   void txn_read(grpc::Call& call, std::string_view bytes, io::MonotonicNs start, server::SteppedTxn& txn,

@@ -133,6 +133,10 @@ class LeaseService::KeepAlive final : public StreamBase<KeepAlive> {
     finish_if_idle();
   }
   void on_writable() override { read_on(); }
+  // etcd's handler takes an end of the client's for one of its own, which it only makes without a leader.
+  GrpcStatus on_cancelled(grpc::CancelReason reason) override {
+    return reason == grpc::CancelReason::kDeadline ? GrpcStatus::kDeadlineExceeded : GrpcStatus::kUnavailable;
+  }
 
  private:
   // Each request is answered, so the way in is closed while the way out is full.

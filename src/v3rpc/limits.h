@@ -1,6 +1,7 @@
-// Bounds of the services that a simulation makes small, so that it meets them.
+// Bounds of the services. Tests and simulations make them small, so that they reach them.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 
 namespace quoin::v3rpc {
 
@@ -10,6 +11,9 @@ struct Limits {
   size_t watch_queue_bytes = 16 << 20;
   // One step of a catch-up: half a millisecond of scanning. A response of a replay ends with its step.
   size_t catch_up_records = 2'000;
+  // The file may grow by this while a snapshot of it is being sent; then the client has to read faster
+  // (snapshot_stream.h).
+  uint64_t snapshot_pinned_bytes = 1 << 30;
 };
 
 }  // namespace quoin::v3rpc

@@ -216,15 +216,15 @@ void MaintenanceService::member_list(grpc::Call& call, std::string_view bytes) {
 }
 
 void MaintenanceService::answer_member_list(grpc::Call& call) {
-  const std::vector<server::MemberInfo> members = loop_.member.members();
+  const std::vector<membership::Member> members = loop_.member.members();
   pb::MemberListResponse r;
-  for (const server::MemberInfo& m : members) {
+  for (const membership::Member& m : members) {
     pb::Member& out = r.members.emplace_back();
     out.id = m.id.v;
     out.name = m.name;
     out.peer_urls.assign(m.peer_urls.begin(), m.peer_urls.end());
     out.client_urls.assign(m.client_urls.begin(), m.client_urls.end());
-    out.is_learner = m.learner;
+    out.is_learner = m.is_learner;
   }
   respond(call, loop_.member, 0, r);
 }

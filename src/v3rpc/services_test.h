@@ -30,7 +30,8 @@ class ServicesTest : public ::testing::Test, public grpc::ServerConnection::Noti
   static constexpr int64_t kMaxNs = 60 * io::kSecond;
   static constexpr int kKeys = 20'000;
 
-  explicit ServicesTest(const server::Config& config = test_config(), uint64_t seed = 1)
+  explicit ServicesTest(const server::Config& config = test_config(), uint64_t seed = 1,
+                        const Limits& limits = {})
       : world_(seed),
         process_(world_.start_process("member")),
         loop_(process_.executor("loop")),
@@ -49,7 +50,7 @@ class ServicesTest : public ::testing::Test, public grpc::ServerConnection::Noti
     EXPECT_TRUE(world_.run_until([&] { return ready; }, kMaxNs));
     port_ = std::make_unique<server::ClientPort>(*member_, loop_);
     services_ = std::make_unique<Services>(
-        Loop{*member_, *port_, process_.timers(), process_.clock(), log_, rpc_metrics_, {}, &memory_}, 1);
+        Loop{*member_, *port_, process_.timers(), process_.clock(), log_, rpc_metrics_, limits, &memory_}, 1);
     context_ = std::make_unique<grpc::ServerContext>(
         grpc::ServerContext{services_->methods(), calls_, probe_, memory_, {}});
     connection_ = std::make_unique<grpc::ServerConnection>(*context_, grpc::PeerInfo{"127.0.0.1:1", ""},

@@ -101,7 +101,7 @@ class SnapshotStreamHandler::Listener final : public StreamBase<Listener> {
     const uint64_t taken = offset_ - std::min<uint64_t>(offset_, call_.queued_bytes());
     const uint64_t db_size = loop_.member.status().db_size;
     const uint64_t pinned = db_size - std::min(db_size, db_size_at_start_);
-    const bool much_pinned = pinned > SnapshotStreamHandler::kPinnedBytesMax;
+    const bool much_pinned = pinned > loop_.limits.snapshot_pinned_bytes;
     if (taken - counted_ >=
         (much_pinned ? SnapshotStreamHandler::kPaceBytesPinned : SnapshotStreamHandler::kPaceBytes)) {
       counted_ = taken;

@@ -5,9 +5,9 @@
 // storage-formats 6.1.
 //
 // Bounds: a client that takes less than kPaceBytes in kSlowMaxNs is given up: its stream ends with code 8. So
-// is one that takes less than kPaceBytesPinned between two checks once the file has grown by kPinnedBytesMax
-// since the copy was made (what the copy pins can't be used again, so the file grows by at least that). Each
-// is a warning and counts in quoin_snapshot_streams_given_up_total.
+// is one that takes less than kPaceBytesPinned between two checks once the file has grown by
+// Limits::snapshot_pinned_bytes since the copy was made. (What the copy pins can't be used again, so the file
+// grows by at least that.) Each is a warning and counts in quoin_snapshot_streams_given_up_total.
 #pragma once
 #include "v3rpc/gate.h"
 
@@ -18,7 +18,6 @@ class SnapshotStreamHandler final : public grpc::StreamHandler {
   static constexpr int64_t kPaceCheckNs = 30 * io::kSecond;
   static constexpr int64_t kSlowMaxNs = 600 * io::kSecond;
   static constexpr uint64_t kPaceBytes = 1 << 20;
-  static constexpr uint64_t kPinnedBytesMax = 1 << 30;
   static constexpr uint64_t kPaceBytesPinned = 8 << 20;
 
   SnapshotStreamHandler(Loop& loop, Gate& gate) : loop_(loop), gate_(gate) {}

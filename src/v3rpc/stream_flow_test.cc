@@ -11,8 +11,9 @@ class StreamFlowTest : public ServicesTest {
   // Output of one stream that waits: its queue, one message over it, and the client's windows.
   static constexpr size_t kUnreadMax = 512 << 10;
 
-  StreamFlowTest()
-      : writing_(std::make_unique<grpc::ServerConnection>(*context_, grpc::PeerInfo{"127.0.0.1:2", ""}, *this,
+  explicit StreamFlowTest(const Limits& limits = {})
+      : ServicesTest(test_config(), 1, limits),
+        writing_(std::make_unique<grpc::ServerConnection>(*context_, grpc::PeerInfo{"127.0.0.1:2", ""}, *this,
                                                           process_.clock().monotonic())),
         writer_(std::make_unique<grpc::test::RawClient>()) {
     client_->read = false;
@@ -409,6 +410,35 @@ TEST_F(StreamFlowTest, AStalledSnapshotIsGivenUp) {
   world_.run_for(120 * io::kSecond);
   EXPECT_EQ(calls_.size(), 0u);
   EXPECT_EQ(rpc_metrics_.snapshots_given_up.value(), 1u);
+  read_on(id);
+  run_until([&] { return stream(id).ended; });
+  EXPECT_EQ(stream(id).status(), "8 etcdserver: snapshot given up, the client reads too slowly");
+}
+
+class PinnedSnapshotTest : public StreamFlowTest {
+ protected:
+  static constexpr uint64_t kPinned = 4 << 20;
+  PinnedSnapshotTest() : StreamFlowTest({.snapshot_pinned_bytes = kPinned}) {}
+};
+
+// What the copy pins can't be used again, so the file grows by what is written meanwhile. Then the time is short.
+TEST_F(PinnedSnapshotTest, AStalledSnapshotIsGivenUpForWhatItPins) {
+  client_->read = true;
+  fill();
+  settle(10 * io::kSecond);
+  client_->read = false;
+  const auto id = call("/etcdserverpb.Maintenance/Snapshot", pb::SnapshotRequest{});
+  settle();
+  const auto before = member_->status().db_size;
+  world_.run_for(2 * SnapshotStreamHandler::kPaceCheckNs);
+  EXPECT_EQ(calls_.size(), 1u) << "nothing is pinned yet";
+  for (int i = 0; i < 6; ++i) put(fmt::format("large{}", i), std::string(1 << 20, 'v'));
+  settle(io::kSecond);
+  ASSERT_GT(member_->status().db_size, before + kPinned);
+  world_.run_for(SnapshotStreamHandler::kPaceCheckNs);
+  EXPECT_EQ(calls_.size(), 0u);
+  EXPECT_EQ(rpc_metrics_.snapshots_given_up.value(), 1u);
+  EXPECT_TRUE(log_.contains("gave up sending database snapshot"));
   read_on(id);
   run_until([&] { return stream(id).ended; });
   EXPECT_EQ(stream(id).status(), "8 etcdserver: snapshot given up, the client reads too slowly");

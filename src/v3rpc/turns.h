@@ -1,8 +1,8 @@
 // Work of one loop that takes more than one step: one step, then the loop looks at its sockets again.
 //
-// Whatever wants to go on adds its next step behind the steps of the others, so that all of them move and any
-// other request of the loop waits for one step, however many there are. A step does at most about a
-// millisecond of work: each kind of work states its bound in records and bytes.
+// Work that is not done adds its next step behind the steps of other work. So all of it makes progress, and
+// any other request of the loop waits for one step only. A step does at most about a millisecond of work:
+// each kind of work states its bound in records and bytes.
 //
 // Threads: confined to its loop. Bound: each step belongs to a call in progress, which adds at most one.
 #pragma once

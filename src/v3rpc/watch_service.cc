@@ -167,9 +167,9 @@ class WatchService::Stream final : public StreamBase<Stream> {
     // Nothing or something unknown in the union: passed over.
   }
   void on_writable() override { pump(); }
-  GrpcStatus on_cancelled(grpc::CancelReason) override {
+  GrpcStatus on_cancelled(grpc::CancelReason reason) override {
     end();
-    return GrpcStatus::kCanceled;
+    return reason == grpc::CancelReason::kDeadline ? GrpcStatus::kDeadlineExceeded : GrpcStatus::kCanceled;
   }
 
   // ---- responses ----

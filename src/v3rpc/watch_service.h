@@ -7,10 +7,10 @@
 //
 // Order: one stream's messages leave in the order apply sent them. A catch-up runs beside what comes after
 // it; a cancel that overtakes it silences its watcher in it. Threads: WatchService and Stream are confined to
-// their loop, Sink's WatchSink methods to apply. Bounds: Limits::watch_queue_bytes per stream of undelivered events; a
-// stream that does not take them falls back to catching up. A stream's requests are not read while answers
-// of it wait to be sent, or while kRequestsInFlightMax of them or kRequestBytesInFlightMax bytes are on their
-// way through apply. Source: spec api-semantics 3.
+// their loop, Sink's WatchSink methods to apply. Bounds: Limits::watch_queue_bytes per stream of undelivered
+// events; a stream that does not take them falls back to catching up. A stream's requests are not read while
+// answers of it wait to be sent, or while kRequestsInFlightMax of them or kRequestBytesInFlightMax bytes are
+// on their way through apply. Source: spec api-semantics 3.
 #pragma once
 #include <memory>
 

@@ -14,8 +14,9 @@
 //   - It is also written before a batch that holds a configuration change (wal/group_encoder.h).
 //   - A snapshot record is written behind every hard state saved before it. For a snapshot that this member
 //     made, the caller has saved one whose commit is at least its index. For a received one the caller saves
-//     the record first, then the hard state that covers it, then the entries: torn between them, the record
-//     lies beyond the commit and is ignored; the other order would leave a commit beyond the entries.
+//     the record first, then a hard state whose commit is the snapshot's index, then the entries, then the
+//     newest hard state. Torn between them, the log can be opened: a record beyond the commit is ignored, while
+//     a commit beyond the last entry, or an entry beyond a gap, could not be read.
 //   - After a failed write or sync nothing is acknowledged any more: `on_failure` runs once with the first
 //     error, all completions but that of close() are dropped, later calls do nothing. The owner stops the
 //     member.

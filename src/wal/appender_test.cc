@@ -533,7 +533,8 @@ TEST(Appender, ManyLivesOfOneLog) {
                            commit = to;
                          });
         if (prng.chance(1, 6) && commit > start.index.v) {
-          const SnapshotRecord record = snapshot(commit, term);
+          // Of the term of its entry, as every snapshot.
+          const SnapshotRecord record = snapshot(commit, std::stoull(acknowledged.at(commit)));
           m.appender->save(state(term, 1, commit), {}, {});
           m.appender->save_snapshot(record, [&m, &start, record] {
             start = record;

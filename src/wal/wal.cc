@@ -98,15 +98,28 @@ Error at_record(const Error& error, LogReader& reader, const Record& record) {
                     record.offset);
 }
 
-// One record's effect on what has been read, as etcd's ReadAll has it.
+// What reading has to remember beside the contents.
+struct Reading {
+  bool has_metadata = false;
+  std::optional<quoin::Term> term_at_start;  // of the newest entry at the start's index
+};
+
+// One record's effect on what has been read. As etcd's ReadAll, except where an entry at or below the start, or a
+// snapshot that was received, ended the log that goes on beyond the start: etcd brings that back to life.
 Result<> take_record(LogReader& reader, const Record& record, const SnapshotRecord& start, Contents* out,
-                     bool* has_metadata) {
+                     Reading* reading) {
   switch (record.type) {
     case RecordType::kEntry: {
       auto entry = raft::decode_entry(record.data);
       if (!entry) return at_record(entry.error(), reader, record);
       out->last_index = entry->index;
-      if (entry->index <= start.index) return {};
+      if (entry->index <= start.index) {
+        // Written later, so it replaced all that stood from its index on.
+        out->entries.clear();
+        reading->term_at_start.reset();
+        if (entry->index == start.index) reading->term_at_start = entry->term;
+        return {};
+      }
       const uint64_t place = entry->index - start.index - 1;
       if (place > out->entries.size()) {
         return at_record(out_of_range(start, *entry, out->entries.size()), reader, record);
@@ -122,10 +135,10 @@ Result<> take_record(LogReader& reader, const Record& record, const SnapshotReco
       return {};
     }
     case RecordType::kMetadata:
-      if (*has_metadata && out->metadata.view() != record.data.view()) {
+      if (reading->has_metadata && out->metadata.view() != record.data.view()) {
         return at_record(Error(Code::kMalformed, "wal: conflicting metadata found"), reader, record);
       }
-      *has_metadata = true;
+      reading->has_metadata = true;
       out->metadata = Blob::copy(record.data.view());  // does not keep a block alive
       return {};
     case RecordType::kSnapshot: {
@@ -135,6 +148,12 @@ Result<> take_record(LogReader& reader, const Record& record, const SnapshotReco
         if (snapshot->term != start.term)
           return at_record(Error(Code::kMalformed, "wal: snapshot mismatch"), reader, record);
         out->snapshot_found = true;
+        // raft takes a leader's snapshot only where its own log says otherwise, and then gives up all of that log.
+        if (reading->term_at_start && *reading->term_at_start != start.term) {
+          out->entries.clear();
+          reading->term_at_start = start.term;
+          out->last_index = start.index;
+        }
       }
       out->last_index = std::max(out->last_index, snapshot->index);
       return {};
@@ -149,11 +168,11 @@ Result<> take_record(LogReader& reader, const Record& record, const SnapshotReco
 
 // Reads to the end. kTornTail as the reader reports it, with what was read before in *out.
 Result<> read_records(LogReader& reader, const SnapshotRecord& start, Contents* out) {
-  bool has_metadata = false;
+  Reading reading;
   while (true) {
     ASSIGN_OR_RETURN(const auto record, reader.next());
     if (!record) return {};
-    TRY(take_record(reader, *record, start, out, &has_metadata));
+    TRY(take_record(reader, *record, start, out, &reading));
   }
 }
 

@@ -207,6 +207,81 @@ TEST(WalOpen, StaleBytesBehindTheEndAreZeroed) {
   EXPECT_EQ(m.must_open().entries.size(), 2u);
 }
 
+// The log went on beyond the snapshot's index once, and a later leader replaced it from there or below. Read from that
+// snapshot, the replaced entries must not come back: with their old terms at the end, the member would vote for
+// candidates that lack what was committed.
+TEST(WalRead, EntriesReplacedAtOrBelowTheStartStayGone) {
+  const SnapshotRecord snapshot{quoin::Index(3), quoin::Term(4), raft::ConfState{}};
+  struct Case {
+    const char* what;
+    std::function<void(BatchEncoder&)> write;
+    std::vector<uint64_t> left;  // indexes
+  };
+  const auto old = [](BatchEncoder& e) {
+    for (uint64_t i = 1; i <= 6; ++i) e.add_entry(entry(1, i));
+  };
+  const Case cases[] = {
+      {"at the start",
+       [&](BatchEncoder& e) {
+         old(e);
+         e.add_entry(entry(4, 3));
+         e.add_state(state(4, 1, 3));
+         e.add_snapshot(snapshot);
+       },
+       {}},
+      {"below it",
+       [&](BatchEncoder& e) {
+         old(e);
+         e.add_entry(entry(4, 2));
+         e.add_entry(entry(4, 3));
+         e.add_state(state(4, 1, 3));
+         e.add_snapshot(snapshot);
+       },
+       {}},
+      {"behind the record",
+       [&](BatchEncoder& e) {
+         old(e);
+         e.add_entry(entry(4, 3));
+         e.add_entry(entry(4, 4));
+         e.add_state(state(4, 1, 3));
+         e.add_snapshot(snapshot);
+         e.add_entry(entry(5, 5));
+       },
+       {4, 5}},
+      {"received",
+       [&](BatchEncoder& e) {
+         old(e);
+         e.add_snapshot(snapshot);
+         e.add_state(state(4, 1, 3));
+       },
+       {}},
+      {"received, going on",
+       [&](BatchEncoder& e) {
+         old(e);
+         e.add_snapshot(snapshot);
+         e.add_state(state(4, 1, 3));
+         e.add_entry(entry(4, 4));
+       },
+       {4}},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.what);
+    LogMachine m(7);
+    BatchEncoder e(0);
+    e.add_crc();
+    e.add_metadata("meta");
+    e.add_snapshot({});
+    c.write(e);
+    m.put(kFirst, bytes_of(e));
+    const auto contents = read(m.machine.fs(), LogMachine::kDir, snapshot, m.machine.log());
+    ASSERT_TRUE(contents.has_value()) << contents.error().text();
+    std::vector<uint64_t> left;
+    for (const raft::Entry& entry : contents->entries) left.push_back(entry.index.v);
+    EXPECT_EQ(left, c.left);
+    EXPECT_EQ(contents->last_index.v, c.left.empty() ? 3 : c.left.back());
+  }
+}
+
 TEST(WalRead, ConflictsAndUnknownRecords) {
   struct Case {
     const char* what;

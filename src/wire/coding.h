@@ -3,7 +3,8 @@
 // Generated encoders write backwards, from the end of an exactly sized buffer: the length of a sub-message is
 // known once its bytes stand, so nested messages cost one pass for the size and one for the bytes, however
 // deep. The forward functions are for parts put together by hand, such as the head of an answer whose tail is
-// shared. All writers write exactly what the matching size function says and trust the caller for room.
+// shared. Every writer writes exactly as many bytes as the matching size function says. The caller makes sure
+// that there is room.
 #pragma once
 #include <bit>
 #include <cstddef>

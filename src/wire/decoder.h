@@ -1,4 +1,4 @@
-// What generated decoders are made of. Users want wire/message.h.
+// Building blocks of the generated decoders. Other code includes wire/message.h.
 //
 // The rules are those of Go's gogo-proto decoders (spec wire.md, api-semantics 1.2), down to the order of
 // checks, because clients see the texts: last scalar wins, sub-messages merge, oneof members replace, packed

@@ -44,8 +44,8 @@ Result<M> decode(const Raw<M>& raw) {
 
 // Generated for each message M:
 //   size_t encoded_size(const M&)                     exact
-//   char* encode_backward(const M&, char* end)        writes encoded_size bytes before `end`, returns the
-//   first
+//   char* encode_backward(const M&, char* end)        writes encoded_size(m) bytes before `end` and returns
+//                                                     where they begin
 
 // Writes `size` bytes, which must be encoded_size(m), and returns where the next byte goes.
 template <class M>

@@ -1,4 +1,4 @@
-// What generated messages are made of besides plain fields: boxes, encoded messages, unknown fields.
+// Types of message fields that are not plain values: boxes, encoded messages, unknown fields.
 //
 // Ownership: a message holds views into the bytes it was decoded from (or into whatever the caller put
 // there); those bytes must outlive it and every copy of it. Boxes and lists belong to the message and are
@@ -43,9 +43,8 @@ class Box {
   std::unique_ptr<T> p_;
 };
 
-// A message T as its encoded bytes, held where bytes are passed on far more often than looked into (stored
-// keys in answers). Whoever fills one vouches for the bytes; decoding a message checks them as it would check
-// T.
+// A message T kept in encoded form, for bytes that are mostly passed on and rarely read (stored keys in
+// answers). The code that fills it makes sure that they are a valid T. Decoding checks them as it checks a T.
 template <class T>
 struct Raw {
   std::string_view bytes;

@@ -5,16 +5,12 @@ and the best round of each counts, since what disturbs a round only adds.
 
 Figures are ratios; the bare microseconds beside them are this machine's and this load's."""
 
-import argparse
 import os
 import pathlib
-import shutil
-import signal
 import sys
-import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
-from members import Failure, Member, run  # noqa: E402
+from members import Failure, Member, drive, run  # noqa: E402
 
 OPERATIONS = ["put", "range", "linearizable", "txn", "page", "keepalive"]
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -55,10 +51,7 @@ def measure(interop, member, kind, args):
     return spent / calls * 1e6, calls / seconds, p50, p99
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quoin", "--etcd", dest="quoin", required=True, help="the program under test")
-    parser.add_argument("--oracle", required=True, help="a real etcd 3.6 (oracle-3.6 or any etcd), or the folder with oracle-3.6")
+def add_arguments(parser):
     parser.add_argument("--interop", help="the load generator (default: beside the oracle)")
     parser.add_argument("--keys", type=int, default=1_000_000)
     parser.add_argument("--value", type=int, default=256)
@@ -67,63 +60,39 @@ def main():
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--operations", default=",".join(OPERATIONS))
-    parser.add_argument("--folder", help="where the data directories go (default: the system's folder for temporary files)")
-    args = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
-    oracle = pathlib.Path(args.oracle).resolve()
-    if oracle.is_dir() or not oracle.exists():
-        folder_of_oracle = oracle if oracle.is_dir() else oracle.parent
-        oracle = folder_of_oracle / "oracle-3.6"
-    if not oracle.exists():
-        print(f"SKIPPED: {oracle} is not there (tests/build_go.sh builds it where Go is new enough)")
-        return 77
-    real = [oracle, "etcd"] if oracle.name.startswith("oracle") else [oracle]
-    interop = pathlib.Path(args.interop or oracle.parent / "interop").resolve()
-    if not interop.exists():
-        print(f"SKIPPED: {interop} is not there")
-        return 77
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="quoin-bench-", dir=args.folder))
+
+def main(tools, args, folder):
+    interop = args.interop or tools.interop
     flags = ["--quota-backend-bytes", str(8 << 30)]
-    try:
-        members = {"quoin": Member(folder / "quoin", flags), "etcd": Member(folder / "etcd", flags)}
-        programs = {"quoin": [pathlib.Path(args.quoin).resolve()], "etcd": real}
-        for name, member in members.items():
-            member.start(programs[name])
-            calls, seconds, _, _ = load(interop, member, "fill", args, connections=4, inflight=4)
-            rss = resident_mb(member.pid)
-            print(f"{name}: {args.keys} keys of 32 + {args.value} bytes written in {seconds:.1f} s; memory: "
-                  f"{rss['RssAnon']} MB anonymous, {rss['RssFile']} MB of files", flush=True)
-        print(f"{args.connections} connections x {args.inflight} in flight, {args.seconds:g} s a round, best of {args.rounds}\n")
-        print(f"{'operation':<14}{'quoin µs CPU':>14}{'etcd µs CPU':>14}{'ratio':>8}{'quoin /s':>12}{'etcd /s':>12}"
-              f"{'quoin p50/p99 ms':>20}{'etcd p50/p99 ms':>20}", flush=True)
-        for operation in args.operations.split(","):
-            best = {}
-            for _ in range(args.rounds):
-                for name, member in members.items():
-                    result = measure(interop, member, operation, args)
-                    if name not in best or result[0] < best[name][0]:
-                        best[name] = result
-            q, e = best["quoin"], best["etcd"]
+    members = {"quoin": Member(folder / "quoin", flags), "etcd": Member(folder / "etcd", flags)}
+    programs = {"quoin": tools.ours, "etcd": tools.real}
+    for name, member in members.items():
+        member.start(programs[name])
+        calls, seconds, _, _ = load(interop, member, "fill", args, connections=4, inflight=4)
+        rss = resident_mb(member.pid)
+        print(f"{name}: {args.keys} keys of 32 + {args.value} bytes written in {seconds:.1f} s; memory: "
+              f"{rss['RssAnon']} MB anonymous, {rss['RssFile']} MB of files", flush=True)
+    print(f"{args.connections} connections x {args.inflight} in flight, {args.seconds:g} s a round, best of {args.rounds}\n")
+    print(f"{'operation':<14}{'quoin µs CPU':>14}{'etcd µs CPU':>14}{'ratio':>8}{'quoin /s':>12}{'etcd /s':>12}"
+          f"{'quoin p50/p99 ms':>20}{'etcd p50/p99 ms':>20}", flush=True)
+    for operation in args.operations.split(","):
+        best = {}
+        for _ in range(args.rounds):
+            for name, member in members.items():
+                result = measure(interop, member, operation, args)
+                if name not in best or result[0] < best[name][0]:
+                    best[name] = result
+        q, e = best["quoin"], best["etcd"]
 
-            def latency(r):
-                return f"{r[2] / 1000:.1f}/{r[3] / 1000:.1f}"
+        def latency(r):
+            return f"{r[2] / 1000:.1f}/{r[3] / 1000:.1f}"
 
-            ratio = f"{e[0] / q[0]:.1f}x" if q[0] else "-"
-            print(f"{operation:<14}{q[0]:>14.1f}{e[0]:>14.1f}{ratio:>8}{q[1]:>12.0f}{e[1]:>12.0f}{latency(q):>20}{latency(e):>20}",
-                  flush=True)
-        for member in members.values():
-            member.stop()
-    except Failure as e:
-        print(f"FAILED: {e}")
-        for member in Member.members:
-            print(f"--- end of {member.log}\n{member.log_tail()}")
-        return 1
-    finally:
-        for member in Member.members:
-            member.end()
-        shutil.rmtree(folder, ignore_errors=True)
-    return 0
+        ratio = f"{e[0] / q[0]:.1f}x" if q[0] else "-"
+        print(f"{operation:<14}{q[0]:>14.1f}{e[0]:>14.1f}{ratio:>8}{q[1]:>12.0f}{e[1]:>12.0f}{latency(q):>20}{latency(e):>20}",
+              flush=True)
+    for member in members.values():
+        member.stop()
 
 
-sys.exit(main())
+drive(main, __doc__, add_arguments)

@@ -10,20 +10,15 @@ first counts what else runs on the machine, too: it means something on a quiet o
 second is what the member did, at most a millisecond too much (0: no task took more than one). Fails if the one that
 --judge names is longer than --limit-ms."""
 
-import re
-import shutil
-import sys
 import pathlib
-import signal
+import re
 import subprocess
-import tempfile
+import sys
 import time
 import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
-from members import Failure, Member, die_with_parent, run  # noqa: E402
-
-import argparse  # noqa: E402
+from members import Failure, Member, die_with_parent, drive, run  # noqa: E402
 
 PHASES = ["idle", "catchup", "reconnect", "compact", "deleterange"]
 TASK = re.compile(r'^quoin_executor_longest_task_(cpu_)?seconds\{executor="([^"]+)"\} (\S+)$', re.M)
@@ -60,66 +55,48 @@ class Probe:
         return [int(n) for n in line.split()]
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quoin", "--etcd", dest="quoin", required=True, help="the program under test")
-    parser.add_argument("--oracle", required=True, help="the folder with the load generator (interop)")
+def add_arguments(parser):
     parser.add_argument("--keys", type=int, default=1_000_000)
     parser.add_argument("--hot", type=int, default=1_000_000, help="puts of one key")
     parser.add_argument("--streams", type=int, default=20)
     parser.add_argument("--watchers", type=int, default=500, help="on each stream of the reconnect")
     parser.add_argument("--limit-ms", type=float, default=10)
     parser.add_argument("--judge", choices=["wall", "cpu"], default="wall")
-    args = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    interop = pathlib.Path(args.oracle).resolve() / "interop"
-    if not interop.exists():
-        print(f"SKIPPED: {interop} is not there (tests/build_go.sh builds it where Go is new enough)")
-        return 77
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="quoin-stalls-"))
-    try:
-        member = Member(folder / "quoin", ["--quota-backend-bytes", str(8 << 30)])
-        member.start([pathlib.Path(args.quoin).resolve()])
-        common = ["--endpoint", member.endpoint, "--keys", args.keys]
-        print(f"{args.keys} keys, {args.hot} revisions of one key, {args.streams} streams; waits in ms\n")
-        print(f"{'phase':<12}{'seconds':>8}{'probes':>7}{'put 99%':>9}{'max':>8}{'get 99%':>9}{'max':>8}{'tick gap':>10}"
-              "  longest task, ms: time/processor")
-        worst = 0.0
-
-        def show(phase, seconds, waits):
-            nonlocal worst
-            tasks, tick = gauges(member)
-            worst = max(worst, *(wall if args.judge == "wall" else cpu for wall, cpu in tasks.values()))
-            shown = ", ".join(f"{name} {wall:.1f}/{cpu:.1f}"
-                              for name, (wall, cpu) in sorted(tasks.items(), key=lambda t: -t[1][0]))
-            probes, *times = waits or [""] * 5
-            times = [f"{us / 1000:.1f}" if us != "" else "" for us in times]
-            print(f"{phase:<12}{seconds:>8.1f}{probes:>7}{times[0]:>9}{times[1]:>8}{times[2]:>9}{times[3]:>8}{tick:>10.1f}"
-                  f"  {shown}", flush=True)
-
-        began = time.monotonic()
-        run([interop, "load", *common, "--kind", "fill", "--connections", 4, "--inflight", 4], timeout=1200)
-        run([interop, "load", "--endpoint", member.endpoint, "--keys", 1, "--kind", "put", "--calls", args.hot], timeout=1200)
-        show("fill", time.monotonic() - began, None)
-        for phase in PHASES:
-            probe = Probe(interop, member.endpoint)
-            time.sleep(0.3)
-            done = run([interop, "stalls", *common, "--phase", phase, "--streams", args.streams, "--watchers", args.watchers],
-                       timeout=1200)
-            show(phase, float(done.stdout), probe.end())
-        member.stop()
-        if worst > args.limit_ms:
-            raise Failure(f"a task took {worst:.1f} ms ({args.judge}), more than {args.limit_ms:g}")
-    except Failure as e:
-        print(f"FAILED: {e}")
-        for member in Member.members:
-            print(f"--- end of {member.log}\n{member.log_tail()}")
-        return 1
-    finally:
-        for member in Member.members:
-            member.end()
-        shutil.rmtree(folder, ignore_errors=True)
-    return 0
 
 
-sys.exit(main())
+def main(tools, args, folder):
+    member = Member(folder / "quoin", ["--quota-backend-bytes", str(8 << 30)])
+    member.start(tools.ours)
+    common = ["--endpoint", member.endpoint, "--keys", args.keys]
+    print(f"{args.keys} keys, {args.hot} revisions of one key, {args.streams} streams; waits in ms\n")
+    print(f"{'phase':<12}{'seconds':>8}{'probes':>7}{'put 99%':>9}{'max':>8}{'get 99%':>9}{'max':>8}{'tick gap':>10}"
+          "  longest task, ms: time/processor")
+    worst = 0.0
+
+    def show(phase, seconds, waits):
+        nonlocal worst
+        tasks, tick = gauges(member)
+        worst = max(worst, *(wall if args.judge == "wall" else cpu for wall, cpu in tasks.values()))
+        shown = ", ".join(f"{name} {wall:.1f}/{cpu:.1f}"
+                          for name, (wall, cpu) in sorted(tasks.items(), key=lambda t: -t[1][0]))
+        probes, *times = waits or [""] * 5
+        times = [f"{us / 1000:.1f}" if us != "" else "" for us in times]
+        print(f"{phase:<12}{seconds:>8.1f}{probes:>7}{times[0]:>9}{times[1]:>8}{times[2]:>9}{times[3]:>8}{tick:>10.1f}"
+              f"  {shown}", flush=True)
+
+    began = time.monotonic()
+    run([tools.interop, "load", *common, "--kind", "fill", "--connections", 4, "--inflight", 4], timeout=1200)
+    run([tools.interop, "load", "--endpoint", member.endpoint, "--keys", 1, "--kind", "put", "--calls", args.hot], timeout=1200)
+    show("fill", time.monotonic() - began, None)
+    for phase in PHASES:
+        probe = Probe(tools.interop, member.endpoint)
+        time.sleep(0.3)
+        done = run([tools.interop, "stalls", *common, "--phase", phase, "--streams", args.streams, "--watchers", args.watchers],
+                   timeout=1200)
+        show(phase, float(done.stdout), probe.end())
+    member.stop()
+    if worst > args.limit_ms:
+        raise Failure(f"a task took {worst:.1f} ms ({args.judge}), more than {args.limit_ms:g}")
+
+
+drive(main, __doc__, add_arguments, needs=["interop"])

@@ -274,6 +274,10 @@ class Tools:
     def __init__(self, etcd, oracle):
         self.ours = [pathlib.Path(etcd).resolve()]
         self.folder = pathlib.Path(oracle).resolve()
+        self.other = None  # a program that is compared with instead of the built one
+        if self.folder.is_file():
+            self.other = None if self.folder.name == "oracle-3.6" else self.folder
+            self.folder = self.folder.parent
         if not self.ours[0].exists():
             raise Failure(f"no program at {self.ours[0]}")
 
@@ -290,7 +294,7 @@ class Tools:
 
     @property
     def real(self):
-        return [self.oracle, "etcd"]
+        return [self.other] if self.other else [self.oracle, "etcd"]
 
     @property
     def real35(self):
@@ -318,17 +322,19 @@ def expect(condition, text):
 
 
 def drive(main, description, add_arguments=None, needs=()):
-    """Runs a driver: main(tools, args, folder). `folder` is gone afterwards, unless QUOIN_KEEP is set. Without the
-    programs of tests/build_go.sh it names in `needs` it is skipped."""
+    """Runs a driver or benchmark: main(tools, args, folder). `folder` is gone afterwards, unless QUOIN_KEEP is set.
+    Without the programs of tests/build_go.sh it names in `needs` it is skipped."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--etcd", required=True, help="the program under test")
-    parser.add_argument("--oracle", required=True, help="folder with the programs of tests/build_go.sh")
+    parser.add_argument("--etcd", "--quoin", required=True, help="the program under test")
+    parser.add_argument("--oracle", required=True, help="folder with the programs of tests/build_go.sh, or another etcd "
+                        "that stands in it")
     parser.add_argument("--long", action="store_true", help="the long form")
+    parser.add_argument("--folder", help="where the data goes (default: the system's folder for temporary files)")
     if add_arguments:
         add_arguments(parser)
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="quoin-test-"))
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="quoin-test-", dir=args.folder))
     code = 1
     try:
         tools = Tools(args.etcd, args.oracle)

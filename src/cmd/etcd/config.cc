@@ -20,6 +20,8 @@
 namespace quoin::cmd {
 namespace {
 
+using AutoCompaction = server::Config::AutoCompaction;
+
 constexpr std::string_view kDefaultInitialCluster = "default=http://localhost:2380";
 constexpr std::string_view kDefaultPeerUrl = "http://localhost:2380";
 constexpr std::string_view kDefaultClientUrl = "http://localhost:2379";
@@ -236,10 +238,10 @@ void Reader::resolve_addresses() {
     used = true;
   };
   substitute(c.initial_advertise_peer_urls, c.listen_peer_urls, kDefaultPeerUrl);
-  if (c.name != "default" && c.initial_cluster == kDefaultInitialCluster) {
+  if (c.server.name != "default" && c.initial_cluster == kDefaultInitialCluster) {
     std::vector<std::string> members;
-    for (const Url& u : c.initial_advertise_peer_urls) members.push_back(c.name + "=" + u.text());
-    if (c.name.empty()) {
+    for (const Url& u : c.initial_advertise_peer_urls) members.push_back(c.server.name + "=" + u.text());
+    if (c.server.name.empty()) {
       for (std::string& m : members) m = "default" + m;
     }
     c.initial_cluster = join(members, ",");
@@ -252,13 +254,14 @@ void Reader::resolve_addresses() {
 void Reader::fill_gates() {
   const auto& gates = flags_.at("feature-gates").value.gates;
   FeatureGates& g = command_.config.gates;
+  server::Config& s = command_.config.server;
   const auto on = [&gates](std::string_view name) { return gate_enabled(gates, name); };
   g.all_alpha = on("AllAlpha");
   g.all_beta = on("AllBeta");
-  g.compact_hash_check = on("CompactHashCheck");
-  g.initial_corrupt_check = on("InitialCorruptCheck");
-  g.lease_checkpoint = on("LeaseCheckpoint");
-  g.lease_checkpoint_persist = on("LeaseCheckpointPersist");
+  g.compact_hash_check = s.compact_hash_check = on("CompactHashCheck");
+  g.initial_corrupt_check = s.initial_corrupt_check = on("InitialCorruptCheck");
+  g.lease_checkpoint = s.lease_checkpoint = on("LeaseCheckpoint");
+  g.lease_checkpoint_persist = s.lease_checkpoint_persist = on("LeaseCheckpointPersist");
   g.set_member_local_addr = on("SetMemberLocalAddr");
   g.stop_grpc_service_on_defrag = on("StopGRPCServiceOnDefrag");
   g.txn_mode_write_with_shared_buffer = on("TxnModeWriteWithSharedBuffer");
@@ -276,46 +279,48 @@ void Reader::fill_config() {
   const auto or_default = [](auto v, auto otherwise) {
     return v == 0 ? static_cast<decltype(v)>(otherwise) : v;
   };
+  // Else the default stays.
+  const auto set_if_positive = [](auto* out, int64_t value) {
+    if (value > 0) *out = static_cast<std::remove_pointer_t<decltype(out)>>(value);
+  };
   Config& c = command_.config;
-  c.name = text("name");
-  c.data_dir = text("data-dir");
-  c.wal_dir = text("wal-dir");
-  c.snapshot_count = or_default(number("snapshot-count"), 10000);
-  c.snapshot_catchup_entries = or_default(number("snapshot-catchup-entries"), 5000);
-  c.heartbeat_ms = static_cast<uint32_t>(number("heartbeat-interval"));
-  c.election_ms = static_cast<uint32_t>(number("election-timeout"));
+  c.server.name = text("name");
+  c.server.data_dir = text("data-dir");
+  c.server.wal_dir = text("wal-dir");
+  c.server.snapshot_count = or_default(number("snapshot-count"), 10000);
+  c.server.snapshot_catchup_entries = or_default(number("snapshot-catchup-entries"), 5000);
+  c.server.heartbeat_ns = static_cast<uint32_t>(number("heartbeat-interval")) * io::kMillisecond;
+  c.server.election_ns = static_cast<uint32_t>(number("election-timeout")) * io::kMillisecond;
   c.initial_election_tick_advance = boolean("initial-election-tick-advance");
   c.listen_peer_urls = urls_of(flags_, "listen-peer-urls");
   c.listen_client_urls = urls_of(flags_, "listen-client-urls");
   c.listen_client_http_urls = urls_of(flags_, "listen-client-http-urls");
   c.listen_metrics_urls = urls_of(flags_, "listen-metrics-urls");
-  c.max_snapshots = static_cast<uint32_t>(std::min<uint64_t>(number("max-snapshots"), UINT32_MAX));
-  c.max_wals = static_cast<uint32_t>(std::min<uint64_t>(number("max-wals"), UINT32_MAX));
-  c.quota_backend_bytes = integer("quota-backend-bytes");
-  c.backend_freelist_type = text("backend-bbolt-freelist-type");
-  c.backend_batch_interval = or_default(integer("backend-batch-interval"), 100'000'000);
-  c.backend_batch_limit = or_default(integer("backend-batch-limit"), 10000);
-  c.max_txn_ops = number("max-txn-ops");
-  c.max_request_bytes = number("max-request-bytes");
+  c.server.max_snapshots = static_cast<uint32_t>(std::min<uint64_t>(number("max-snapshots"), UINT32_MAX));
+  c.server.max_wals = static_cast<uint32_t>(std::min<uint64_t>(number("max-wals"), UINT32_MAX));
+  c.server.quota_backend_bytes = integer("quota-backend-bytes");
+  set_if_positive(&c.server.backend_batch_interval_ns, integer("backend-batch-interval"));
+  set_if_positive(&c.server.backend_batch_limit, integer("backend-batch-limit"));
+  c.server.max_txn_ops = number("max-txn-ops");
+  c.server.max_request_bytes = number("max-request-bytes");
   c.max_concurrent_streams = static_cast<uint32_t>(number("max-concurrent-streams"));
   c.grpc_keepalive_min_time = integer("grpc-keepalive-min-time");
   c.grpc_keepalive_interval = integer("grpc-keepalive-interval");
   c.grpc_keepalive_timeout = integer("grpc-keepalive-timeout");
   c.socket_reuse_port = boolean("socket-reuse-port");
   c.socket_reuse_address = boolean("socket-reuse-address");
-  c.enable_grpc_gateway = boolean("enable-grpc-gateway");
   c.raft_read_timeout = integer("raft-read-timeout");
   c.raft_write_timeout = integer("raft-write-timeout");
-  c.max_learners = integer("max-learners");
+  c.server.max_learners = integer("max-learners");
   c.initial_advertise_peer_urls = urls_of(flags_, "initial-advertise-peer-urls");
   c.advertise_client_urls = urls_of(flags_, "advertise-client-urls");
   c.initial_cluster = text("initial-cluster");
-  c.initial_cluster_existing = text("initial-cluster-state") == "existing";
-  c.initial_cluster_token = text("initial-cluster-token");
-  c.strict_reconfig_check = boolean("strict-reconfig-check");
-  c.pre_vote = boolean("pre-vote");
-  c.auto_compaction_mode =
-      text("auto-compaction-mode") == "revision" ? CompactionMode::kRevision : CompactionMode::kPeriodic;
+  c.server.new_cluster = text("initial-cluster-state") != "existing";
+  c.server.initial_cluster_token = text("initial-cluster-token");
+  c.server.strict_reconfig_check = boolean("strict-reconfig-check");
+  c.server.pre_vote = boolean("pre-vote");
+  c.server.auto_compaction =
+      text("auto-compaction-mode") == "revision" ? AutoCompaction::kRevision : AutoCompaction::kPeriodic;
   c.auto_compaction_retention_text = text("auto-compaction-retention");
   const auto& stages = flags_.at("v2-deprecation").value.list;
   c.v2_deprecation =
@@ -323,15 +328,15 @@ void Reader::fill_config() {
   c.cors = flags_.at("cors").value.list;
   c.host_whitelist = flags_.at("host-whitelist").value.list;
   c.metrics_extensive = text("metrics") == "extensive";
-  c.warning_unary_request_duration = or_default(integer("warning-unary-request-duration"), 300'000'000);
-  c.warning_apply_duration = integer("warning-apply-duration");
-  c.corrupt_check_time = integer("corrupt-check-time");
-  c.compact_hash_check_time = integer("compact-hash-check-time");
-  c.compaction_batch_limit = or_default(integer("compaction-batch-limit"), 1000);
-  c.compaction_sleep_interval = or_default(integer("compaction-sleep-interval"), 10'000'000);
-  c.watch_progress_notify_interval = integer("watch-progress-notify-interval");
-  c.downgrade_check_time = integer("downgrade-check-time");
-  c.bootstrap_defrag_threshold_mib = number("bootstrap-defrag-threshold-megabytes");
+  c.server.warning_unary_request_ns = or_default(integer("warning-unary-request-duration"), 300'000'000);
+  c.server.warning_apply_ns = integer("warning-apply-duration");
+  c.server.corrupt_check_ns = integer("corrupt-check-time");
+  c.server.compact_hash_check_ns = integer("compact-hash-check-time");
+  set_if_positive(&c.server.compaction_batch_limit, integer("compaction-batch-limit"));
+  c.server.compaction_sleep_ns = or_default(integer("compaction-sleep-interval"), 10'000'000);
+  c.server.watch_progress_notify_ns = integer("watch-progress-notify-interval");
+  c.server.downgrade_check_ns = integer("downgrade-check-time");
+  c.server.bootstrap_defrag_mib = number("bootstrap-defrag-threshold-megabytes");
   c.memory_mlock = boolean("memory-mlock");
   c.unused_tls.client_files = !text("cert-file").empty() || !text("key-file").empty() || boolean("auto-tls");
   c.unused_tls.client_cert_auth = boolean("client-cert-auth");
@@ -342,9 +347,9 @@ void Reader::fill_config() {
     if (!text(name).empty()) c.unused_tls.peer_paths.push_back(text(name));
   }
   c.bcrypt_cost = number("bcrypt-cost");
-  c.force_new_cluster = boolean("force-new-cluster");
-  c.unsafe_no_fsync = boolean("unsafe-no-fsync");
-  c.allow_wal_cut = boolean("quoin-allow-wal-cut");
+  c.server.force_new_cluster = boolean("force-new-cluster");
+  c.server.unsafe_no_fsync = boolean("unsafe-no-fsync");
+  c.server.allow_wal_cut = boolean("quoin-allow-wal-cut");
   fill_gates();
 }
 
@@ -360,14 +365,14 @@ void Reader::parse_retention() {
                             : Result<int64_t>(Error(Code::kInvalidArgument));
   if (plain) {
     constexpr uint64_t kHourNs = 3'600'000'000'000;
-    c.auto_compaction_retention = c.auto_compaction_mode == CompactionMode::kRevision
-                                      ? *plain
-                                      : static_cast<int64_t>(static_cast<uint64_t>(*plain) * kHourNs);
+    c.server.auto_compaction_retention = c.server.auto_compaction == AutoCompaction::kRevision
+                                             ? *plain
+                                             : static_cast<int64_t>(static_cast<uint64_t>(*plain) * kHourNs);
     return;
   }
   const auto duration = parse_duration(s);
   if (duration) {
-    c.auto_compaction_retention = *duration;
+    c.server.auto_compaction_retention = *duration;
   } else {
     c.auto_compaction_error = fmt::format("error parsing CompactionRetention: {}", duration.error().text());
   }
@@ -393,9 +398,10 @@ Command Reader::finish(Result<> outcome) {
   fill_config();
   resolve_addresses();
   Config& c = command_.config;
-  if (c.data_dir.empty()) {
-    c.data_dir = c.name + ".etcd";
-    notice(log::Level::kWarn, false, "'data-dir' was empty; using default", {{"data-dir", c.data_dir}});
+  if (c.server.data_dir.empty()) {
+    c.server.data_dir = c.server.name + ".etcd";
+    notice(log::Level::kWarn, false, "'data-dir' was empty; using default",
+           {{"data-dir", c.server.data_dir}});
   }
   if (flags_.at("enable-pprof").value.boolean) {
     notice(log::Level::kWarn, false,
@@ -403,14 +409,19 @@ Command Reader::finish(Result<> outcome) {
   }
   parse_retention();
   constexpr DurationNs kProgressMin = 100'000'000;
-  if (c.watch_progress_notify_interval == 0) {
-    c.watch_progress_notify_interval = 600'000'000'000;
-  } else if (c.watch_progress_notify_interval > 0 && c.watch_progress_notify_interval < kProgressMin) {
-    c.watch_progress_notify_interval = kProgressMin;
+  if (c.server.watch_progress_notify_ns == 0) {
+    c.server.watch_progress_notify_ns = 600'000'000'000;
+  } else if (c.server.watch_progress_notify_ns > 0 && c.server.watch_progress_notify_ns < kProgressMin) {
+    c.server.watch_progress_notify_ns = kProgressMin;
     command_.start_notices.push_back({log::Level::kWarn,
                                       false,
                                       "adjusting watch progress notify interval to minimum period",
                                       {{"min-watch-progress-notify-interval", std::string("100ms")}}});
+  }
+  c.server.initial_advertise_peer_urls = texts(c.initial_advertise_peer_urls);
+  c.server.advertise_client_urls = texts(c.advertise_client_urls);
+  if (auto members = c.initial_members()) {
+    c.server.initial_cluster.assign(members->begin(), members->end());
   }
   command_.action = Command::Action::kRun;
   return std::move(command_);

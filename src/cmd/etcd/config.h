@@ -25,6 +25,7 @@
 #include "base/log.h"
 #include "base/result.h"
 #include "base/version.h"
+#include "server/config.h"
 
 namespace quoin::cmd {
 
@@ -87,61 +88,41 @@ struct FeatureGate {
 // All nine, sorted by name: for the metric etcd_server_feature_enabled.
 std::vector<FeatureGate> list_gates(const FeatureGates& gates);
 
-enum class CompactionMode : uint8_t { kPeriodic, kRevision };
-
 struct Config {
+  // What the member itself is told; reading fills it. Beside it stands what only the program needs:
+  // addresses, the log, what etcd prints of its flags.
+  server::Config server;
+
   // Member.
-  std::string name = "default";
-  std::string data_dir;  // never empty after reading: <name>.etcd by default
-  std::string wal_dir;   // empty: <data_dir>/member/wal
-  std::string wal_path() const { return wal_dir.empty() ? data_dir + "/member/wal" : wal_dir; }
-  std::string snap_path() const { return data_dir + "/member/snap"; }
-  uint64_t snapshot_count = 10000;
-  uint64_t snapshot_catchup_entries = 5000;
-  uint32_t heartbeat_ms = 100;
-  uint32_t election_ms = 1000;
-  int election_ticks() const { return static_cast<int>(election_ms / heartbeat_ms); }
+  std::string wal_path() const {
+    return server.wal_dir.empty() ? server.data_dir + "/member/wal" : server.wal_dir;
+  }
+  std::string snap_path() const { return server.data_dir + "/member/snap"; }
   bool initial_election_tick_advance = true;
   Urls listen_peer_urls;
   Urls listen_client_urls;
   Urls listen_client_http_urls;  // not empty: client URLs speak gRPC alone
   Urls listen_metrics_urls;
-  uint32_t max_snapshots = 5;       // 0: keep all
-  uint32_t max_wals = 5;            // 0: keep all
-  int64_t quota_backend_bytes = 0;  // as given: 0 default (2 GiB), negative off
-  std::string backend_freelist_type;
-  DurationNs backend_batch_interval = 100'000'000;
-  int64_t backend_batch_limit = 10000;
-  uint64_t max_txn_ops = 128;
-  uint64_t max_request_bytes = 1572864;
   uint32_t max_concurrent_streams = 4294967295U;
   DurationNs grpc_keepalive_min_time = 5'000'000'000;     // <= 0: five minutes
   DurationNs grpc_keepalive_interval = 7200'000'000'000;  // <= 0: both back to 2 h, 20 s
   DurationNs grpc_keepalive_timeout = 20'000'000'000;
   bool socket_reuse_port = false;
   bool socket_reuse_address = false;
-  bool enable_grpc_gateway = true;
   DurationNs raft_read_timeout = 5'000'000'000;
   DurationNs raft_write_timeout = 5'000'000'000;
-  int64_t max_learners = 1;
 
   // Clustering.
   Urls initial_advertise_peer_urls;
   Urls advertise_client_urls;
   std::string initial_cluster;  // never empty after reading
-  bool initial_cluster_existing = false;
-  std::string initial_cluster_token = "etcd-cluster";
-  bool strict_reconfig_check = true;
-  bool pre_vote = true;
-  CompactionMode auto_compaction_mode = CompactionMode::kPeriodic;
   std::string auto_compaction_retention_text = "0";
-  // Periodic: nanoseconds; revision: revisions. 0: off.
-  int64_t auto_compaction_retention = 0;
-  // Why that cannot be had, if so: a start fails with it where etcd meets it, behind the listeners.
+  // The error of auto_compaction_retention_text, if it has one. The start fails with it after the listeners
+  // are bound, as etcd's does.
   std::string auto_compaction_error;
   std::string v2_deprecation = "write-only";
 
-  // Why a directory without a log can't be started with these options; looked at there alone.
+  // The error with which a start on a directory without a log fails. Other starts do not look at it.
   std::string bootstrap_error;
 
   // Options of TLS that are given although every URL is http: etcd says that it ignores them.
@@ -158,30 +139,12 @@ struct Config {
   std::vector<std::string> host_whitelist = {"*"};
 
   // Monitoring, logging.
-  bool enable_pprof = false;
   bool metrics_extensive = false;
   LogConfig log;
-  DurationNs warning_unary_request_duration = 300'000'000;
-  DurationNs warning_apply_duration = 100'000'000;
 
-  // Checks, compaction, watch.
-  DurationNs corrupt_check_time = 0;  // 0: off
-  DurationNs compact_hash_check_time = 60'000'000'000;
-  int64_t compaction_batch_limit = 1000;
-  DurationNs compaction_sleep_interval = 10'000'000;
-  DurationNs watch_progress_notify_interval = 600'000'000'000;
-  DurationNs downgrade_check_time = 5'000'000'000;
-  uint64_t bootstrap_defrag_threshold_mib = 0;  // 0: off
   bool memory_mlock = false;
   FeatureGates gates;
   std::string feature_gates_text;  // those set, "A=true,B=false", for the start line
-
-  // Unsafe.
-  bool force_new_cluster = false;
-  bool unsafe_no_fsync = false;
-  // Quoin's own (--quoin-allow-wal-cut): go on where the log is missing, ends before the database or is damaged
-  // so that acknowledged entries are lost, instead of refusing to start.
-  bool allow_wal_cut = false;
 
   // Members of initial_cluster: name -> URLs sorted. Errors: etcd's text ("error setting up initial cluster:
   // ...").
@@ -190,10 +153,6 @@ struct Config {
   // more than one member and joining an existing one are refused by name. Not called when a WAL exists: the
   // flags are ignored then.
   Result<> check_bootstrap() const;
-  // 5 s and twice the election timeout: the bound of a client request.
-  DurationNs request_timeout() const {
-    return 5'000'000'000 + 2 * 1'000'000 * static_cast<int64_t>(election_ms);
-  }
 };
 
 // A log line that reading the configuration asks for. It owns its text.

@@ -68,13 +68,12 @@ Result<std::map<std::string, std::vector<std::string>>> Config::initial_members(
 
 Result<> Config::check_bootstrap() const {
   ASSIGN_OR_RETURN(const auto members, initial_members());
-  const auto own = members.find(name);
+  const auto own = members.find(server.name);
   if (own == members.end()) {
     return make_error(Code::kInvalidArgument,
-                      "couldn't find local name {} in the initial cluster configuration", go_quote(name));
+                      "couldn't find local name {} in the initial cluster configuration", go_quote(server.name));
   }
-  if (!initial_cluster_existing)
-    TRY(compare_advertised(name, own->second, texts(initial_advertise_peer_urls)));
+  if (server.new_cluster) TRY(compare_advertised(server.name, own->second, texts(initial_advertise_peer_urls)));
   std::vector<std::string> all, entries;
   for (const auto& [member, urls] : members) {
     all.insert(all.end(), urls.begin(), urls.end());
@@ -84,7 +83,7 @@ Result<> Config::check_bootstrap() const {
   if (std::adjacent_find(all.begin(), all.end()) != all.end()) {
     return make_error(Code::kInvalidArgument, "initial cluster {} has duplicate url", join(entries, ","));
   }
-  if (initial_cluster_existing) {
+  if (!server.new_cluster) {
     return make_error(
         Code::kUnsupported,
         "--initial-cluster-state=existing is set, but joining a cluster is not served by this version of "

@@ -29,8 +29,8 @@ Result<> check_options(const FlagSet& flags, CheckState& state);
 // Copies old spellings onto new ones, and collects the deprecation warnings (in name order).
 Result<> apply_renames(FlagSet& flags, const CheckState& state, std::vector<Notice>& warnings);
 
-// Errors: kUnsupported, naming the option. What only a directory without a log would need (discovery) is named
-// in `bootstrap_error` instead.
+// Errors: kUnsupported, naming the option. What only a directory without a log would need (discovery) is
+// named in `bootstrap_error` instead.
 Result<> refuse_unserved(const FlagSet& flags, std::string* bootstrap_error);
 
 // A flag's list of URLs, parsed.

@@ -15,9 +15,9 @@ namespace {
 void check_accepted(const quoin::cmd::Command& c) {
   using quoin::cmd::Command;
   if (c.action != Command::Action::kRun) return;
-  CHECK(!c.config.data_dir.empty());
-  CHECK_GE(c.config.election_ms, 5 * c.config.heartbeat_ms);
-  CHECK_GE(c.config.election_ticks(), 5);
+  CHECK(!c.config.server.data_dir.empty());
+  CHECK_GE(c.config.server.election_ns, 5 * c.config.server.heartbeat_ns);
+  CHECK_GE(c.config.server.election_ticks(), 5);
   CHECK(!c.config.listen_client_urls.empty() && !c.config.listen_peer_urls.empty());
   (void)c.config.check_bootstrap().has_value();
 }

@@ -20,7 +20,6 @@ std::string members_text(const Config& c) {
   return out;
 }
 
-constexpr int64_t kMs = 1'000'000;
 constexpr int64_t kSecond = 1'000'000'000;
 constexpr int64_t kDefaultQuotaBytes = int64_t{2} << 30;
 
@@ -28,37 +27,40 @@ constexpr int64_t kDefaultQuotaBytes = int64_t{2} << 30;
 
 void log_starting(const Config& c, bool member_initialized, int cpus, log::Logger& logger) {
   const std::string cluster = member_initialized ? std::string() : members_text(c);
-  const std::string token = member_initialized ? std::string() : c.initial_cluster_token;
-  const std::string member_dir = c.data_dir + "/member";
+  const std::string token = member_initialized ? std::string() : c.server.initial_cluster_token;
+  const std::string member_dir = c.server.data_dir + "/member";
   const std::vector<std::string> advertise_peer = texts(c.initial_advertise_peer_urls);
   const std::vector<std::string> listen_peer = texts(c.listen_peer_urls);
   const std::vector<std::string> advertise_client = texts(c.advertise_client_urls);
   const std::vector<std::string> listen_client = texts(c.listen_client_urls);
   const std::vector<std::string> listen_metrics = texts(c.listen_metrics_urls);
-  const log::Duration retention{c.auto_compaction_retention};
+  const log::Duration retention{c.server.auto_compaction_retention};
   // The discovery options show the defaults: anything else is refused.
   LOG(logger, kInfo, "starting an etcd server", {"etcd-version", kEtcdVersion}, {"git-sha", kGitSha},
       {"go-version", kGoVersion}, {"go-os", "linux"}, {"go-arch", kArch}, {"max-cpu-set", cpus},
-      {"max-cpu-available", cpus}, {"member-initialized", member_initialized}, {"name", c.name},
-      {"data-dir", c.data_dir}, {"wal-dir", c.wal_dir}, {"wal-dir-dedicated", c.wal_dir},
-      {"member-dir", member_dir}, {"force-new-cluster", c.force_new_cluster},
-      {"heartbeat-interval", log::Duration{c.heartbeat_ms * kMs}},
-      {"election-timeout", log::Duration{c.election_ms * kMs}},
+      {"max-cpu-available", cpus}, {"member-initialized", member_initialized}, {"name", c.server.name},
+      {"data-dir", c.server.data_dir}, {"wal-dir", c.server.wal_dir}, {"wal-dir-dedicated", c.server.wal_dir},
+      {"member-dir", member_dir}, {"force-new-cluster", c.server.force_new_cluster},
+      {"heartbeat-interval", log::Duration{c.server.heartbeat_ns}},
+      {"election-timeout", log::Duration{c.server.election_ns}},
       {"initial-election-tick-advance", c.initial_election_tick_advance},
-      {"snapshot-count", c.snapshot_count}, {"max-wals", c.max_wals}, {"max-snapshots", c.max_snapshots},
-      {"snapshot-catchup-entries", c.snapshot_catchup_entries},
+      {"snapshot-count", c.server.snapshot_count}, {"max-wals", c.server.max_wals},
+      {"max-snapshots", c.server.max_snapshots},
+      {"snapshot-catchup-entries", c.server.snapshot_catchup_entries},
       {"initial-advertise-peer-urls", advertise_peer}, {"listen-peer-urls", listen_peer},
       {"advertise-client-urls", advertise_client}, {"listen-client-urls", listen_client},
       {"listen-metrics-urls", listen_metrics}, {"experimental-local-address", ""}, {"cors", c.cors},
       {"host-whitelist", c.host_whitelist}, {"initial-cluster", cluster},
-      {"initial-cluster-state", c.initial_cluster_existing ? "existing" : "new"},
-      {"initial-cluster-token", token},
-      {"quota-backend-bytes", c.quota_backend_bytes == 0 ? kDefaultQuotaBytes : c.quota_backend_bytes},
-      {"max-request-bytes", c.max_request_bytes}, {"max-concurrent-streams", c.max_concurrent_streams},
-      {"pre-vote", c.pre_vote}, {"feature-gates", c.feature_gates_text}, {"initial-corrupt-check", false},
-      {"corrupt-check-time-interval", log::Duration{c.corrupt_check_time}},
-      {"compact-check-time-interval", log::Duration{c.compact_hash_check_time}},
-      {"auto-compaction-mode", c.auto_compaction_mode == CompactionMode::kRevision ? "revision" : "periodic"},
+      {"initial-cluster-state", c.server.new_cluster ? "new" : "existing"}, {"initial-cluster-token", token},
+      {"quota-backend-bytes",
+       c.server.quota_backend_bytes == 0 ? kDefaultQuotaBytes : c.server.quota_backend_bytes},
+      {"max-request-bytes", c.server.max_request_bytes}, {"max-concurrent-streams", c.max_concurrent_streams},
+      {"pre-vote", c.server.pre_vote}, {"feature-gates", c.feature_gates_text},
+      {"initial-corrupt-check", false},
+      {"corrupt-check-time-interval", log::Duration{c.server.corrupt_check_ns}},
+      {"compact-check-time-interval", log::Duration{c.server.compact_hash_check_ns}},
+      {"auto-compaction-mode",
+       c.server.auto_compaction == server::Config::AutoCompaction::kRevision ? "revision" : "periodic"},
       {"auto-compaction-retention", retention}, {"auto-compaction-interval", retention},
       {"discovery-url", ""}, {"discovery-proxy", ""}, {"discovery-token", ""}, {"discovery-endpoints", ""},
       {"discovery-dial-timeout", log::Duration{2 * kSecond}},
@@ -67,8 +69,8 @@ void log_starting(const Config& c, bool member_initialized, int cpus, log::Logge
       {"discovery-keepalive-timeout", log::Duration{6 * kSecond}}, {"discovery-insecure-transport", true},
       {"discovery-insecure-skip-tls-verify", false}, {"discovery-cert", ""}, {"discovery-key", ""},
       {"discovery-cacert", ""}, {"discovery-user", ""},
-      {"downgrade-check-interval", log::Duration{c.downgrade_check_time}}, {"max-learners", c.max_learners},
-      {"v2-deprecation", c.v2_deprecation});
+      {"downgrade-check-interval", log::Duration{c.server.downgrade_check_ns}},
+      {"max-learners", c.server.max_learners}, {"v2-deprecation", c.v2_deprecation});
 }
 
 void warn_of_unused_peer_tls(const Config& c, log::Logger& logger) {
@@ -111,15 +113,16 @@ void warn_of_bcrypt_cost(const Config& c, log::Logger& logger) {
 
 void log_request_limit(const Config& c, log::Logger& logger) {
   constexpr uint64_t kRecommendedBytes = 10 << 20;
-  if (c.max_request_bytes <= kRecommendedBytes) return;
-  LOG(logger, kWarn, "exceeded recommended request limit", {"max-request-bytes", c.max_request_bytes},
-      {"max-request-size", log::Size{c.max_request_bytes}}, {"recommended-request-bytes", kRecommendedBytes},
+  if (c.server.max_request_bytes <= kRecommendedBytes) return;
+  LOG(logger, kWarn, "exceeded recommended request limit", {"max-request-bytes", c.server.max_request_bytes},
+      {"max-request-size", log::Size{c.server.max_request_bytes}},
+      {"recommended-request-bytes", kRecommendedBytes},
       {"recommended-request-size", log::Size{kRecommendedBytes}});
 }
 
 void log_quota(const Config& c, log::Logger& logger) {
   constexpr int64_t kMaxQuotaBytes = int64_t{8} << 30;
-  const int64_t quota = c.quota_backend_bytes;
+  const int64_t quota = c.server.quota_backend_bytes;
   const auto size = [](int64_t bytes) { return log::Size{static_cast<uint64_t>(bytes)}; };
   const log::Field name{"quota-name", "v3-applier"};
   if (quota < 0) {
@@ -139,21 +142,21 @@ void log_quota(const Config& c, log::Logger& logger) {
 }
 
 void log_running(const Config& c, MemberId self, log::Logger& logger) {
-  const int ahead = c.election_ticks() - 1;
+  const int ahead = c.server.election_ticks() - 1;
   LOG(logger, kInfo, "started as single-node; fast-forwarding election ticks",
       {"local-member-id", log::Hex{self.v}}, {"forward-ticks", ahead},
-      {"forward-duration", log::Duration{ahead * c.heartbeat_ms * kMs}},
-      {"election-ticks", c.election_ticks()},
-      {"election-timeout", log::Duration{c.election_ticks() * c.heartbeat_ms * kMs}});
+      {"forward-duration", log::Duration{ahead * c.server.heartbeat_ns}},
+      {"election-ticks", c.server.election_ticks()},
+      {"election-timeout", log::Duration{c.server.election_ticks() * c.server.heartbeat_ns}});
   const auto purges = [&](const std::string& dir, std::string_view suffix, uint32_t max) {
     LOG(logger, kInfo, "started to purge file", {"dir", dir}, {"suffix", suffix}, {"max", max},
         {"interval", log::Duration{30 * kSecond}});
   };
-  if (c.max_snapshots > 0) {
-    purges(c.snap_path(), "snap.db", c.max_snapshots);
-    purges(c.snap_path(), "snap", c.max_snapshots);
+  if (c.server.max_snapshots > 0) {
+    purges(c.snap_path(), "snap.db", c.server.max_snapshots);
+    purges(c.snap_path(), "snap", c.server.max_snapshots);
   }
-  if (c.max_wals > 0) purges(c.wal_path(), "wal", c.max_wals);
+  if (c.server.max_wals > 0) purges(c.wal_path(), "wal", c.server.max_wals);
 }
 
 }  // namespace quoin::cmd

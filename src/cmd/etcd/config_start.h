@@ -1,4 +1,4 @@
-// The lines with which etcd tells what its configuration comes to (spec operations 2.1, 8.2).
+// The log lines that show the effective configuration, as etcd writes them (spec operations 2.1, 8.2).
 #pragma once
 #include "base/ids.h"
 #include "base/log.h"
@@ -12,7 +12,7 @@ void log_starting(const Config& config, bool member_initialized, int cpus, log::
 
 // A warning about --max-request-bytes above what etcd recommends; before the data is opened.
 void log_request_limit(const Config& config, log::Logger& logger);
-// What --quota-backend-bytes comes to; once there is a store.
+// Logs the effective quota. Called once there is a store.
 void log_quota(const Config& config, log::Logger& logger);
 // What a running member does by itself: how it hurries its first election, which files it removes.
 void log_running(const Config& config, MemberId self, log::Logger& logger);
@@ -20,7 +20,7 @@ void log_running(const Config& config, MemberId self, log::Logger& logger);
 // What etcd says about options of TLS beside http URLs, before it listens for peers and for clients.
 void warn_of_unused_peer_tls(const Config& config, log::Logger& logger);
 void warn_of_unused_client_tls(const Config& config, log::Logger& logger);
-// Of a cost that bcrypt does not have.
+// Warns of a bcrypt cost outside the allowed range.
 void warn_of_bcrypt_cost(const Config& config, log::Logger& logger);
 
 }  // namespace quoin::cmd

@@ -164,11 +164,11 @@ TEST(Flags, FormsOfAFlag) {
                                                                                     {"--vv", "--name=x"}}) {
     const Command c = read(args);
     ASSERT_EQ(c.action, Command::Action::kRun) << args[0];
-    EXPECT_EQ(c.config.name, "x");
+    EXPECT_EQ(c.config.server.name, "x");
   }
-  EXPECT_FALSE(read({"--name=x", "--pre-vote=f"}).config.pre_vote);
-  EXPECT_TRUE(read({"--name=x", "--unsafe-no-fsync"}).config.unsafe_no_fsync);
-  EXPECT_TRUE(read({"--name=x", "--quoin-allow-wal-cut"}).config.allow_wal_cut);
+  EXPECT_FALSE(read({"--name=x", "--pre-vote=f"}).config.server.pre_vote);
+  EXPECT_TRUE(read({"--name=x", "--unsafe-no-fsync"}).config.server.unsafe_no_fsync);
+  EXPECT_TRUE(read({"--name=x", "--quoin-allow-wal-cut"}).config.server.allow_wal_cut);
   EXPECT_EQ(verify_error(read({"--pre-vote", "false"})), "\"false\" is not a valid flag");
   EXPECT_EQ(verify_error(read({"--name=x", "--", "foo"})), "\"foo\" is not a valid flag");
 }
@@ -176,20 +176,20 @@ TEST(Flags, FormsOfAFlag) {
 TEST(Config, Defaults) {
   const Command c = read({});
   ASSERT_EQ(c.action, Command::Action::kRun);
-  EXPECT_EQ(c.config.name, "default");
-  EXPECT_EQ(c.config.data_dir, "default.etcd");
+  EXPECT_EQ(c.config.server.name, "default");
+  EXPECT_EQ(c.config.server.data_dir, "default.etcd");
   EXPECT_EQ(c.config.wal_path(), "default.etcd/member/wal");
   EXPECT_EQ(c.config.initial_cluster, "default=http://localhost:2380");
   EXPECT_EQ(joined(c.config.listen_client_urls), "http://localhost:2379");
   EXPECT_EQ(joined(c.config.advertise_client_urls), "http://localhost:2379");
-  EXPECT_EQ(c.config.snapshot_count, 10000U);
-  EXPECT_EQ(c.config.election_ticks(), 10);
-  EXPECT_EQ(c.config.backend_batch_interval, 100'000'000);
-  EXPECT_EQ(c.config.backend_batch_limit, 10000);
-  EXPECT_EQ(c.config.compaction_batch_limit, 1000);
-  EXPECT_EQ(c.config.watch_progress_notify_interval, 600'000'000'000);
-  EXPECT_EQ(c.config.warning_unary_request_duration, 300'000'000);
-  EXPECT_EQ(c.config.request_timeout(), 7'000'000'000);
+  EXPECT_EQ(c.config.server.snapshot_count, 10000U);
+  EXPECT_EQ(c.config.server.election_ticks(), 10);
+  EXPECT_EQ(c.config.server.backend_batch_interval_ns, 100'000'000);
+  EXPECT_EQ(c.config.server.backend_batch_limit, 10000);
+  EXPECT_EQ(c.config.server.compaction_batch_limit, 1000);
+  EXPECT_EQ(c.config.server.watch_progress_notify_ns, 600'000'000'000);
+  EXPECT_EQ(c.config.server.warning_unary_request_ns, 300'000'000);
+  EXPECT_EQ(c.config.server.request_timeout_ns(), 7'000'000'000);
   EXPECT_TRUE(c.config.gates.txn_mode_write_with_shared_buffer);
   EXPECT_TRUE(c.config.check_bootstrap());
   EXPECT_TRUE(
@@ -203,7 +203,7 @@ TEST(Config, NameAloneRenamesTheCluster) {
       read({"--name=abc", "--initial-advertise-peer-urls=http://b:2,http://a:1"}).config.initial_cluster,
       "abc=http://a:1,abc=http://b:2");
   EXPECT_EQ(read({"--name=abc", "--initial-cluster=x=http://a:1"}).config.initial_cluster, "x=http://a:1");
-  EXPECT_EQ(read({"--name=abc"}).config.data_dir, "abc.etcd");
+  EXPECT_EQ(read({"--name=abc"}).config.server.data_dir, "abc.etcd");
 }
 
 TEST(Config, DefaultHostStandsInForWildcard) {
@@ -223,11 +223,11 @@ TEST(Config, ZeroesBecomeDefaults) {
   const Config c = read({"--snapshot-count=0", "--snapshot-catchup-entries=0", "--backend-batch-limit=0",
                          "--compaction-sleep-interval=0", "--watch-progress-notify-interval=1ms"})
                        .config;
-  EXPECT_EQ(c.snapshot_count, 10000U);
-  EXPECT_EQ(c.snapshot_catchup_entries, 5000U);
-  EXPECT_EQ(c.backend_batch_limit, 10000);
-  EXPECT_EQ(c.compaction_sleep_interval, 10'000'000);
-  EXPECT_EQ(c.watch_progress_notify_interval, 100'000'000);
+  EXPECT_EQ(c.server.snapshot_count, 10000U);
+  EXPECT_EQ(c.server.snapshot_catchup_entries, 5000U);
+  EXPECT_EQ(c.server.backend_batch_limit, 10000);
+  EXPECT_EQ(c.server.compaction_sleep_ns, 10'000'000);
+  EXPECT_EQ(c.server.watch_progress_notify_ns, 100'000'000);
 }
 
 TEST(Config, VerificationErrors) {
@@ -315,8 +315,8 @@ TEST(Config, OldNamesAndGates) {
       read({"--name=n", "--experimental-compaction-batch-limit=7", "--experimental-corrupt-check-time=5s",
             "--experimental-enable-lease-checkpoint", "--experimental-enable-lease-checkpoint-persist"});
   ASSERT_EQ(c.action, Command::Action::kRun);
-  EXPECT_EQ(c.config.compaction_batch_limit, 7);
-  EXPECT_EQ(c.config.corrupt_check_time, 5'000'000'000);
+  EXPECT_EQ(c.config.server.compaction_batch_limit, 7);
+  EXPECT_EQ(c.config.server.corrupt_check_ns, 5'000'000'000);
   EXPECT_TRUE(c.config.gates.lease_checkpoint);
   EXPECT_TRUE(c.config.gates.lease_checkpoint_persist);
   EXPECT_EQ(c.config.feature_gates_text, "LeaseCheckpoint=true,LeaseCheckpointPersist=true");
@@ -336,8 +336,8 @@ TEST(Config, OldNamesAndGates) {
 
 TEST(Config, Environment) {
   const Command used = read({}, {"ETCD_NAME=e", "ETCD_PRE_VOTE=false", "PATH=x"});
-  EXPECT_EQ(used.config.name, "e");
-  EXPECT_FALSE(used.config.pre_vote);
+  EXPECT_EQ(used.config.server.name, "e");
+  EXPECT_FALSE(used.config.server.pre_vote);
   EXPECT_TRUE(noticed(used.notices, "recognized and used environment variable"));
 
   const Command shadowed = read({"--name=f"}, {"ETCD_NAME="});
@@ -358,10 +358,10 @@ TEST(Config, FileAloneRules) {
   const Command c =
       read({"--config-file=" + file.path(), "--name=flag", "--max-snapshots=1"}, {"ETCD_NAME=env"});
   ASSERT_EQ(c.action, Command::Action::kRun) << verify_error(c);
-  EXPECT_EQ(c.config.name, "f");
-  EXPECT_EQ(c.config.max_wals, 9U);
-  EXPECT_EQ(c.config.max_snapshots, 5U);
-  EXPECT_EQ(c.config.snapshot_count, 7U);
+  EXPECT_EQ(c.config.server.name, "f");
+  EXPECT_EQ(c.config.server.max_wals, 9U);
+  EXPECT_EQ(c.config.server.max_snapshots, 5U);
+  EXPECT_EQ(c.config.server.snapshot_count, 7U);
   EXPECT_EQ(c.config.grpc_keepalive_min_time, 6'000'000'000);
   EXPECT_TRUE(c.config.socket_reuse_port);
   EXPECT_EQ(c.config.log.outputs, std::vector<std::string>{"stdout"});
@@ -370,7 +370,7 @@ TEST(Config, FileAloneRules) {
   EXPECT_FALSE(noticed(c.notices,
                        "conflicting environment variable is shadowed by corresponding command-line flag "
                        "(either unset environment variable or disable flag))"));
-  EXPECT_EQ(read({}, {"ETCD_CONFIG_FILE=" + file.path()}).config.name, "f");
+  EXPECT_EQ(read({}, {"ETCD_CONFIG_FILE=" + file.path()}).config.server.name, "f");
 }
 
 TEST(Config, FileErrors) {
@@ -417,7 +417,7 @@ TEST(Config, YamlMeansWhatItMeansToEtcd) {
   const auto name_of = [](const std::string& yaml) {
     const TempFile file(yaml);
     const Command c = read({"--config-file", file.path()});
-    return c.action == Command::Action::kRun ? c.config.name : "error: " + verify_error(c);
+    return c.action == Command::Action::kRun ? c.config.server.name : "error: " + verify_error(c);
   };
   const std::string bad = "error: error converting YAML to JSON: yaml: ";
   EXPECT_EQ(name_of("a: &a\n  name: zz\n<<: *a\n"), "zz");
@@ -550,7 +550,7 @@ TEST(ConfigUrl, Ports) {
 TEST(Config, CompactionRetention) {
   const auto retention = [](const std::string& mode, const std::string& text) {
     return read({"--name=n", "--auto-compaction-mode=" + mode, "--auto-compaction-retention=" + text})
-        .config.auto_compaction_retention;
+        .config.server.auto_compaction_retention;
   };
   EXPECT_EQ(retention("periodic", "0"), 0);
   EXPECT_EQ(retention("periodic", "2"), 7'200'000'000'000);

@@ -1,4 +1,5 @@
-// What a thread that owns a member waits for: that it is ready, that it must end, that a task is done.
+// Waiting for a member, for the thread that owns it: until it is ready, until it must end, until a task is
+// done.
 #pragma once
 #include <condition_variable>
 #include <mutex>

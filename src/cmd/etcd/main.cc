@@ -29,7 +29,7 @@ int run(const std::vector<std::string>& args, const Environment& environment) {
   {
     posix::DiskThread probe("probe");
     const auto fs = posix::make_file_system(probe);
-    switch (identify_data_dir(command.config.data_dir, *fs, log)) {
+    switch (identify_data_dir(command.config.server.data_dir, *fs, log)) {
       case DataDir::kEmpty:
       case DataDir::kMember:
         break;

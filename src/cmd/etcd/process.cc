@@ -72,7 +72,7 @@ int Process::run(Ending& ending, EndingSignals& signals) {
 }
 
 void Process::bound_stop(std::function<void()> end) {
-  guard_.begin(config_.request_timeout() + kStopSlackNs, std::move(end));
+  guard_.begin(config_.server.request_timeout_ns() + kStopSlackNs, std::move(end));
 }
 
 Result<> Process::start(Ending& ending) {
@@ -175,7 +175,7 @@ Result<> Process::open_member() {
   }
   httpapi::register_constant_metrics(metrics_, constant_metrics(config_));
   wait_for_database(config_.snap_path() + "/db", *file_fs_, clock_, log_);
-  ASSIGN_OR_RETURN(member_, server::Member::start(server_config(config_), env));
+  ASSIGN_OR_RETURN(member_, server::Member::start(config_.server, env));
   return {};
 }
 
@@ -246,8 +246,8 @@ int Process::fail(const Error& error) {
 void Process::log_closing(std::string_view message) {
   log_.log(log::Event{log::Level::kInfo,
                       message,
-                      {{"name", config_.name},
-                       {"data-dir", config_.data_dir},
+                      {{"name", config_.server.name},
+                       {"data-dir", config_.server.data_dir},
                        {"advertise-peer-urls", texts(config_.initial_advertise_peer_urls)},
                        {"advertise-client-urls", texts(config_.advertise_client_urls)}},
                       __FILE__,
@@ -272,7 +272,7 @@ void Process::close_front_and_member() {
   timer_gone.wait();
   guard_.waits_for("clients");
   Latch clients_gone;
-  front_->stop_clients(config_.request_timeout(), clients_gone.done());
+  front_->stop_clients(config_.server.request_timeout_ns(), clients_gone.done());
   clients_gone.wait();
   const bool leads = member_->leader() == member_->id();
   LOG(log_, kInfo,

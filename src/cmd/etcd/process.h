@@ -1,13 +1,14 @@
-// The life of a running etcd: threads, listeners, member, and the lines that tell an operator how far it is.
+// The life of a running etcd: threads, listeners, member, and the log lines that tell an operator how far the
+// start or stop has come.
 //
-// What it wires: two disk threads (append, file), one for scrapes, one loop a core for clients, raft and apply
-// as strands that run in whoever brings them work.
+// What it wires: two disk threads (append, file), one for scrapes, one loop a core for clients, raft and
+// apply as strands that run in whoever brings them work.
 //
 // Order (spec operations 2.1, 2.6): peer and client addresses are bound before the data directory is touched,
 // so that a port in use leaves it as it was; then the member is opened and runs, peers and scrapes are
-// served, and clients once it has published itself. A stop goes the other way: clients, member, peers. It takes
-// no longer than a client may take for a request, and kStopSlackNs: then the process ends without the rest of
-// it (stop_guard.h).
+// served, and clients once it has published itself. A stop goes the other way: clients, member, peers. It
+// takes no longer than a client may take for a request, and kStopSlackNs: then the process ends without the
+// rest of it (stop_guard.h).
 //
 // Threads: confined to the one that made it, which run() blocks.
 #pragma once

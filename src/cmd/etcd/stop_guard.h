@@ -1,8 +1,8 @@
 // Bounds how long the end of the process takes, whatever clients, disks, queues and the log's reader do.
 //
 // A stop waits for clients, the member, peers, threads and the log, each of which has a bound of its own or
-// should have. This is the one behind them: when the time is over, a line says what the process still waited
-// for, and it ends as if the stop had been whole. What was acknowledged is on disk by then.
+// should have. This guard is the last bound: when the time is over, it logs what the process still waits for
+// and ends the process with the same exit code as a complete stop. What was acknowledged is on disk by then.
 //
 // Threads: begin() and waits_for() on the one that stops the process. `log` outlives the guard or ends before
 // it with forget_log().
@@ -31,7 +31,7 @@ class StopGuard {
   void waits_for(const char* what);
   // The log ends: nothing is written to it any more.
   void forget_log();
-  // The stop is whole (tests; a process simply ends).
+  // The stop is complete. Only tests call it; a process simply ends.
   void cancel();
 
  private:

@@ -14,6 +14,34 @@ Config read(std::vector<std::string> flags) {
   return c.config;
 }
 
+TEST(Wiring, TheMemberIsToldItsFlags) {
+  const server::Config c =
+      read({"--max-learners=3", "--heartbeat-interval=50", "--election-timeout=700",
+            "--backend-batch-limit=-1", "--compaction-batch-limit=7", "--auto-compaction-mode=revision",
+            "--auto-compaction-retention=9", "--initial-advertise-peer-urls=http://h:2380",
+            "--advertise-client-urls=http://h:2379", "--listen-client-urls=http://127.0.0.1:1",
+            "--initial-cluster=n=http://h:2380", "--initial-cluster-state=existing",
+            "--feature-gates=LeaseCheckpoint=true"})
+          .server;
+  const server::Config usual;
+  EXPECT_EQ(c.name, "n");
+  EXPECT_EQ(c.max_learners, 3);
+  EXPECT_EQ(c.heartbeat_ns, 50 * io::kMillisecond);
+  EXPECT_EQ(c.election_ticks(), 14);
+  EXPECT_EQ(c.backend_batch_limit, usual.backend_batch_limit);
+  EXPECT_EQ(c.backend_batch_interval_ns, usual.backend_batch_interval_ns);
+  EXPECT_EQ(c.compaction_batch_limit, 7U);
+  EXPECT_EQ(c.auto_compaction, server::Config::AutoCompaction::kRevision);
+  EXPECT_EQ(c.auto_compaction_retention, 9);
+  EXPECT_EQ(c.initial_advertise_peer_urls, std::vector<std::string>{"http://h:2380"});
+  EXPECT_EQ(c.advertise_client_urls, std::vector<std::string>{"http://h:2379"});
+  ASSERT_EQ(c.initial_cluster.size(), 1U);
+  EXPECT_EQ(c.initial_cluster[0].first, "n");
+  EXPECT_FALSE(c.new_cluster);
+  EXPECT_TRUE(c.lease_checkpoint);
+  EXPECT_FALSE(c.lease_checkpoint_persist);
+}
+
 TEST(Wiring, Listeners) {
   const Config c = read(
       {"--listen-client-urls=http://127.0.0.1:1,unix://dir/file", "--advertise-client-urls=http://h:1",

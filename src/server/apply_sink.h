@@ -1,0 +1,39 @@
+// Where the effects of apply go: to consensus and to the `.snap` files. A member's stages implement it; a
+// test may play it.
+//
+// Threads: called on the apply strand. Nothing here waits. Lifetime: outlives the apply stage.
+#pragma once
+#include <absl/functional/any_invocable.h>
+
+#include <vector>
+
+#include "io/executor.h"
+#include "raft/types.h"
+#include "server/proposal.h"
+
+namespace quoin::server {
+
+class ApplySink {
+ public:
+  virtual ~ApplySink() = default;
+  virtual void propose(Proposal proposal) = 0;
+  // Everything up to `index` is applied and published. Called before the answers of these entries leave, so
+  // that a client that has its answer can count on a linearizable read of it.
+  virtual void note_applied(Index index) = 0;
+  // The same for raft's flow control: it may hand out further entries.
+  virtual void entries_applied(Index last, uint64_t encoded_bytes, uint64_t payload_bytes) = 0;
+  // A committed change of the configuration. `done` runs on apply with the configuration it led to; nothing
+  // is applied until then.
+  virtual void conf_change_applied(raft::ConfChange change, Index at,
+                                   absl::AnyInvocable<void(raft::ConfState)> done) = 0;
+  // RaftStage::post_compact.
+  virtual void compact_log(Index snapshot_index, raft::ConfState conf_state, Blob snapshot_data,
+                           Index upto) = 0;
+  // The log in memory is at its bound: a snapshot is wanted as soon as there can be one.
+  virtual bool wants_compaction() const = 0;
+  // Writes the `.snap` file and its record in the log; then `done` runs on apply. Not called if the member
+  // stops or fails before.
+  virtual void save_snapshot(raft::Snapshot snapshot, Task done) = 0;
+};
+
+}  // namespace quoin::server

@@ -1,0 +1,224 @@
+// The apply stage alone: consensus and the `.snap` files are played by the test.
+#include "server/apply_stage.h"
+
+#include <gtest/gtest.h>
+
+#include "raft/codec.h"
+#include "server/bootstrap.h"
+#include "server/life_test.h"
+
+namespace quoin::server {
+namespace {
+
+using membership::ChangeKind;
+
+// Goes on by a step with each look at it.
+class SteppingClock final : public io::Clock {
+ public:
+  io::MonotonicNs monotonic() const override {
+    ++looks;
+    return now += step_ns;
+  }
+  io::WallNs wall() const override { return 0; }
+  int64_t step_ns = 0;
+  mutable io::MonotonicNs now = 0;
+  mutable int looks = 0;
+};
+
+class ApplyStageTest : public ::testing::Test, public ApplySink {
+ protected:
+  void start(Config config) {
+    config_ = std::move(config);
+    auto b = bootstrap(config_, env_);
+    ASSERT_TRUE(b) << b.error().text();
+    self_ = b->self;
+    server_metrics_ = std::make_unique<ServerMetrics>(metrics_, self_, 0);
+    slow_ = std::make_unique<SlowRequests>(log_, io::kSecond, server_metrics_->slow_applies);
+    ids_ = std::make_unique<RequestIds>(self_, 0);
+    stage_ = std::make_unique<ApplyStage>(config_, self_, std::move(b->state), env_.apply, env_.clock, log_,
+                                          metrics_, *server_metrics_, *slow_, waiters_, *ids_, *this,
+                                          [](Error e) { ADD_FAILURE() << e.text(); });
+    ASSERT_EQ(b->founders.size(), 1u);
+    change({.node_id = self_, .context = b->founders[0].context});
+    settle();
+    switch_configuration();
+  }
+  ~ApplyStageTest() override { process_.kill(); }
+
+  // ---- ApplySink ----
+  void propose(Proposal) override {}
+  void note_applied(Index) override {}
+  void entries_applied(Index last, uint64_t, uint64_t) override {
+    applied_ = last;
+    batches_.push_back(last);
+  }
+  void conf_change_applied(raft::ConfChange change, Index,
+                           absl::AnyInvocable<void(raft::ConfState)> done) override {
+    ASSERT_FALSE(switched_) << "two changes at once";
+    change_ = std::move(change);
+    switched_ = std::move(done);
+  }
+  void compact_log(Index, raft::ConfState, Blob, Index) override {}
+  bool wants_compaction() const override { return false; }
+  void save_snapshot(raft::Snapshot, Task) override {}
+
+  raft::Entry entry(raft::EntryType type, Blob data) { return {Term{1}, ++last_, type, std::move(data)}; }
+  raft::Entry put(std::string_view key) {
+    pb::InternalRaftRequest r;
+    r.header.emplace().id = ids_->next();
+    r.put.emplace().key = key;
+    r.put->value = "1";
+    return entry(raft::EntryType::kNormal, wire::encode_blob(r));
+  }
+  void post(raft::Entry one) {
+    std::vector<raft::Entry> entries;
+    entries.push_back(std::move(one));
+    stage_->post_entries(std::move(entries));
+  }
+  void change(const raft::ConfChange& change) {
+    post(entry(raft::EntryType::kConfChange, raft::encode_blob(change)));
+  }
+  // A change that somebody waits for.
+  void ask(ChangeKind kind, uint64_t id) {
+    membership::Change c;
+    c.kind = kind;
+    c.member.id = MemberId{id};
+    c.member.peer_urls = {fmt::format("http://h{}:2380", id)};
+    raft::ConfChange cc = membership::encode_change(c);
+    cc.id = ids_->next();
+    answer_.reset();
+    waiters_.add(cc.id, {&loop_, [this](Answer a) { answer_ = std::move(a); }, 0});
+    change(cc);
+    settle();
+  }
+  // raft takes the change that apply told of.
+  void switch_configuration() {
+    ASSERT_TRUE(switched_);
+    env_.apply.post([done = std::exchange(switched_, nullptr)]() mutable { done(raft::ConfState{}); });
+    settle();
+  }
+  void settle() {
+    world_.run_until([] { return false; }, io::kMillisecond);
+  }
+
+  sim::World world_{1};
+  sim::SimDisk disk_{world_};
+  sim::Process& process_ = world_.start_process("member");
+  sim::SimExecutor& loop_ = process_.executor("loop");
+  sim::SimFileSystem append_fs_{disk_, process_.executor("append")};
+  sim::SimFileSystem file_fs_{disk_, process_.executor("file")};
+  sim::LogSink log_;
+  metrics::Registry metrics_;
+  SteppingClock clock_;
+  Environment env_{process_.executor("raft"),
+                   process_.executor("apply"),
+                   process_.executor("append"),
+                   process_.executor("file"),
+                   append_fs_,
+                   file_fs_,
+                   process_.timers(),
+                   clock_,
+                   log_,
+                   metrics_,
+                   1};
+  Config config_;
+  MemberId self_;
+  Waiters waiters_;
+  std::unique_ptr<ServerMetrics> server_metrics_;
+  std::unique_ptr<SlowRequests> slow_;
+  std::unique_ptr<RequestIds> ids_;
+  std::unique_ptr<ApplyStage> stage_;
+  Index last_, applied_;
+  std::vector<Index> batches_;  // the last of each
+  raft::ConfChange change_;
+  absl::AnyInvocable<void(raft::ConfState)> switched_;
+  std::optional<Answer> answer_;
+};
+
+// Whoever has the answer may ask for the next change at once; raft would drop it as one too many while it has yet
+// to count this one as applied.
+TEST_F(ApplyStageTest, AChangeIsAnsweredOnceRaftCountsItAsApplied) {
+  start(life_config());
+  ask(ChangeKind::kAddLearner, 2);
+  EXPECT_EQ(change_.node_id, MemberId{2});
+  EXPECT_EQ(applied_, last_);
+  EXPECT_FALSE(answer_) << "raft has yet to switch";
+  // Nor is anything after it applied.
+  post(entry(raft::EntryType::kNormal, {}));
+  settle();
+  EXPECT_EQ(applied_ + 1, last_);
+  switch_configuration();
+  ASSERT_TRUE(answer_);
+  EXPECT_FALSE(answer_->error);
+  EXPECT_EQ(applied_, last_);
+}
+
+TEST_F(ApplyStageTest, MaxLearnersBoundsTheLearners) {
+  Config config = life_config();
+  config.max_learners = 2;
+  start(config);
+  for (const uint64_t id : {2, 3, 4}) {
+    ask(ChangeKind::kAddLearner, id);
+    switch_configuration();
+    ASSERT_TRUE(answer_);
+    if (id < 4) {
+      EXPECT_FALSE(answer_->error);
+      continue;
+    }
+    // raft is told all the same, as of a change of nobody.
+    EXPECT_EQ(change_.node_id, MemberId{});
+    ASSERT_TRUE(answer_->error);
+    EXPECT_EQ(answer_->error->code(), Code::kTooManyLearners);
+    EXPECT_EQ(answer_->error->text(), "etcdserver: too many learner members in cluster");
+  }
+  EXPECT_EQ(stage_->members()->learners().size(), 2u);
+}
+
+// A batch takes no further entry after half a millisecond, and small puts hardly pay for the clock.
+TEST_F(ApplyStageTest, TheClockBoundsABatch) {
+  start(life_config());
+  constexpr size_t kPuts = ApplyStage::kBatchEntries;
+  for (const bool slow : {false, true}) {
+    batches_.clear();
+    clock_.looks = 0;
+    clock_.step_ns = slow ? ApplyStage::kBatchNs / 16 : 0;
+    std::vector<raft::Entry> entries;
+    for (size_t i = 0; i < kPuts; ++i) entries.push_back(put("a"));
+    stage_->post_entries(std::move(entries));
+    settle();
+    clock_.step_ns = 0;
+    EXPECT_EQ(applied_, last_);
+    EXPECT_EQ(batches_.size(), slow ? kPuts / ApplyStage::kWorkPerClockRead : 1);
+    // Two looks tell how long a request took.
+    const size_t spent = static_cast<size_t>(clock_.looks) - 2 * kPuts;
+    if (!slow) {
+      EXPECT_LE(spent, kPuts / ApplyStage::kWorkPerClockRead + 3);
+    }
+  }
+}
+
+// Who asks after the stop is told so; keys and numbers are still those of the end.
+TEST_F(ApplyStageTest, TheViewAfterTheStop) {
+  start(life_config());
+  post(put("a"));
+  settle();
+  const auto before = stage_->view();
+  ASSERT_EQ(before->revision(), 2);
+  bool stopped = false;
+  env_.apply.post([&] { stage_->stop(loop_, [&] { stopped = true; }); });
+  ASSERT_TRUE(world_.run_until([&] { return stopped; }, kMaxNs));
+  const auto after = stage_->view();
+  ASSERT_NE(after, nullptr);
+  EXPECT_NE(after, before);
+  EXPECT_EQ(after->revision(), 2);
+  EXPECT_EQ(after->count("a", "", 2), 1);
+  const auto value = after->get("a", 2);
+  ASSERT_FALSE(value);
+  EXPECT_EQ(value.error().code(), Code::kServerStopped);
+  stage_->count_ranges(1);
+  const auto held = before->get("a", 2);
+  ASSERT_TRUE(held && *held) << "who has an older view keeps what it reads from";
+}
+
+}  // namespace
+}  // namespace quoin::server
