@@ -18,7 +18,7 @@ namespace quoin::mvcc {
 
 namespace {
 
-constexpr size_t kLine = 64;
+constexpr size_t kLine = 64, kPage = 4096;
 constexpr size_t kSpans = IndexPool::kChunkBytes / IndexPool::kSpanBytes;
 constexpr uint32_t kAllFree = UINT32_MAX;
 static_assert(kSpans == 32);
@@ -40,6 +40,14 @@ void unlink(T** head, T* item) {
 struct FreeSlot {
   FreeSlot* next;
 };
+
+void* new_memory(bool huge_pages) {
+  void* memory = std::aligned_alloc(IndexPool::kChunkBytes, IndexPool::kChunkBytes);
+  CHECK(memory, "no memory for the key index");
+  // A wish: without huge pages everything works, slower.
+  if (huge_pages) madvise(memory, IndexPool::kChunkBytes, MADV_HUGEPAGE);
+  return memory;
+}
 
 }  // namespace
 
@@ -74,6 +82,27 @@ struct IndexPool::Large {
   Large *next, *previous;
 };
 constexpr size_t kLargeHead = 16;
+
+ChunkReserve::~ChunkReserve() {
+  std::free(ready_.load());
+}
+
+void* ChunkReserve::take() {
+  void* chunk = ready_.exchange(nullptr, std::memory_order_acquire);
+  if (chunk) ordered_.store(false, std::memory_order_relaxed);
+  return chunk;
+}
+
+void ChunkReserve::order() {
+  if (ordered_.exchange(true, std::memory_order_relaxed)) return;
+  executor_.post([self = shared_from_this()] {
+    void* memory = new_memory(true);
+    for (size_t at = 0; at < IndexPool::kChunkBytes; at += kPage) {
+      static_cast<volatile char*>(memory)[at] = 0;
+    }
+    self->ready_.store(memory, std::memory_order_release);
+  });
+}
 
 IndexPool::IndexPool() = default;
 
@@ -154,6 +183,7 @@ IndexPool::Span* IndexPool::new_span(size_t size_class) {
   const auto number = static_cast<uint32_t>(__builtin_ctz(chunk->free_spans));
   chunk->free_spans &= chunk->free_spans - 1;
   if (chunk->free_spans == 0) unlink(&roomy_, chunk);
+  if (--free_spans_ < kSpans / 2 && reserve_) reserve_->order();
 
   Span& span = chunk->spans[number];
   const size_t size = slot_bytes(size_class);
@@ -170,10 +200,8 @@ IndexPool::Span* IndexPool::new_span(size_t size_class) {
 }
 
 IndexPool::Chunk* IndexPool::new_chunk() {
-  void* memory = std::aligned_alloc(kChunkBytes, kChunkBytes);
-  CHECK(memory, "no memory for the key index");
-  // A wish: without huge pages everything works, slower.
-  if (chunks_ > 0) madvise(memory, kChunkBytes, MADV_HUGEPAGE);
+  void* memory = reserve_ ? reserve_->take() : nullptr;
+  if (!memory) memory = new_memory(chunks_ > 0 && !reserve_);
   auto* chunk = static_cast<Chunk*>(memory);
   ASAN_POISON_MEMORY_REGION(chunk->bytes() + sizeof(Chunk), kChunkBytes - sizeof(Chunk));
   chunk->free_spans = kAllFree;
@@ -184,6 +212,7 @@ IndexPool::Chunk* IndexPool::new_chunk() {
   all_ = chunk;
   ++chunks_;
   ++empty_chunks_;
+  free_spans_ += kSpans;
   held_bytes_ += kChunkBytes;
   return chunk;
 }
@@ -193,6 +222,7 @@ void IndexPool::return_span(Span* span) {
   unlink(&open_[span->size_class], span);
   if (chunk->free_spans == 0) push_front(&roomy_, chunk);
   chunk->free_spans |= uint32_t{1} << span->number;
+  ++free_spans_;
   if (chunk->free_spans != kAllFree) return;
   if (empty_chunks_ == 0) {
     ++empty_chunks_;
@@ -202,6 +232,7 @@ void IndexPool::return_span(Span* span) {
   (chunk->previous_of_all ? chunk->previous_of_all->next_of_all : all_) = chunk->next_of_all;
   if (chunk->next_of_all) chunk->next_of_all->previous_of_all = chunk->previous_of_all;
   --chunks_;
+  free_spans_ -= kSpans;
   held_bytes_ -= kChunkBytes;
   ASAN_UNPOISON_MEMORY_REGION(chunk, kChunkBytes);
   std::free(chunk);

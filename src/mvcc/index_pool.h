@@ -10,16 +10,40 @@
 // A span without objects goes back to its chunk, a chunk without spans to the process (one is kept).
 // Objects above kSlotMax are the process's allocator's, in a list.
 //
-// Threads: one at a time. Errors: none; without memory the process ends, as with operator new.
+// A chunk's pages are made at the first touch, which can take milliseconds (the kernel may have to move pages to
+// find 2 MiB in one piece). So a pool that has a ChunkReserve gets chunks whose pages are there; where the reserve
+// is late, one without huge pages.
+//
+// Threads: one at a time; a ChunkReserve is its pools' and its executor's. Errors: none; without memory the process ends, as with operator new.
 // Lifetime: the destructor frees all memory and calls no object's destructor.
 #pragma once
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <new>
 #include <utility>
 
+#include "io/executor.h"
+
 namespace quoin::mvcc {
+
+// One chunk, made ready in the background.
+class ChunkReserve : public std::enable_shared_from_this<ChunkReserve> {
+ public:
+  // `executor` may run long tasks; it outlives the order under way, not this object.
+  explicit ChunkReserve(io::Executor& executor) : executor_(executor) {}
+  ~ChunkReserve();
+  // The chunk that is ready, for the caller to free(); null if there is none.
+  void* take();
+  // Has a chunk made ready unless there is one or one is ordered.
+  void order();
+
+ private:
+  io::Executor& executor_;
+  std::atomic<bool> ordered_{false};
+  std::atomic<void*> ready_{nullptr};
+};
 
 class IndexPool {
  public:
@@ -34,6 +58,8 @@ class IndexPool {
 
   // Aligned to 16 bytes; to 64, a line of the processor's cache, from 256 bytes on.
   void* allocate(size_t bytes);
+  // From now on chunks come from there.
+  void set_reserve(std::shared_ptr<ChunkReserve> reserve) { reserve_ = std::move(reserve); }
   // `bytes` as given to allocate().
   void free(void* object, size_t bytes);
 
@@ -69,7 +95,8 @@ class IndexPool {
   Chunk* roomy_ = nullptr;     // chunks with a free span
   Chunk* all_ = nullptr;       // every chunk
   Large* large_ = nullptr;
-  size_t chunks_ = 0, empty_chunks_ = 0;
+  std::shared_ptr<ChunkReserve> reserve_;
+  size_t chunks_ = 0, empty_chunks_ = 0, free_spans_ = 0;
   size_t used_bytes_ = 0, held_bytes_ = 0;
 };
 

@@ -4,7 +4,10 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <cstring>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "base/prng.h"
@@ -102,6 +105,66 @@ TEST(IndexPool, TheDestructorFreesAll) {
   // What it leaves is the leak checker's to find.
   IndexPool pool;
   for (int i = 0; i < 3000; ++i) pool.allocate(i % 3 == 0 ? 5000 : 784);
+}
+
+// Keeps tasks until they are asked for.
+class Later final : public io::Executor {
+ public:
+  void post(Task task) override { tasks.push_back(std::move(task)); }
+  bool running_here() const override { return true; }
+  void run() {
+    for (Task& t : std::exchange(tasks, {})) std::move(t)();
+  }
+  std::vector<Task> tasks;
+};
+
+TEST(IndexPool, ChunksComeFromTheReserve) {
+  Later later;
+  const auto reserve = std::make_shared<ChunkReserve>(later);
+  IndexPool pool;
+  pool.set_reserve(reserve);
+  const auto fill_to = [&](size_t chunks) {
+    while (pool.held_bytes() < chunks * IndexPool::kChunkBytes) pool.allocate(2000);
+  };
+  const auto use = [&](size_t spans) {
+    for (size_t i = 0; i < spans * (IndexPool::kSpanBytes / 2048); ++i) pool.allocate(2000);
+  };
+  fill_to(1);
+  EXPECT_EQ(later.tasks.size(), 0u) << "a small index needs no second chunk";
+  use(20);
+  ASSERT_EQ(later.tasks.size(), 1u);
+  later.run();
+  // What is ready is what the pool takes.
+  void* ready = reserve->take();
+  ASSERT_NE(ready, nullptr);
+  EXPECT_EQ(reserve->take(), nullptr);
+  std::free(ready);
+  reserve->order();
+  later.run();
+  for (size_t chunks = 2; chunks <= 5; ++chunks) {
+    fill_to(chunks);
+    EXPECT_EQ(reserve->take(), nullptr) << "taken by the pool";
+    use(20);
+    ASSERT_EQ(later.tasks.size(), 1u) << "one order at a time";
+    later.run();
+  }
+  // A reserve that is late holds nobody up.
+  fill_to(6);
+  use(20);
+  ASSERT_EQ(later.tasks.size(), 1u);
+  fill_to(9);
+  EXPECT_EQ(later.tasks.size(), 1u);
+}
+
+TEST(IndexPool, AnOrderOutlivesThePool) {
+  Later later;
+  {
+    IndexPool pool;
+    pool.set_reserve(std::make_shared<ChunkReserve>(later));
+    for (int i = 0; i < 1000; ++i) pool.allocate(2000);
+    ASSERT_EQ(later.tasks.size(), 1u);
+  }
+  later.run();
 }
 
 }  // namespace

@@ -55,7 +55,7 @@ int64_t IndexRef::count(const KeyRange& range, int64_t revision, int64_t head) c
 
 int64_t IndexRef::walk(const KeyRange& range, int64_t revision) const {
   int64_t sum = 0;
-  for (IndexCursor c(*this, range.key); c.valid() && range.before_end(c.entry().key()); c.next()) {
+  for (IndexCursor c(*this, range.key); c.valid() && c.before_end(range); c.next()) {
     sum += c.entry().live_at(revision);
   }
   return sum;

@@ -52,6 +52,19 @@ class IndexCursor {
   void next() {
     if (++slot_ == leaf_->size) next_leaf();
   }
+  // True if the entry lies before the end of `range`, which is the same at each call and begins at or before it.
+  // Looks at one key of most leaves, not at all: keys lie apart in memory.
+  bool before_end(const KeyRange& range) {
+    if (leaf_ == inside_ || range.open_ended()) return true;
+    if (leaf_ != asked_) {
+      asked_ = leaf_;
+      if (range.before_end(leaf_->entries[leaf_->size - 1]->key())) {
+        inside_ = leaf_;
+        return true;
+      }
+    }
+    return range.before_end(entry().key());
+  }
 
  private:
   void descend(const Node* node);
@@ -62,6 +75,8 @@ class IndexCursor {
   int at_[kTreeDepthMax];
   int depth_ = 0;
   const Leaf* leaf_ = nullptr;
+  const Leaf* inside_ = nullptr;  // all of its keys lie before the end
+  const Leaf* asked_ = nullptr;   // whether they do is known
   int slot_ = 0;
   const bool live_only_;
 };

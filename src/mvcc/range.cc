@@ -233,7 +233,7 @@ Result<> RangeScan::State::scan(size_t* budget, const KvVisitor& visit, bool* go
     if (!*go_on) return {};
     // What is still needed from the rest of the range: results, one more for `more`, or the count.
     const bool enough = sorted ? items.size() >= fetch_limit : more || (at_limit() && !has_filter(request));
-    const bool at_end = !cursor || !cursor->valid() || !range.before_end(cursor->entry().key());
+    const bool at_end = !cursor || !cursor->valid() || !cursor->before_end(range);
     if (at_end || (enough && !walk_counts)) {
       TRY(visit_group(visit, go_on));
       if (group_size == 0) end_of_scan();

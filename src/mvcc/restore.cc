@@ -139,6 +139,7 @@ Result<> Store::load() {
   revision_ = std::max({restorer.last().main, finished, scheduled, int64_t{1}});
   compact_revision_ = std::max(finished, scheduled);
   restorer.finish(revision_, leases_);
+  if (options_.memory) index_->pool().set_reserve(std::make_shared<ChunkReserve>(*options_.memory));
   publish();
   restored_marks_ = {finished, scheduled};
   if (restored_marks_.resumed()) {

@@ -55,7 +55,7 @@ void Store::for_each_current(std::string_view key, std::string_view range_end,
     if (entry && entry->live()) visit(entry->key(), entry->newest()->meta());
     return;
   }
-  for (IndexCursor c(index, key, true); c.valid() && range.before_end(c.entry().key()); c.next()) {
+  for (IndexCursor c(index, key, true); c.valid() && c.before_end(range); c.next()) {
     if (c.entry().live() && !visit(c.entry().key(), c.entry().newest()->meta())) return;
   }
 }

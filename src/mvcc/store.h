@@ -67,6 +67,8 @@ struct StoreOptions {
   // Called now and then while records are read at a start or replacement, with the revision come to. May be
   // null.
   std::function<void(int64_t revision)> reading;
+  // Makes memory ready for the index (ChunkReserve). May be null: then it is made where it is needed.
+  io::Executor* memory = nullptr;
 };
 
 // The marks a file holds, -1 where there is none. One that was scheduled but not finished is resumed.

@@ -100,7 +100,7 @@ Result<bool> RangeDelete::step(size_t* keys_left, const KvVisitor& prev, size_t 
     const KeyEntry* entry = index.locate(next_);
     if (entry && entry->live()) doomed.push_back(entry);
   } else if (!range.empty()) {
-    for (IndexCursor c(index.ref(), next_, true); c.valid() && range.before_end(c.entry().key()); c.next()) {
+    for (IndexCursor c(index.ref(), next_, true); c.valid() && c.before_end(range); c.next()) {
       if (*keys_left == 0) {
         next = c.entry().key();
         done = false;

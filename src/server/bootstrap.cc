@@ -227,6 +227,7 @@ static Result<> load_state(const Config& config, Environment& env, membership::M
   store_options.reading = [telling = std::weak_ptr(progress)](int64_t revision) {
     if (auto p = telling.lock()) p->goes_on(revision);
   };
+  store_options.memory = &env.file;
   ASSIGN_OR_RETURN(state->store,
                    mvcc::Store::restore(*state->backend, *state->glue, env.metrics, store_options));
   state->glue->set_store(state->store.get());
