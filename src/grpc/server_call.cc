@@ -197,6 +197,7 @@ bool ServerCall::unpack_message() {
 }
 
 void ServerCall::deliver_message() {
+  owner_.session().add_work(kMessageWork);
   if (method_->kind == MethodKind::kBidiStream) {
     const size_t bytes = reader_.message().size();
     listener_->on_message(reader_.message());

@@ -65,7 +65,9 @@ bool ServerCall::unzip_step() {
     }
     return false;
   }
-  hold_request(static_cast<int64_t>(unzipped_.size() - before));
+  const size_t made = unzipped_.size() - before;
+  hold_request(static_cast<int64_t>(made));
+  owner_.session().add_work(made / kBytesPerWork);
   if (!*whole) return false;
   reader_.message().swap(unzipped_);
   unzipped_all_ = true;

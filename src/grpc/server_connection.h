@@ -36,6 +36,8 @@
 
 namespace quoin::grpc {
 
+class Turns;
+
 // Request and answer bytes held by all connections of the process. Thread-safe.
 class MemoryBudget {
  public:
@@ -80,6 +82,7 @@ struct ServerContext {
   Probe& probe;
   MemoryBudget& memory;
   ConnectionLimits limits;
+  Turns* turns = nullptr;  // of this loop; only a ServerTransport asks for it
 };
 
 class ServerConnection {
