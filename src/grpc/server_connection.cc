@@ -269,6 +269,9 @@ Result<> ServerConnection::produce(http2::ByteQueue& out, size_t limit) {
 bool ServerConnection::coding() const {
   return impl_->coding();
 }
+bool ServerConnection::coding_full() const {
+  return impl_->coding_full();
+}
 void ServerConnection::code(io::MonotonicNs now) {
   impl_->code(now);
 }

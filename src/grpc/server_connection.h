@@ -98,6 +98,7 @@ class ServerConnection {
   static constexpr size_t kHeadersAlwaysTaken = 4096;
   static constexpr size_t kCallsAlwaysServed = 128;
   static constexpr size_t kWorkAfterCalls = 1'000;
+  static constexpr size_t kCodingCalls = 16;
   static constexpr int64_t kDrainPingNs = 5 * io::kSecond;
 
   ServerConnection(ServerContext& context, PeerInfo peer, Notify& notify, io::MonotonicNs now);
@@ -113,6 +114,8 @@ class ServerConnection {
   // While coding() is true, messages wait to be compressed or decompressed: code() does one step of that, less
   // than a millisecond, in another round of the loop. produce() must follow.
   bool coding() const;
+  // More than kCodingCalls calls have such messages: nothing more should be fed or read until there are fewer.
+  bool coding_full() const;
   void code(io::MonotonicNs now);
   // The client gave a sign of life other than bytes for feed(): it read some of the output.
   void heard(io::MonotonicNs now);

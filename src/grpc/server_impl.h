@@ -211,6 +211,7 @@ class ServerConnection::Impl final : public http2::SessionHandler {
   bool unfed() const { return session_.unfed(); }
   bool wants_write() const { return session_.wants_write(); }
   bool coding() const { return !coding_.empty(); }
+  bool coding_full() const { return coding_.size() > ServerConnection::kCodingCalls; }
   void code(io::MonotonicNs now);
   void heard(io::MonotonicNs now) { keepalive_.on_read(now); }
   io::MonotonicNs next_tick() const;
@@ -242,8 +243,13 @@ class ServerConnection::Impl final : public http2::SessionHandler {
   void became_writable(ServerCall& call) { writable_.push_back(call.id()); }
   // Whether so many bytes may be compressed or decompressed at once, and not in a later step. Counts them, if so.
   bool may_code_now(size_t bytes);
+  // What came of them counts, too: a few bytes may unpack to a step's worth.
+  void coded_more(size_t bytes);
   // The call has something to compress or decompress: its step will come.
   void code_later(ServerCall& call);
+  // The same before all others: one request that has begun to be decompressed is finished before the next begins, so
+  // that a client has one of them at a time, whatever they unpack to.
+  void code_next(ServerCall& call);
   void coded(ServerCall& call);
   // There is something to send; tells the owner unless it will ask anyway.
   void output_ready();

@@ -121,7 +121,7 @@ void ServerTransport::on_drained() {
 void ServerTransport::regulate_input() {
   const bool full = serving() && stream_->queued_bytes() >= kOutputHigh;
   const bool blocked = serving() && connection_.blocked();
-  const bool unfed = serving() && connection_.unfed();
+  const bool unfed = serving() && (connection_.unfed() || connection_.coding_full());
   const bool pause = full || blocked || unfed || (serving() && fed_bytes_ >= kInputHigh);
   if (blocked && !blocked_) look_again();
   if (pause == input_paused_) return;
@@ -147,7 +147,7 @@ void ServerTransport::take_turn() {
     connection_.code(clock_.monotonic());
     schedule_flush();
   }
-  if (connection_.unfed()) feed({});
+  if (connection_.unfed() && !connection_.coding_full()) feed({});
 }
 
 // The work ends on other threads, which know nothing of this connection.

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "grpc/client_connection.h"
+#include "grpc/gzip.h"
 #include "grpc/harness_test.h"
 #include "grpc/server_impl.h"
 #include "http2/frames_test.h"
@@ -495,6 +496,33 @@ TEST_F(Fixture, ManyRequestsTakeTurns) {
   EXPECT_EQ(answers(writes2), 500u);
   second.close();
   loop.run();
+}
+
+// One packet with requests of 140 bytes that unpack to 100 KB each: the client waits until most of them are done.
+TEST_F(Fixture, GzipTakesTurns) {
+  std::string zipped, requests = http2::test::preface();
+  gzip(std::string(100'000, '\0'), zipped);
+  for (uint32_t id = 1; id < 160; id += 2) {
+    http2::test::Fields fields;
+    for (auto& f : RawClient::post("/test.Echo/Later")) fields.push_back(f);
+    fields.emplace_back("grpc-encoding", "gzip");
+    requests += http2::test::headers(id, http2::test::literals(fields), false) +
+                http2::test::frame(http2::test::kData, 1, id, framed(zipped, 1));
+  }
+  stream->handler->on_data(requests);
+  size_t rounds = 0, before = 0;
+  for (; later.calls.size() < 80 && rounds < 1'000; ++rounds) {
+    EXPECT_TRUE(!stream->reading || later.calls.size() > 80 - 20);
+    loop.round_trip();
+    EXPECT_LE(later.calls.size(), before + 2);
+    before = later.calls.size();
+    // What is under way is one request, and what came of the packet.
+    EXPECT_LT(memory.used(), (before + 2) * 100'000 + 200'000);
+  }
+  EXPECT_EQ(later.calls.size(), 80u);
+  EXPECT_GT(rounds, 80u * 2);
+  loop.run();
+  EXPECT_TRUE(stream->reading);
 }
 
 TEST_F(Fixture, OneRoundReadsABoundedAmount) {
