@@ -170,6 +170,12 @@ TEST(Session, MuchWorkIsDoneInTurns) {
   const int least = 2'000 * 2 * static_cast<int>(Session::kFrameWork) / static_cast<int>(Session::kTurnWork);
   EXPECT_GT(s.interrupted, least);
   EXPECT_LT(s.interrupted, 8 * least);
+  // Frames without headers as well.
+  std::string updates;
+  for (int i = 0; i < 5'000; ++i) updates += frame(8, 0, 0, std::string("\0\0\0\1", 4));
+  s.interrupted = 0;
+  ASSERT_TRUE(s.feed(updates));
+  EXPECT_NEAR(s.interrupted, 5'000 * Session::kFrameWork / Session::kTurnWork, 2);
   // A few frames are one turn. A handler's own work counts.
   s.interrupted = 0;
   ASSERT_TRUE(s.feed(frame(1, 4, 4'001, kBlock) + frame(1, 4, 4'003, kBlock)));
