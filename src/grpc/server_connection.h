@@ -20,8 +20,8 @@
 //   headers   of all calls: header_bytes. A call whose metadata does not fit fails with code 8 alone; metadata
 //             of kHeadersAlwaysTaken bytes always fits, as a stream costs about that much anyway.
 //   work      what is still done for cancelled calls (Call::work()): above kWorkAfterCalls such calls
-//             blocked() is true until there are less. Well below the 5,000 entries at which the member refuses
-//             everybody's proposals: one client that gives up its Puts at once does not get there.
+//             blocked() is true until there are less. Well below the 5,000 entries at which the member
+//             refuses everybody's proposals: one client that gives up its Puts at once does not get there.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -114,7 +114,8 @@ class ServerConnection {
   // While coding() is true, messages wait to be compressed or decompressed: code() does one step of that, less
   // than a millisecond, in another round of the loop. produce() must follow.
   bool coding() const;
-  // More than kCodingCalls calls have such messages: nothing more should be fed or read until there are fewer.
+  // More than kCodingCalls calls have such messages: nothing more should be fed or read until there are
+  // fewer.
   bool coding_full() const;
   void code(io::MonotonicNs now);
   // The client gave a sign of life other than bytes for feed(): it read some of the output.

@@ -247,8 +247,8 @@ class ServerConnection::Impl final : public http2::SessionHandler {
   void coded_more(size_t bytes);
   // The call has something to compress or decompress: its step will come.
   void code_later(ServerCall& call);
-  // The same before all others: one request that has begun to be decompressed is finished before the next begins, so
-  // that a client has one of them at a time, whatever they unpack to.
+  // The same before all others: one request that has begun to be decompressed is finished before the next
+  // begins, so that a client has one of them at a time, whatever they unpack to.
   void code_next(ServerCall& call);
   void coded(ServerCall& call);
   // There is something to send; tells the owner unless it will ask anyway.

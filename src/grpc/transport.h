@@ -3,9 +3,9 @@
 // Output is coalesced: whatever one loop round produced leaves in one write at its end. No more than
 // kOutputHigh bytes are handed to the stream; what a slow client does not read stays in the calls' queues,
 // where services see it. Nothing is read while the stream is full (a client that does not read its answers
-// can't make new calls), while the connection is blocked(), unfed() or coding_full(), and after kInputHigh bytes in one
-// round. Input that feed() leaves for later and each further step of compression go on in a turn of the loop
-// (turns.h), so that a connection that sends as fast as it can holds up the others for one turn.
+// can't make new calls), while the connection is blocked(), unfed() or coding_full(), and after kInputHigh
+// bytes in one round. Input that feed() leaves for later and each further step of compression go on in a turn
+// of the loop (turns.h), so that a connection that sends as fast as it can holds up the others for one turn.
 //
 // States, in this order, some of them skipped:
 //   open      the usual one

@@ -450,8 +450,8 @@ TEST_F(Fixture, ALongAnswerIsCompressedInRoundsOfItsOwn) {
   EXPECT_EQ(client.streams[id]->status(), "0 ");
 }
 
-// Many whole requests in one packet: the loop looks at its sockets between some and the next, no request is lost,
-// and two connections that send so much take turns.
+// Many whole requests in one packet: the loop looks at its sockets between some and the next, no request is
+// lost, and two connections that send so much take turns.
 TEST_F(Fixture, ManyRequestsTakeTurns) {
   std::vector<std::string> writes2;
   bool closed2 = false;
@@ -498,7 +498,8 @@ TEST_F(Fixture, ManyRequestsTakeTurns) {
   loop.run();
 }
 
-// One packet with requests of 140 bytes that unpack to 100 KB each: the client waits until most of them are done.
+// One packet with requests of 140 bytes that unpack to 100 KB each: the client waits until most of them are
+// done.
 TEST_F(Fixture, GzipTakesTurns) {
   std::string zipped, requests = http2::test::preface();
   gzip(std::string(100'000, '\0'), zipped);

@@ -4,8 +4,8 @@
 // any other request of the loop waits for one step only. A step does at most about a millisecond of work:
 // each kind of work states its bound in records and bytes.
 //
-// Threads: confined to its loop. Bound: each step belongs to a call in progress, or to a connection whose input
-// waits; either adds at most one.
+// Threads: confined to its loop. Bound: each step belongs to a call in progress, or to a connection whose
+// input waits; either adds at most one.
 #pragma once
 #include <absl/functional/any_invocable.h>
 

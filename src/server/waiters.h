@@ -29,9 +29,9 @@ class Waiters {
   std::optional<Waiter> take(uint64_t id);
   // False also for one that was given up.
   bool waiting(uint64_t id) const;
-  // Nobody asks for the outcome any more. What `done` holds is kept until the outcome is there, since the proposal
-  // costs as much as before: a call's reference tells its connection of that. `done` itself is not called. False
-  // if nobody waited.
+  // Nobody asks for the outcome any more. What `done` holds is kept until the outcome is there, since the
+  // proposal costs as much as before: a call's reference tells its connection of that. `done` itself is not
+  // called. False if nobody waited.
   bool give_up(uint64_t id);
   // Takes every waiter registered before `limit`; those given up are dropped.
   std::vector<Waiter> expire(io::MonotonicNs limit);
