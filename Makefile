@@ -40,10 +40,11 @@ check: build ## format, include order, properties of the sources, headers that s
 	@python3 tools/check_includes.py .
 	@python3 tools/check_sources.py . --headers
 
-bench: build ## server CPU per request against a real etcd in the same run, and the longest tasks (needs Go)
+bench: build ## server CPU per request against a real etcd in the same run, the longest tasks, floods (needs Go)
 	@tools/prepare_tests.sh $(BUILD)
 	@python3 tests/bench/compare.py --quoin bin/etcd --oracle $(BUILD)/oracle
 	@python3 tests/bench/stalls.py --quoin bin/etcd --oracle $(BUILD)/oracle
+	@python3 tests/bench/floods.py --quoin bin/etcd --oracle $(BUILD)/oracle
 
 sim: configure ## 200 simulated crashes of a whole member and its clients from printed seeds; every edge must be met
 	@ninja -C $(BUILD) -j $(JOBS) scenarios_crash

@@ -123,7 +123,7 @@ LoopFront::LoopFront(server::Member& member, const Options& options, io::Loop& l
       clock_(clock),
       port_(member, loop),
       services_(v3rpc::Loop{member, port_, timers, clock, log, metrics, options.services, &memory}, seed),
-      context_{services_.methods(), calls_, probe, memory, options.limits} {}
+      context_{services_.methods(), calls_, probe, memory, options.limits, &services_.turns()} {}
 
 LoopFront::~LoopFront() = default;
 

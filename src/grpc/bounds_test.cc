@@ -390,6 +390,22 @@ TEST(Floods, ManyCallsMayBeGivenUpAtOnce) {
   EXPECT_EQ(h.calls.size(), 0u);
 }
 
+// Messages are work, however many there are in a frame.
+TEST(Floods, MessagesTakeTurns) {
+  Harness h;
+  const auto id = h.client.request(RawClient::post("/test.Echo/Bidi"), "", false);
+  h.run();
+  std::string messages;
+  for (int i = 0; i < 2'000; ++i) messages += framed("m");
+  ASSERT_TRUE(
+      h.server->feed(http2::test::frame(http2::test::kData, 0, static_cast<uint32_t>(id), messages), h.now));
+  int turns = 1;
+  for (; h.server->unfed(); ++turns) ASSERT_TRUE(h.server->feed({}, h.now));
+  EXPECT_GE(turns, 5);
+  h.run();
+  EXPECT_EQ(h.client.streams[id]->body.size(), messages.size());
+}
+
 // An idle watch with a client that pings as often as it may, for 14 hours.
 TEST(Floods, PermittedPingsNeverEndTheConnection) {
   Harness h;

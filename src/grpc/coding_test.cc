@@ -238,6 +238,57 @@ TEST(Coding, OthersGoOnWhileARequestIsDecompressed) {
   EXPECT_EQ(h.server->held_bytes(), 0u);
 }
 
+// However few bytes they arrive as.
+TEST(Coding, SmallBombsOfOneRoundAreSeveralSteps) {
+  Harness h;
+  h.code = false;
+  const std::string text(30'000, '\0');
+  for (int i = 0; i < 100; ++i) open(h, "Later", framed(zipped(text), 1), true);
+  http2::ByteQueue sent;
+  ASSERT_TRUE(h.client.session.produce(sent, SIZE_MAX));
+  ASSERT_TRUE(h.server->feed(sent.take_all(), h.now));
+  while (h.server->unfed()) ASSERT_TRUE(h.server->feed({}, h.now));
+  EXPECT_LE(h.later.calls.size(), 3u);
+  size_t steps = 0;
+  for (; h.server->coding(); ++steps) h.server->code(h.now);
+  EXPECT_GE(steps, 97u);
+  EXPECT_EQ(h.later.calls.size(), 100u);
+}
+
+// A client that sends many has one of them under way, not a part of each.
+TEST(Coding, RequestsAreDecompressedOneAfterTheOther) {
+  Harness h;
+  h.code = false;
+  const std::string text(1'000'000, '\0');
+  for (int i = 0; i < 10; ++i) {
+    open(h, "Later", framed(zipped(text), 1), true);
+    h.run();
+  }
+  while (h.server->coding()) {
+    h.server->code(h.now);
+    ASSERT_LE(h.server->held_bytes(), (h.later.calls.size() + 1) * text.size() + 100'000);
+  }
+  EXPECT_EQ(h.later.calls.size(), 10u);
+}
+
+// A bomb takes no more than what its client is charged.
+TEST(Coding, ARequestIsChargedAsItIsDecompressed) {
+  Harness h;
+  h.code = false;
+  open(h, "Later", framed(zipped(std::string(1'000'000, '\0')), 1), true);
+  h.run();
+  while (h.later.calls.empty()) {
+    const size_t before = h.server->held_bytes();
+    ASSERT_TRUE(h.server->coding());
+    h.server->code(h.now);
+    EXPECT_LE(h.server->held_bytes(), before + 2 * Packer::kStepBytes);
+    if (h.later.calls.empty()) {
+      EXPECT_GE(h.server->held_bytes(), before + Packer::kStepBytes / 2);
+    }
+  }
+  EXPECT_GE(h.server->held_bytes(), 1'000'000u);
+}
+
 // A service that pauses and resumes while a message of its stream is decompressed gets it once it is open again.
 TEST(Coding, MessagesOfAStreamArriveInOrderThroughPauses) {
   for (uint64_t seed = 0; seed < 50; ++seed) {

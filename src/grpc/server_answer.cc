@@ -63,6 +63,8 @@ void ServerCall::send(std::string_view head, std::span<const Blob> parts) {
 
 void ServerCall::hold_prepared(size_t bytes) {
   if (ended_) return;
+  // A step of a long read was done: whatever it looked at, that was a turn of the loop.
+  if (s_.prepared == 0 && bytes > 0) owner_.session().add_work(http2::Session::kTurnWork);
   hold_answer(static_cast<int64_t>(bytes) - s_.prepared);
   s_.prepared = static_cast<int64_t>(bytes);
 }
@@ -79,6 +81,7 @@ void ServerCall::wake_output() {
 
 void ServerCall::message_queued(size_t message_bytes, size_t queued_before) {
   s_.message_bytes = message_bytes;
+  owner_.session().add_work(message_bytes / kBytesPerWork);
   hold_answer(static_cast<int64_t>(out_.size() - queued_before));
   owner_.context().probe.sent(*method_, message_bytes);
   if (method_->kind == MethodKind::kUnary) return;  // leaves together with its status

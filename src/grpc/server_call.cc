@@ -186,7 +186,8 @@ bool ServerCall::unpack_message() {
     unzipped_.clear();
     unzipped_all_ = false;
     gunzip_ = std::make_unique<Gunzip>(reader_.message(), owner_.context().limits.max_received_message_bytes);
-    if (owner_.may_code_now(reader_.message().size()) && unzip_step()) {
+    // Not before those that wait already.
+    if (!owner_.coding() && owner_.may_code_now(reader_.message().size()) && unzip_step()) {
       gunzip_.reset();
       return true;
     }
@@ -197,6 +198,7 @@ bool ServerCall::unpack_message() {
 }
 
 void ServerCall::deliver_message() {
+  owner_.session().add_work(kMessageWork);
   if (method_->kind == MethodKind::kBidiStream) {
     const size_t bytes = reader_.message().size();
     listener_->on_message(reader_.message());

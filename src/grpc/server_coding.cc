@@ -1,5 +1,6 @@
 // Compression and decompression of messages, in steps: zlib takes milliseconds for each hundred kilobytes. A
-// message that fits one step is done at once; the connection's calls take turns with the steps of the others.
+// message that fits one step is done at once; answers take turns with each other,
+// requests are decompressed one after the other.
 #include <algorithm>
 #include <utility>
 
@@ -19,8 +20,16 @@ bool Impl::may_code_now(size_t bytes) {
   return true;
 }
 
+void Impl::coded_more(size_t bytes) {
+  coded_bytes_ = std::min(coded_bytes_ + bytes, Packer::kStepBytes);
+}
+
 void Impl::code_later(ServerCall& call) {
   if (!std::exchange(call.coding, true)) coding_.push_back(&call);
+}
+
+void Impl::code_next(ServerCall& call) {
+  if (!std::exchange(call.coding, true)) coding_.push_front(&call);
 }
 
 void Impl::coded(ServerCall& call) {
@@ -45,7 +54,11 @@ void ServerCall::code_step() {
   } else if (packing()) {
     pack_step();
   }
-  if ((gunzip_ && !unzipped_all_) || packing()) owner_.code_later(*this);
+  if (gunzip_ && !unzipped_all_) {
+    owner_.code_next(*this);
+  } else if (packing()) {
+    owner_.code_later(*this);
+  }
 }
 
 // ---------------------------------------------------------------- requests
@@ -65,7 +78,10 @@ bool ServerCall::unzip_step() {
     }
     return false;
   }
-  hold_request(static_cast<int64_t>(unzipped_.size() - before));
+  const size_t made = unzipped_.size() - before;
+  hold_request(static_cast<int64_t>(made));
+  owner_.session().add_work(made / kBytesPerWork);
+  owner_.coded_more(made);
   if (!*whole) return false;
   reader_.message().swap(unzipped_);
   unzipped_all_ = true;

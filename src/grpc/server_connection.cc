@@ -164,6 +164,7 @@ void Impl::on_headers(http2::StreamId id, void*, http2::HeaderBlock& headers, bo
   io::MonotonicNs deadline = kNoDeadline;
   if (head.timeout_ns && *head.timeout_ns < kNoDeadline - now_) deadline = now_ + *head.timeout_ns;
   call.open(id, method, headers, head, deadline);
+  session_.add_work(kCallWork);
   session_.set_stream_user(id, &call);
   context_.calls.add(call);
   ++in_progress_;
@@ -267,6 +268,9 @@ Result<> ServerConnection::produce(http2::ByteQueue& out, size_t limit) {
 }
 bool ServerConnection::coding() const {
   return impl_->coding();
+}
+bool ServerConnection::coding_full() const {
+  return impl_->coding_full();
 }
 void ServerConnection::code(io::MonotonicNs now) {
   impl_->code(now);

@@ -20,7 +20,8 @@
 //   headers   of all calls: header_bytes. A call whose metadata does not fit fails with code 8 alone; metadata
 //             of kHeadersAlwaysTaken bytes always fits, as a stream costs about that much anyway.
 //   work      what is still done for cancelled calls (Call::work()): above kWorkAfterCalls such calls
-//             blocked() is true until there are less.
+//             blocked() is true until there are less. Well below the 5,000 entries at which the member
+//             refuses everybody's proposals: one client that gives up its Puts at once does not get there.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -35,6 +36,8 @@
 #include "io/clock.h"
 
 namespace quoin::grpc {
+
+class Turns;
 
 // Request and answer bytes held by all connections of the process. Thread-safe.
 class MemoryBudget {
@@ -80,6 +83,7 @@ struct ServerContext {
   Probe& probe;
   MemoryBudget& memory;
   ConnectionLimits limits;
+  Turns* turns = nullptr;  // of this loop; only a ServerTransport asks for it
 };
 
 class ServerConnection {
@@ -93,7 +97,8 @@ class ServerConnection {
 
   static constexpr size_t kHeadersAlwaysTaken = 4096;
   static constexpr size_t kCallsAlwaysServed = 128;
-  static constexpr size_t kWorkAfterCalls = 10'000;
+  static constexpr size_t kWorkAfterCalls = 1'000;
+  static constexpr size_t kCodingCalls = 16;
   static constexpr int64_t kDrainPingNs = 5 * io::kSecond;
 
   ServerConnection(ServerContext& context, PeerInfo peer, Notify& notify, io::MonotonicNs now);
@@ -109,6 +114,9 @@ class ServerConnection {
   // While coding() is true, messages wait to be compressed or decompressed: code() does one step of that, less
   // than a millisecond, in another round of the loop. produce() must follow.
   bool coding() const;
+  // More than kCodingCalls calls have such messages: nothing more should be fed or read until there are
+  // fewer.
+  bool coding_full() const;
   void code(io::MonotonicNs now);
   // The client gave a sign of life other than bytes for feed(): it read some of the output.
   void heard(io::MonotonicNs now);

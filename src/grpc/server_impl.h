@@ -29,6 +29,12 @@ struct Busy {
   int& n_;
 };
 
+// What a call and a message cost beside their bytes, and a byte that is unpacked or answered, as
+// http2::Session::kTurnWork counts: so that one turn takes about 0.1 ms whatever a client sends.
+inline constexpr size_t kCallWork = 256;
+inline constexpr size_t kMessageWork = 512;
+inline constexpr size_t kBytesPerWork = 4;
+
 // What is done for one call elsewhere; each holder has a reference (Call::work()). Once the call is cancelled,
 // it counts among what its connection has left behind, until the last holder drops it, on any thread.
 struct WorkForCall {
@@ -205,6 +211,7 @@ class ServerConnection::Impl final : public http2::SessionHandler {
   bool unfed() const { return session_.unfed(); }
   bool wants_write() const { return session_.wants_write(); }
   bool coding() const { return !coding_.empty(); }
+  bool coding_full() const { return coding_.size() > ServerConnection::kCodingCalls; }
   void code(io::MonotonicNs now);
   void heard(io::MonotonicNs now) { keepalive_.on_read(now); }
   io::MonotonicNs next_tick() const;
@@ -236,8 +243,13 @@ class ServerConnection::Impl final : public http2::SessionHandler {
   void became_writable(ServerCall& call) { writable_.push_back(call.id()); }
   // Whether so many bytes may be compressed or decompressed at once, and not in a later step. Counts them, if so.
   bool may_code_now(size_t bytes);
+  // What came of them counts, too: a few bytes may unpack to a step's worth.
+  void coded_more(size_t bytes);
   // The call has something to compress or decompress: its step will come.
   void code_later(ServerCall& call);
+  // The same before all others: one request that has begun to be decompressed is finished before the next
+  // begins, so that a client has one of them at a time, whatever they unpack to.
+  void code_next(ServerCall& call);
   void coded(ServerCall& call);
   // There is something to send; tells the owner unless it will ask anyway.
   void output_ready();

@@ -12,6 +12,7 @@ ServerTransport::ServerTransport(ServerContext& context, std::unique_ptr<io::Str
     : stream_(std::move(stream)),
       clock_(clock),
       timers_(timers),
+      turns_(*context.turns),
       connection_(context, std::move(peer), *this, clock.monotonic()),
       closed_(std::move(closed)),
       alive_(std::make_shared<ServerTransport*>(this)) {
@@ -100,26 +101,11 @@ void ServerTransport::on_closed(Result<>) {
 void ServerTransport::on_data(std::string_view bytes) {
   if (!serving()) return;
   fed_bytes_ += bytes.size();
-  if (!rest_.empty()) {
-    rest_.append(bytes);
-    return;
-  }
   feed(bytes);
 }
 
-// As much as one turn has time for.
 void ServerTransport::feed(std::string_view bytes) {
-  const io::MonotonicNs begin = clock_.monotonic();
-  io::MonotonicNs now = begin;
-  do {
-    // What the connection itself put off comes before what follows it.
-    const std::string_view piece = connection_.unfed() ? std::string_view() : bytes.substr(0, kPieceBytes);
-    if (!connection_.feed(piece, now)) return part();
-    bytes.remove_prefix(piece.size());
-    if (bytes.empty() || connection_.unfed()) break;
-    now = clock_.monotonic();
-  } while (now - begin < kTurnNs);
-  rest_.assign(bytes);
+  if (!connection_.feed(bytes, clock_.monotonic())) return part();
   schedule_flush();
   regulate_input();
 }
@@ -135,7 +121,7 @@ void ServerTransport::on_drained() {
 void ServerTransport::regulate_input() {
   const bool full = serving() && stream_->queued_bytes() >= kOutputHigh;
   const bool blocked = serving() && connection_.blocked();
-  const bool unfed = serving() && (!rest_.empty() || connection_.unfed());
+  const bool unfed = serving() && (connection_.unfed() || connection_.coding_full());
   const bool pause = full || blocked || unfed || (serving() && fed_bytes_ >= kInputHigh);
   if (blocked && !blocked_) look_again();
   if (pause == input_paused_) return;
@@ -146,9 +132,10 @@ void ServerTransport::regulate_input() {
   if (blocked) connection_.bound_reached(Bound::kWork);
 }
 
+// What one feed() or one step of compression left goes on behind what else waits for a turn of the loop.
 void ServerTransport::want_turn() {
-  if (std::exchange(turn_wanted_, true)) return;
-  stream_->loop().post([alive = alive_] {
+  if (!(connection_.unfed() || connection_.coding()) || std::exchange(turn_wanted_, true)) return;
+  turns_.add([alive = alive_] {
     if (ServerTransport* self = *alive) self->take_turn();
   });
 }
@@ -160,10 +147,7 @@ void ServerTransport::take_turn() {
     connection_.code(clock_.monotonic());
     schedule_flush();
   }
-  if (rest_.empty() && !connection_.unfed()) return;
-  std::string bytes;
-  bytes.swap(rest_);
-  feed(bytes);
+  if (connection_.unfed() && !connection_.coding_full()) feed({});
 }
 
 // The work ends on other threads, which know nothing of this connection.
@@ -216,7 +200,7 @@ void ServerTransport::flush() {
   }
   if (connection_.done()) return part();
   regulate_input();
-  if (wants_turn()) want_turn();
+  want_turn();
   // More waits and nothing is queued (the stream wrote all of it at once): no on_drained() will come.
   if (connection_.wants_write() && stream_->queued_bytes() == 0) schedule_flush();
   arm_timer();

@@ -3,12 +3,9 @@
 // Output is coalesced: whatever one loop round produced leaves in one write at its end. No more than
 // kOutputHigh bytes are handed to the stream; what a slow client does not read stays in the calls' queues,
 // where services see it. Nothing is read while the stream is full (a client that does not read its answers
-// can't make new calls), while the connection is blocked(), while received bytes wait for their turn, and after
-// kInputHigh bytes in one round.
-//
-// One turn of a connection takes about kTurnNs, so that the others of its loop are not kept waiting: what is
-// received is fed in pieces, and what the turn has no time for waits for the next round. So does each further
-// step of compression.
+// can't make new calls), while the connection is blocked(), unfed() or coding_full(), and after kInputHigh
+// bytes in one round. Input that feed() leaves for later and each further step of compression go on in a turn
+// of the loop (turns.h), so that a connection that sends as fast as it can holds up the others for one turn.
 //
 // States, in this order, some of them skipped:
 //   open      the usual one
@@ -27,6 +24,7 @@
 
 #include "base/task.h"
 #include "grpc/server_connection.h"
+#include "grpc/turns.h"
 #include "io/clock.h"
 #include "io/stream.h"
 #include "io/timer.h"
@@ -36,10 +34,7 @@ namespace quoin::grpc {
 class ServerTransport final : public io::StreamHandler, private ServerConnection::Notify {
  public:
   static constexpr size_t kOutputHigh = 512 << 10;
-  static constexpr size_t kInputHigh = 256 << 10;
-  // About a hundred of the smallest requests: the clock is looked at between two pieces.
-  static constexpr size_t kPieceBytes = 8 << 10;
-  static constexpr int64_t kTurnNs = io::kMillisecond / 2;
+  static constexpr size_t kInputHigh = 64 << 10;
   // How often a blocked() connection is asked whether it still is.
   static constexpr int64_t kBlockedNs = 10 * io::kMillisecond;
   static constexpr int64_t kDrainNs = 30 * io::kSecond;
@@ -74,8 +69,6 @@ class ServerTransport final : public io::StreamHandler, private ServerConnection
   void arm_limit(int64_t ns);
   void look_again();
   void feed(std::string_view bytes);
-  // Something is left for the next round.
-  bool wants_turn() const { return !rest_.empty() || connection_.unfed() || connection_.coding(); }
   void want_turn();
   void take_turn();
   void part();
@@ -84,6 +77,7 @@ class ServerTransport final : public io::StreamHandler, private ServerConnection
   std::unique_ptr<io::Stream> stream_;
   io::Clock& clock_;
   io::TimerService& timers_;
+  Turns& turns_;
   ServerConnection connection_;
   http2::ByteQueue out_;
   std::unique_ptr<io::Timer> timer_;  // the connection's: deadlines, keepalive
@@ -93,10 +87,9 @@ class ServerTransport final : public io::StreamHandler, private ServerConnection
   Task closed_;
   std::shared_ptr<ServerTransport*> alive_;  // tasks of the loop may outlive the transport
   State state_ = State::kOpen;
-  std::string rest_;      // received and not fed; nothing is read meanwhile
   size_t fed_bytes_ = 0;  // since the last flush
-  bool turn_wanted_ = false;
   bool flush_scheduled_ = false;
+  bool turn_wanted_ = false;
   bool input_paused_ = false;
 };
 

@@ -45,8 +45,6 @@ std::string_view HeaderGuard::pass(std::string_view in) {
   empty(out_, kKeepBytes);
   empty(joined_, kKeepBytes);
   changed_ = stream_ != 0;
-  // The library has seen the blocks of earlier calls.
-  std::erase_if(cut_, [this](int32_t id) { return id != stream_; });
   if (!held_.empty()) {
     joined_.assign(held_).append(in);
     held_.clear();
@@ -272,6 +270,10 @@ bool HeaderGuard::take_cut(int32_t stream) {
   if (it == cut_.end()) return false;
   cut_.erase(it);
   return true;
+}
+
+void HeaderGuard::forget_cuts() {
+  std::erase_if(cut_, [this](int32_t id) { return id != stream_; });
 }
 
 size_t HeaderGuard::take_continuations() {

@@ -34,6 +34,9 @@ class HeaderGuard {
   std::string_view pass(std::string_view in);
   // Whether a string of this stream's block was replaced; forgets the stream.
   bool take_cut(int32_t stream);
+  // The library has seen all that was passed: of the streams with a replaced string only the one whose block
+  // is under way can still be asked for.
+  void forget_cuts();
   // CONTINUATION frames since the last call.
   size_t take_continuations();
   bool overflowed() const { return block_bytes_ > kMaxBlockBytes; }

@@ -66,6 +66,7 @@ uint8_t* bytes_of(std::string_view s) {
 constexpr size_t kFrameHeadBytes = 9;
 // Up to here copying a body once more costs less than the way around it.
 constexpr size_t kCopiedBodyMax = 1024;
+constexpr size_t kPieceBytes = 2048;        // about twenty requests
 constexpr size_t kFieldOverheadBytes = 32;  // as RFC 9113 6.5.2 counts
 // The value of MAX_CONCURRENT_STREAMS in our first frame: behind the frame's head, one entry, and its own
 // identifier.
@@ -90,9 +91,10 @@ struct Session::Impl {
   bool block_kept = true;                  // false: trailers, which nobody asks for
   size_t block_bytes = 0, block_room = 0;  // with kFieldOverheadBytes for each field
 
-  size_t header_work = 0;    // in this feed()
+  size_t work = 0;           // in this feed(), as kTurnWork counts
   bool interrupted = false;  // by too much of it
-  std::string rest;          // of the input, then
+  std::string rest;          // of the input, then: from rest_at on
+  size_t rest_at = 0;
   HeaderGuard guard;
   RateLimit faults, empty_frames;
   size_t open_streams = 0;  // within the limit
@@ -130,6 +132,7 @@ struct Session::Impl {
 
   // ---- receiving ----
   int on_begin_frame(const nghttp2_frame_hd* hd) {
+    work += Session::kFrameWork;
     const bool carries = hd->type == NGHTTP2_HEADERS || (hd->type == NGHTTP2_DATA && hd->length > 0);
     if (carries) {
       empty_frames.refill();
@@ -154,7 +157,7 @@ struct Session::Impl {
   }
 
   void add_header(std::string_view name, std::string_view value) {
-    header_work += kFieldOverheadBytes;
+    work += kFieldOverheadBytes;
     if (block_bad || block_large || block_refused) return;  // nothing of it is kept
     if (!name.empty() && name[0] == ':') {
       const Pseudo p = pseudo_of(name);
@@ -166,7 +169,7 @@ struct Session::Impl {
       block_bad = nghttp2_check_header_name(bytes_of(name), name.size()) == 0 || name == "connection";
     }
     block_bad = block_bad || nghttp2_check_header_value(bytes_of(value), value.size()) == 0;
-    header_work += name.size() + value.size();
+    work += name.size() + value.size();
     block_bytes += name.size() + value.size() + kFieldOverheadBytes;
     if (block_bytes > block_room) {
       block_large = true;
@@ -350,7 +353,7 @@ struct CallbackTable {
     I& i = impl(u);
     i.add_header(view(name, name_size), view(value, value_size));
     if (i.flood) return NGHTTP2_ERR_CALLBACK_FAILURE;
-    if (i.role == Session::Role::kClient || i.header_work < Session::kHeaderWorkBytes) return 0;
+    if (i.role == Session::Role::kClient || i.work < Session::kTurnWork) return 0;
     i.interrupted = true;
     return NGHTTP2_ERR_PAUSE;
   }
@@ -471,6 +474,7 @@ Result<> Session::feed(std::string_view bytes, io::MonotonicNs now) {
   impl_->now = now;
   if (impl_->failed) return make_error(Code::kMalformed, "the session has failed");
   if (impl_->role == Role::kServer) {
+    if (!impl_->interrupted) impl_->guard.forget_cuts();
     bytes = impl_->guard.pass(bytes);
     for (size_t n = impl_->guard.take_continuations(); n > 0; --n) impl_->count_empty_frame();
     if (impl_->guard.overflowed()) impl_->flooded("header bytes");
@@ -479,21 +483,40 @@ Result<> Session::feed(std::string_view bytes, io::MonotonicNs now) {
     if (bytes.empty() && !impl_->interrupted) return {};
   }
   std::string rest;
+  size_t at = 0;
   if (!impl_->rest.empty()) {
     rest.swap(impl_->rest);
-    bytes = rest.append(bytes);
+    at = std::exchange(impl_->rest_at, 0);
+    rest.append(bytes);
+    bytes = std::string_view(rest).substr(at);
   }
-  impl_->header_work = 0;
+  impl_->work = 0;
   impl_->interrupted = false;
-  const ssize_t n = nghttp2_session_mem_recv(impl_->session, bytes_of(bytes), bytes.size());
-  if (impl_->interrupted && n >= 0) impl_->rest = bytes.substr(static_cast<size_t>(n));
-  if (impl_->flood) return make_error(Code::kLimit, "http2: too many {}", impl_->flood);
-  if (n < 0) {
-    impl_->failed = n != NGHTTP2_ERR_FLOODED;
-    return make_error(n == NGHTTP2_ERR_FLOODED ? Code::kLimit : Code::kMalformed, "http2: {}",
-                      nghttp2_strerror(static_cast<int>(n)));
+  size_t used = 0;
+  do {
+    // The library can be stopped in the middle of a header block only, so it is given little at a time.
+    const std::string_view piece =
+        bytes.substr(used, impl_->role == Role::kServer ? kPieceBytes : bytes.size());
+    const ssize_t n = nghttp2_session_mem_recv(impl_->session, bytes_of(piece), piece.size());
+    if (impl_->flood) return make_error(Code::kLimit, "http2: too many {}", impl_->flood);
+    if (n < 0) {
+      impl_->failed = n != NGHTTP2_ERR_FLOODED;
+      return make_error(n == NGHTTP2_ERR_FLOODED ? Code::kLimit : Code::kMalformed, "http2: {}",
+                        nghttp2_strerror(static_cast<int>(n)));
+    }
+    used += static_cast<size_t>(n);
+    if (used < bytes.size() && impl_->role == Role::kServer && impl_->work >= kTurnWork)
+      impl_->interrupted = true;
+  } while (used < bytes.size() && !impl_->interrupted);
+  if (used < bytes.size()) {
+    impl_->rest_at = rest.empty() ? 0 : at + used;
+    impl_->rest = rest.empty() ? std::string(bytes.substr(used)) : std::move(rest);
   }
   return {};
+}
+
+void Session::add_work(size_t work) {
+  impl_->work += work;
 }
 
 Result<> Session::produce(ByteQueue& out, size_t limit) {

@@ -174,8 +174,11 @@ class Session {
   static constexpr size_t kMaxQueuedAcks = 1000;
   // As Go counts: names, values and 32 bytes a field.
   static constexpr size_t kMaxHeaderBlockBytes = 16 << 20;
-  // Of names and values, unpacked in one call of feed(): less than a millisecond.
-  static constexpr size_t kHeaderWorkBytes = 256 << 10;
+  // What one call of feed() does before it leaves the rest for the next: about 0.1 ms. The unit is a byte of
+  // a header that is unpacked; a frame and a field count as kFrameWork more. What the handler does with a
+  // frame it says by add_work().
+  static constexpr size_t kTurnWork = 32 << 10;
+  static constexpr size_t kFrameWork = 32;
   static constexpr uint32_t kInitialWindowBytes = 65'535;
 
   Session(Role role, SessionHandler& handler, const Limits& limits);
@@ -183,12 +186,14 @@ class Session {
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  // Takes received bytes, all of them. If their headers unpack to more than kHeaderWorkBytes, the work is
-  // interrupted, so that other connections of the loop have their turn: while unfed() is true nothing more
+  // Takes received bytes, all of them. If they make more work than kTurnWork, a server is interrupted and
+  // keeps the rest, so that other connections of the loop have their turn: while unfed() is true nothing more
   // should be read, and feed({}) goes on. After an error (kMalformed with libnghttp2's words, kLimit for a
   // flood) call produce() once more for the GOAWAY, then close.
   Result<> feed(std::string_view bytes, io::MonotonicNs now);
   bool unfed() const;
+  // For the handler, from within feed(): what it was told made this much work beside.
+  void add_work(size_t work);
   // Appends what can be sent to `out` until it holds at least `limit` bytes or nothing is left. kMalformed if
   // the session has failed.
   Result<> produce(ByteQueue& out, size_t limit);

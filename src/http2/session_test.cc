@@ -16,9 +16,11 @@ const std::string kBlock = "\x83\x86\x84";
 struct Handler final : SessionHandler {
   int headers = 0, closed = 0, pings = 0, refused = 0;
   size_t room = SIZE_MAX;
+  size_t work = 0;  // of a request, beside the session's own
   bool take_streams = true;
   void on_headers(StreamId id, void*, HeaderBlock&, bool) override {
     ++headers;
+    if (session && work > 0) session->add_work(work);
     if (session && take_streams) session->set_stream_user(id, this);
   }
   size_t header_room() override { return room; }
@@ -149,9 +151,41 @@ TEST(Session, OversizedHeaderListsCostTheirStream) {
   s.interrupted = 0;
   ASSERT_TRUE(s.feed(frame(1, 4, 7, kBlock + std::string(5'000, '\xbe'))));
   EXPECT_EQ(s.handler.headers, 3);
-  EXPECT_NEAR(s.interrupted, 5'000 * 3'033 / static_cast<int>(Session::kHeaderWorkBytes), 2);
+  EXPECT_NEAR(s.interrupted, 5'000 * 3'033 / static_cast<int>(Session::kTurnWork), 10);
   ASSERT_TRUE(s.feed(frame(1, 4, 9, kBlock + std::string(6'000, '\xbe'))));
   EXPECT_EQ(s.handler.headers, 3);
+}
+
+// Whatever arrives at once is worked off in turns, each of about the same work, and nothing of it is lost.
+TEST(Session, MuchWorkIsDoneInTurns) {
+  Server s;
+  ASSERT_TRUE(s.feed(kPreface));
+  std::string input, resets;
+  for (uint32_t id = 1; id < 4'000; id += 2) {
+    input += frame(1, 4, id, kBlock) + test::rst_stream(id, 8);
+  }
+  s.interrupted = 0;
+  ASSERT_TRUE(s.feed(input));
+  EXPECT_EQ(s.handler.headers, 2'000);
+  const int least = 2'000 * 2 * static_cast<int>(Session::kFrameWork) / static_cast<int>(Session::kTurnWork);
+  EXPECT_GT(s.interrupted, least);
+  EXPECT_LT(s.interrupted, 8 * least);
+  // Frames without headers as well.
+  std::string updates;
+  for (int i = 0; i < 5'000; ++i) updates += frame(8, 0, 0, std::string("\0\0\0\1", 4));
+  s.interrupted = 0;
+  ASSERT_TRUE(s.feed(updates));
+  EXPECT_NEAR(s.interrupted, 5'000 * Session::kFrameWork / Session::kTurnWork, 2);
+  // A few frames are one turn. A handler's own work counts.
+  s.interrupted = 0;
+  ASSERT_TRUE(s.feed(frame(1, 4, 4'001, kBlock) + frame(1, 4, 4'003, kBlock)));
+  EXPECT_EQ(s.interrupted, 0);
+  s.handler.work = Session::kTurnWork;
+  std::string more;
+  for (uint32_t id = 5'001; id < 5'400; id += 2) more += frame(1, 4, id, kBlock);
+  ASSERT_TRUE(s.feed(more));
+  EXPECT_EQ(s.handler.headers, 2'202);
+  EXPECT_GE(s.interrupted, static_cast<int>(more.size() / 2'048) - 1);
 }
 
 // A client that opens more streams than it was told loses those, not the connection.

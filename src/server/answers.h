@@ -52,6 +52,7 @@ struct Waiter {
   io::Executor* executor = nullptr;
   AnswerDone done;
   io::MonotonicNs since = 0;
+  bool given_up = false;  // Waiters::give_up()
 };
 
 // Collects answers and tasks by executor and posts each executor's as one. A batch of answers is one list

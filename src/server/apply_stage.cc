@@ -314,7 +314,7 @@ void ApplyStage::raise_nospace(Waiter waiter, Answer outcome) {
   alarm.member_id = self_.v;
   alarm.action = pb::AlarmRequest::AlarmAction::kActivate;
   alarm.alarm = pb::AlarmType::kNospace;
-  if (waiter.executor != nullptr) {
+  if (waiter.executor != nullptr && !waiter.given_up) {
     const io::MonotonicNs now = clock_.monotonic();
     waiters_.add(id, {waiter.executor,
                       [done = std::move(waiter.done), outcome = std::move(outcome)](Answer) mutable {

@@ -30,7 +30,7 @@ void ClientPort::propose(uint64_t id, Blob request, AnswerDone done) {
 
 void ClientPort::give_up(uint64_t id) {
   Stages& s = *member_.stages_;
-  if (s.waiters.take(id)) s.raft.count_failed();
+  if (s.waiters.give_up(id)) s.raft.count_failed();
 }
 
 void ClientPort::read_index(ReadDone done) {

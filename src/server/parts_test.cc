@@ -46,6 +46,31 @@ TEST(Waiters, EachEndsOnce) {
   EXPECT_EQ(called, 0);  // who takes calls back
 }
 
+// What is done for a call that is gone goes on to count as its connection's until the entry is applied.
+TEST(Waiters, GivenUpKeepsWhatItHolds) {
+  Waiters waiters;
+  const auto work = std::make_shared<int>();
+  bool called = false;
+  for (uint64_t id = 1; id <= 3; ++id)
+    waiters.add(id, {nullptr, [work, &called](Answer) { called = true; }, 10});
+  for (uint64_t id = 1; id <= 2; ++id) EXPECT_TRUE(waiters.give_up(id));
+  EXPECT_FALSE(waiters.give_up(1));
+  EXPECT_FALSE(waiters.give_up(7));
+  EXPECT_FALSE(waiters.waiting(1));
+  EXPECT_TRUE(waiters.waiting(3));
+  EXPECT_EQ(waiters.size(), 1u);
+  EXPECT_EQ(work.use_count(), 4);
+  auto w = waiters.take(1);
+  ASSERT_TRUE(w);
+  w->done({});
+  w.reset();
+  EXPECT_FALSE(called);
+  EXPECT_EQ(work.use_count(), 3);
+  EXPECT_EQ(waiters.expire(11).size(), 1u);
+  EXPECT_EQ(work.use_count(), 1);
+  EXPECT_EQ(waiters.size(), 0u);
+}
+
 // Whatever the order in which they end, against a list of what must still wait.
 TEST(Waiters, EndInAnyOrder) {
   Waiters waiters;

@@ -269,7 +269,10 @@ bool RaftStage::retry_parked() {
   std::vector<Proposal> all;
   while (!parked_.empty()) {
     Proposal p = take_parked();
-    if (given_up(p)) continue;
+    if (given_up(p)) {
+      waiters_.take(p.id);  // what it still held: nothing more is done for it
+      continue;
+    }
     p.admitted = false;  // it was given back when it was parked
     all.push_back(std::move(p));
   }
@@ -291,7 +294,7 @@ bool RaftStage::given_up(const Proposal& proposal) const {
 
 // Those at the front, so that the cost is shared by the calls: the oldest are given up first.
 void RaftStage::drop_given_up() {
-  while (!parked_.empty() && given_up(parked_.front().proposal)) (void)take_parked();
+  while (!parked_.empty() && given_up(parked_.front().proposal)) waiters_.take(take_parked().id);
 }
 
 void RaftStage::count_failed() {
@@ -301,7 +304,7 @@ void RaftStage::count_failed() {
 void RaftStage::refuse(const Proposal& proposal, Error error) {
   if (proposal.id == 0) return;
   auto waiter = waiters_.take(proposal.id);
-  if (!waiter && proposal.awaited) return;  // counted when its client went
+  if (proposal.awaited && (!waiter || waiter->given_up)) return;  // counted when its client went
   probe_->failed.inc();
   if (waiter) outbox_.answer(std::move(*waiter), {.error = std::move(error)});
 }

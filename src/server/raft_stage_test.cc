@@ -190,14 +190,15 @@ TEST_F(RaftStageTest, AParkedProposalWhoseClientHasGoneIsDropped) {
   start(1);
   const auto failed = [&] { return metric("etcd_server_proposals_failed_total"); };
   const Blob data = Blob::copy(std::string(1000, 'x'));
+  const auto work = std::make_shared<int>();
   const auto ask = [&] {
     const uint64_t id = ids_.next();
-    waiters_.add(id, {&strand_, [](Answer) {}, process_.clock().monotonic()});
+    waiters_.add(id, {&strand_, [work](Answer) {}, process_.clock().monotonic()});
     stage->post_proposals({{.id = id, .data = data, .only_in_term = {}, .awaited = true}});
     return id;
   };
   const auto give_up = [&](uint64_t id) {  // as ClientPort does
-    ASSERT_TRUE(waiters_.take(id));
+    ASSERT_TRUE(waiters_.give_up(id));
     stage->count_failed();
   };
   const uint64_t gone = ask(), stays = ask();
@@ -206,11 +207,14 @@ TEST_F(RaftStageTest, AParkedProposalWhoseClientHasGoneIsDropped) {
   EXPECT_EQ(RaftStagePeer::parked(*stage), 3u);
   give_up(gone);
   EXPECT_EQ(failed(), 1);
+  EXPECT_EQ(work.use_count(), 3) << "it still waits, and counts";
   lead();
   settle();
   EXPECT_EQ(RaftStagePeer::parked(*stage), 0u);
   EXPECT_EQ(RaftStagePeer::parked_bytes(*stage), 0u);
+  EXPECT_FALSE(waiters_.waiting(gone));
   EXPECT_TRUE(waiters_.waiting(stays));
+  EXPECT_EQ(work.use_count(), 2) << "of the one that stays";
   EXPECT_EQ(payload_, 2 * data.size()) << "of the log";
   EXPECT_EQ(failed(), 1);
 }
@@ -219,28 +223,36 @@ TEST_F(RaftStageTest, AParkedProposalWhoseClientHasGoneIsDropped) {
 TEST_F(RaftStageTest, AParkedProposalWhoseClientHasGoneTakesNoRoom) {
   start(2);
   const Blob data = Blob::copy(std::string(1 << 20, 'x'));
+  const auto work = std::make_shared<int>();
+  uint64_t last = 0;
   const auto ask = [&](bool goes) {
     const uint64_t id = ids_.next();
-    waiters_.add(
-        id, {&strand_, [&](Answer a) { errors_.push_back(a.error->code()); }, process_.clock().monotonic()});
+    waiters_.add(id, {&strand_, [&, work](Answer a) { errors_.push_back(a.error->code()); },
+                      process_.clock().monotonic()});
     stage->post_proposals({{.id = id, .data = data, .only_in_term = {}, .awaited = true}});
     settle();
+    last = id;
     if (!goes) return;
-    ASSERT_TRUE(waiters_.take(id));
+    ASSERT_TRUE(waiters_.give_up(id));
     stage->count_failed();
   };
   constexpr size_t kRoom = RaftStage::kParkedBytesMax >> 20;
   for (size_t i = 0; i < 2 * kRoom; ++i) ask(true);
   EXPECT_LE(RaftStagePeer::parked_bytes(*stage), RaftStage::kParkedBytesMax);
   for (size_t i = 0; i < kRoom; ++i) ask(false);
+  const uint64_t stays_parked = last;
   EXPECT_TRUE(errors_.empty());
   ask(false);
   EXPECT_EQ(errors_, std::vector<Code>{Code::kTooManyRequests});
+  EXPECT_EQ(work.use_count(), 1 + kRoom) << "what those that went held is dropped with them";
   ASSERT_EQ(metric("etcd_server_proposals_failed_total"), 2 * kRoom + 1);
+  ASSERT_TRUE(waiters_.give_up(stays_parked));
+  stage->count_failed();
   stage->post_start_ticking();
   machine_.run_until([] { return false; }, 20 * io::kSecond);
   EXPECT_EQ(RaftStagePeer::parked_bytes(*stage), 0u);
-  EXPECT_EQ(errors_.size(), kRoom + 1);
+  EXPECT_EQ(errors_.size(), kRoom);
+  EXPECT_EQ(work.use_count(), 1);
   EXPECT_EQ(metric("etcd_server_proposals_failed_total"), 3 * kRoom + 1);
 }
 

@@ -21,6 +21,7 @@ Result<bool> RangeSteps::step(StepBudget* budget) {
   ASSIGN_OR_RETURN(const bool done, scan_.step(&budget->keys, [&](std::string_view encoded) {
     added = add_kv(encoded, keys_only_, &response_, &stripped_);
     if (!added) return false;
+    found_bytes_ += keys_only_ ? stripped_.back().size() : encoded.size();
     budget->bytes -= std::min(budget->bytes, encoded.size());
     return budget->bytes > 0;
   }));
@@ -32,6 +33,7 @@ Result<bool> RangeSteps::step(StepBudget* budget) {
 }
 
 void RangeSteps::pack() {
+  found_bytes_ = 0;
   if (response_.kvs.empty()) return;
   packed_kvs_ += response_.kvs.size();
   pb::RangeResponse found;
@@ -56,7 +58,7 @@ void RangeSteps::renew(const std::shared_ptr<const mvcc::ReadView>& view) {
 }
 
 size_t RangeSteps::bytes_held() const {
-  return scan_.bytes_held() + (packed_bytes_ > kMaxAnswerBytes ? 0 : packed_bytes_);
+  return scan_.bytes_held() + found_bytes_ + (packed_bytes_ > kMaxAnswerBytes ? 0 : packed_bytes_);
 }
 
 size_t RangeSteps::encoded_size() const {

@@ -48,6 +48,7 @@ class RangeSteps {
   void renew(const std::shared_ptr<const mvcc::ReadView>& view);
 
   int64_t header_revision() const { return scan_.header_revision(); }
+  // With what was found and is not packed: it will be, and nobody may wait for that to learn of it.
   size_t bytes_held() const;
   size_t kvs() const { return packed_kvs_ + response_.kvs.size(); }
 
@@ -68,6 +69,7 @@ class RangeSteps {
   bool keys_only_;
   wire::etcdserverpb::RangeResponse response_;
   std::deque<std::string> stripped_;
+  size_t found_bytes_ = 0;  // in response_
   std::vector<Blob> parts_;
   size_t packed_bytes_ = 0;  // of all parts, kept or not
   size_t packed_kvs_ = 0;

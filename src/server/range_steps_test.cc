@@ -204,6 +204,8 @@ TEST_F(RangeStepsTest, HoldsWhatItFoundAndNoView) {
   std::weak_ptr<const mvcc::ReadView> first = view;
   SteppedRange stepped(std::move(*RangeSteps::start(std::move(view), r)));
   ASSERT_FALSE(*stepped.step({50, 1 << 20}));
+  // At once, so that a client is held back before it has begun more of them.
+  EXPECT_GT(stepped.bytes_held(), 50u * 100);
   put("other", "");
   stepped.go_on(store_->publish());
   EXPECT_TRUE(first.expired());

@@ -28,14 +28,25 @@ std::optional<Waiter> Waiters::take(uint64_t id) {
   } else if (s.by_age.size() > 2 * s.waiters.size() + kLingerMax) {
     std::erase_if(s.by_age, [&](const auto& age) { return !s.waiters.contains(age.second); });
   }
-  size_.fetch_sub(1, std::memory_order_relaxed);
+  if (!w->given_up) size_.fetch_sub(1, std::memory_order_relaxed);
   return w;
+}
+
+bool Waiters::give_up(uint64_t id) {
+  Shard& s = shard(id);
+  std::lock_guard lock(s.mutex);
+  auto it = s.waiters.find(id);
+  if (it == s.waiters.end() || std::exchange(it->second.given_up, true)) return false;
+  it->second.done = [kept = std::move(it->second.done)](Answer) {};
+  size_.fetch_sub(1, std::memory_order_relaxed);
+  return true;
 }
 
 bool Waiters::waiting(uint64_t id) const {
   const Shard& s = shard(id);
   std::lock_guard lock(s.mutex);
-  return s.waiters.contains(id);
+  const auto it = s.waiters.find(id);
+  return it != s.waiters.end() && !it->second.given_up;
 }
 
 std::vector<Waiter> Waiters::expire(io::MonotonicNs limit) {
@@ -44,7 +55,7 @@ std::vector<Waiter> Waiters::expire(io::MonotonicNs limit) {
     std::lock_guard lock(s.mutex);
     while (!s.by_age.empty() && s.by_age.front().first < limit) {
       if (auto it = s.waiters.find(s.by_age.front().second); it != s.waiters.end()) {
-        gone.push_back(std::move(it->second));
+        if (!it->second.given_up) gone.push_back(std::move(it->second));
         s.waiters.erase(it);
       }
       s.by_age.pop_front();

@@ -27,11 +27,17 @@ class Waiters {
   void add(uint64_t id, Waiter waiter);
   // Empty if nobody waits (any more).
   std::optional<Waiter> take(uint64_t id);
+  // False also for one that was given up.
   bool waiting(uint64_t id) const;
-  // Takes every waiter registered before `limit`.
+  // Nobody asks for the outcome any more. What `done` holds is kept until the outcome is there, since the
+  // proposal costs as much as before: a call's reference tells its connection of that. `done` itself is not
+  // called. False if nobody waited.
+  bool give_up(uint64_t id);
+  // Takes every waiter registered before `limit`; those given up are dropped.
   std::vector<Waiter> expire(io::MonotonicNs limit);
   // Takes all; later add() calls still work.
   std::vector<Waiter> take_all();
+  // Without those given up.
   size_t size() const { return size_.load(std::memory_order_relaxed); }
 
  private:

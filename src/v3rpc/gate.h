@@ -7,12 +7,12 @@
 #include <string_view>
 
 #include "grpc/call.h"
+#include "grpc/turns.h"
 #include "server/member.h"
 #include "v3rpc/call_ref.h"
 #include "v3rpc/limits.h"
 #include "v3rpc/request_stats.h"
 #include "v3rpc/rpc_metrics.h"
-#include "v3rpc/turns.h"
 #include "wire/coding.h"
 #include "wire/message.h"
 #include "wire/rpc.h"
@@ -33,7 +33,7 @@ struct Loop {
   RpcMetrics& metrics;
   Limits limits = {};
   const grpc::MemoryBudget* memory = nullptr;  // what answers count in; null: no bound
-  Turns* turns = nullptr;                      // set by Services
+  grpc::Turns* turns = nullptr;                // set by Services
 };
 
 class Gate {

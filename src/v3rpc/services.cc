@@ -20,7 +20,7 @@ struct Services::Impl {
         health(gate, methods) {
     loop.turns = &turns;
   }
-  Turns turns;
+  grpc::Turns turns;
   Loop loop;
   Gate gate;
   grpc::MethodTable methods;
@@ -35,6 +35,9 @@ Services::Services(Loop loop, uint64_t seed) : impl_(new Impl(loop, seed)) {}
 Services::~Services() = default;
 const grpc::MethodTable& Services::methods() const {
   return impl_->methods;
+}
+grpc::Turns& Services::turns() {
+  return impl_->turns;
 }
 size_t Services::steps_waiting() const {
   return impl_->turns.waiting();

@@ -15,6 +15,8 @@ class Services {
   Services(Loop loop, uint64_t seed);
   ~Services();
   const grpc::MethodTable& methods() const;
+  // Those of the loop, for its connections.
+  grpc::Turns& turns();
   // Steps of long work that wait for their turn on the loop.
   size_t steps_waiting() const;
 

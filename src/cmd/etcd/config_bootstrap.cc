@@ -71,9 +71,11 @@ Result<> Config::check_bootstrap() const {
   const auto own = members.find(server.name);
   if (own == members.end()) {
     return make_error(Code::kInvalidArgument,
-                      "couldn't find local name {} in the initial cluster configuration", go_quote(server.name));
+                      "couldn't find local name {} in the initial cluster configuration",
+                      go_quote(server.name));
   }
-  if (server.new_cluster) TRY(compare_advertised(server.name, own->second, texts(initial_advertise_peer_urls)));
+  if (server.new_cluster)
+    TRY(compare_advertised(server.name, own->second, texts(initial_advertise_peer_urls)));
   std::vector<std::string> all, entries;
   for (const auto& [member, urls] : members) {
     all.insert(all.end(), urls.begin(), urls.end());

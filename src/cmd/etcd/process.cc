@@ -6,7 +6,6 @@
 
 #include <cerrno>
 #include <random>
-#include <thread>
 
 #include "base/check.h"
 #include "base/go_text.h"
@@ -35,8 +34,8 @@ Process::Process(const Config& config, std::vector<Notice> start_notices, std::v
       append_("append"),
       file_("file"),
       scrape_("scrape") {
-  const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
-  for (unsigned i = 0; i < cores; ++i) {
+  const int cores = usable_processors();
+  for (int i = 0; i < cores; ++i) {
     loops_.push_back(std::make_unique<posix::UvLoop>(fmt::format("client{}", i)));
     loops_.back()->post([] { posix::LogSink::forbid_waiting(); });
   }
@@ -47,7 +46,7 @@ Process::Process(const Config& config, std::vector<Notice> start_notices, std::v
   apply_.emplace(*loops_.back());
   raft_->meter().publish(metrics_, "raft");
   apply_->meter().publish(metrics_, "apply");
-  for (unsigned i = 0; i < cores; ++i) loops_[i]->meter().publish(metrics_, fmt::format("client{}", i));
+  for (size_t i = 0; i < loops_.size(); ++i) loops_[i]->meter().publish(metrics_, fmt::format("client{}", i));
   append_fs_ = posix::make_file_system(append_);
   file_fs_ = posix::make_file_system(file_);
 }
@@ -86,7 +85,7 @@ Result<> Process::start(Ending& ending) {
   if (!config_.auto_compaction_error.empty()) {
     return Error(Code::kInvalidArgument, config_.auto_compaction_error);
   }
-  log_starting(config_, initialized, static_cast<int>(std::thread::hardware_concurrency()), log_);
+  log_starting(config_, initialized, usable_processors(), log_);
   log_request_limit(config_, log_);
   Result<> opened = initialized ? Result<>() : config_.check_bootstrap();
   if (opened) opened = open_member();

@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <fstream>
 #include <sstream>
@@ -74,6 +75,11 @@ std::pair<double, double> parse_netstat(std::string_view text) {
   return out;
 }
 
+int usable_processors() {
+  cpu_set_t cpus;
+  return sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? std::max(1, CPU_COUNT(&cpus)) : 1;
+}
+
 httpapi::ProcessStats read_process_stats() {
   httpapi::ProcessStats s;
   const auto ticks = static_cast<double>(sysconf(_SC_CLK_TCK));
@@ -90,8 +96,7 @@ httpapi::ProcessStats read_process_stats() {
   s.virtual_max_bytes = limit_of(RLIMIT_AS);
   std::tie(s.network_receive_bytes, s.network_transmit_bytes) =
       parse_netstat(read_file("/proc/self/net/netstat"));
-  cpu_set_t cpus;
-  if (sched_getaffinity(0, sizeof cpus, &cpus) == 0) s.cpus = CPU_COUNT(&cpus);
+  s.cpus = usable_processors();
   s.go_version = kGoVersion;
   s.heap = read_heap();
   return s;

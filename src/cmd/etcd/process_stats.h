@@ -10,6 +10,9 @@ namespace quoin::cmd {
 // Never fails: what cannot be read stays 0.
 httpapi::ProcessStats read_process_stats();
 
+// How many processors this process may run on (taskset, a container's set), at least 1.
+int usable_processors();
+
 // Parsers of the files, apart for tests.
 // /proc/self/stat; times in clock ticks, start in ticks since boot.
 struct StatLine {

@@ -1,6 +1,9 @@
 #include "cmd/etcd/process_stats.h"
 
 #include <gtest/gtest.h>
+#include <sched.h>
+
+#include <thread>
 
 #include "cmd/etcd/config_start.h"
 
@@ -25,6 +28,21 @@ TEST(ProcessStats, Netstat) {
   EXPECT_EQ(parse_netstat("TcpExt: A B\nTcpExt: 1 2\nIpExt: X InOctets OutOctets\nIpExt: 5 77 88\n"),
             (std::pair<double, double>{77, 88}));
   EXPECT_EQ(parse_netstat("IpExt: InOctets\n"), (std::pair<double, double>{0, 0}));
+}
+
+// In a thread of its own, so that nothing else of the test is held to one processor.
+TEST(ProcessStats, ProcessorsAreThoseThatMayBeUsed) {
+  EXPECT_GE(usable_processors(), 1);
+  std::thread([] {
+    cpu_set_t may, one;
+    ASSERT_EQ(sched_getaffinity(0, sizeof may, &may), 0);
+    size_t first = 0;
+    while (!CPU_ISSET(first, &may)) ++first;
+    CPU_ZERO(&one);
+    CPU_SET(first, &one);
+    ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0);
+    EXPECT_EQ(usable_processors(), 1);
+  }).join();
 }
 
 TEST(ProcessStats, OfThisProcess) {

@@ -10,6 +10,8 @@
 //	interop impatient    --endpoint HOST:PORT ...                clients that cancel, on one connection with others
 //	interop load         --endpoint HOST:PORT ...                load for tests/bench/compare.py
 //	interop stalls       --endpoint HOST:PORT --phase P      work that may hold others up, for tests/bench/stalls.py
+//	interop flood        --endpoint HOST:PORT --kind K       one attacker, for tests/bench/floods.py
+//	interop bystander    --endpoint HOST:PORT                who measures what others notice of it
 //
 // Exit codes: 0 passed, 1 a difference or a failed check, 2 wrong usage.
 package main
@@ -30,9 +32,11 @@ func main() {
 		"impatient":    runImpatient,
 		"load":         runLoad,
 		"stalls":       runStalls,
+		"flood":        runFlood,
+		"bystander":    runBystander,
 	}
 	if len(os.Args) < 2 || programs[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: interop differential|rangestream|malformed|journal|client|kubernetes|impatient|load|stalls ARGS...")
+		fmt.Fprintln(os.Stderr, "usage: interop differential|rangestream|malformed|journal|client|kubernetes|impatient|load|stalls|flood|bystander ARGS...")
 		os.Exit(2)
 	}
 	if err := programs[os.Args[1]](os.Args[2:]); err != nil {

@@ -4,7 +4,8 @@
 // any other request of the loop waits for one step only. A step does at most about a millisecond of work:
 // each kind of work states its bound in records and bytes.
 //
-// Threads: confined to its loop. Bound: each step belongs to a call in progress, which adds at most one.
+// Threads: confined to its loop. Bound: each step belongs to a call in progress, or to a connection whose
+// input waits; either adds at most one.
 #pragma once
 #include <absl/functional/any_invocable.h>
 
@@ -13,14 +14,14 @@
 
 #include "io/loop.h"
 
-namespace quoin::v3rpc {
+namespace quoin::grpc {
 
 class Turns {
  public:
   // `loop` runs none of its tasks any more once this is destroyed.
   explicit Turns(io::Loop& loop) : loop_(loop) {}
 
-  // A step of a call that has ended must do nothing: see call_ref.h.
+  // A step must do nothing if its call has ended (v3rpc/call_ref.h) or its connection is gone.
   void add(absl::AnyInvocable<void()> step) {
     steps_.push_back(std::move(step));
     schedule();
@@ -45,4 +46,4 @@ class Turns {
   bool scheduled_ = false;
 };
 
-}  // namespace quoin::v3rpc
+}  // namespace quoin::grpc
