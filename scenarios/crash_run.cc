@@ -339,13 +339,13 @@ std::string CrashRun::stop(Life& life, WorkloadOptions options) {
   return problem();
 }
 
-// No client is slow any more: within a moment watchers have been told everything. What was cancelled may still be
-// carried out, so everything is read again and again.
+// No client stops reading any more, so watchers are told everything; one with a small window and far behind takes
+// minutes. What was cancelled may still be carried out, so everything is read again and again.
 std::string CrashRun::let_watchers_catch_up(Life& life) {
   auto broken = [&] { return over(life) || !problem().empty(); };
   clients_->be_quiet();
   watching_.be_quiet();
-  for (int tries = 0; tries < 30 && !broken(); ++tries) {
+  for (int tries = 0; tries < 600 && !broken(); ++tries) {
     auto read = std::make_shared<bool>(false);
     workload_.read_once(life, read);
     world_.run_until([&] { return *read || broken(); }, 8 * io::kSecond);

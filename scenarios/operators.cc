@@ -191,6 +191,7 @@ int64_t Operators::draw_lease() {
 struct Operators::KeepAliveRun {
   struct Asked {
     int64_t lease;
+    bool granted;
     bool revoked;
   };
   std::deque<Asked> asked;
@@ -203,7 +204,7 @@ Operators::Started Operators::keep_alive(Clients& clients, Done done) {
   auto run = std::make_shared<KeepAliveRun>();
   auto request = [this, run] {
     const int64_t lease = draw_lease();
-    run->asked.push_back({lease, history_.revoked(lease)});
+    run->asked.push_back({lease, history_.leases().contains(lease), history_.revoked(lease)});
     pb::LeaseKeepAliveRequest r;
     r.id = lease;
     return wire::encode_string(r);
@@ -220,8 +221,8 @@ Operators::Started Operators::keep_alive(Clients& clients, Done done) {
     edges_.met(r->ttl == 0 ? "keepalive of an unknown lease" : "keepalive of a granted lease");
     if (asked.revoked && r->ttl != 0)
       return fail(fmt::format("revoked lease {:x} is kept alive", asked.lease));
-    // No revocation was sent up to now.
-    if (history_.leases().contains(asked.lease) && r->ttl != kTtlSeconds) {
+    // It was granted before the request was sent, and no revocation was sent up to now.
+    if (asked.granted && history_.leases().contains(asked.lease) && r->ttl != kTtlSeconds) {
       return fail(fmt::format("lease {:x} is kept alive for {} s", asked.lease, r->ttl));
     }
     if (run->more > 0) {
