@@ -5,6 +5,7 @@
 #include <climits>
 #include <optional>
 #include <span>
+#include <utility>
 
 #include "mvcc/index_view.h"
 #include "mvcc/key_value.h"
@@ -223,7 +224,11 @@ Result<> RangeScan::State::scan(size_t* budget, const KvVisitor& visit, bool* go
   if (range.single()) {
     if (const RevisionNode* node = parts->index->ref().find_live(range.key, revision)) {
       TRY(found(*node));
-      TRY(visit_group(visit, go_on));
+      if (std::exchange(group_size, 0) > 0) {
+        ASSIGN_OR_RETURN(const std::string_view bytes, parts->records->record(group[0], &near));
+        ++visited;
+        *go_on = visit(bytes);
+      }
     }
     end_of_scan();
     return {};

@@ -12,6 +12,8 @@
 #include <cstring>
 #include <string_view>
 
+#include "base/coding.h"
+
 namespace quoin::wire {
 
 enum class WireType : uint8_t {
@@ -42,6 +44,16 @@ constexpr size_t length_delimited_size(uint32_t field, size_t length) {
 // ---- forwards; each returns where the next byte goes ----
 
 inline char* put_varint(char* out, uint64_t v) {
+  if (v >> 56 != 0) {
+    // Ids fill nine or ten bytes: the lowest 56 bits are spread over eight at once.
+    uint64_t low = v & 0x00ff'ffff'ffff'ffff;
+    low = (low & 0x0000'0000'0fff'ffff) | (low & 0x00ff'ffff'f000'0000) << 4;
+    low = (low & 0x0000'3fff'0000'3fff) | (low & 0x0fff'c000'0fff'c000) << 2;
+    low = (low & 0x007f'007f'007f'007f) | (low & 0x3f80'3f80'3f80'3f80) << 1;
+    store_le<uint64_t>(out, low | 0x8080'8080'8080'8080);
+    out += 8;
+    v >>= 56;
+  }
   while (v >= 0x80) {
     *out++ = static_cast<char>(v | 0x80);
     v >>= 7;
