@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
@@ -152,7 +153,7 @@ void* IndexPool::allocate(size_t bytes) {
     span->fresh += span->slot_bytes;
   }
   if (!span->has_room()) unlink(&open_[size_class], span);
-  ASAN_UNPOISON_MEMORY_REGION(slot, bytes);
+  ASAN_UNPOISON_MEMORY_REGION(slot, std::max(bytes, sizeof(FreeSlot)));
   return slot;
 }
 

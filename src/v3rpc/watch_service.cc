@@ -114,12 +114,14 @@ class WatchService::Sink final : public mvcc::WatchSink, public std::enable_shar
       first = items_.empty();
       items_.push_back(std::move(item));
     }
-    if (first) mailbox_->add(shared_from_this());
+    if (!first) return;
+    // Gone with its loop: nobody reads any more.
+    if (const auto mailbox = mailbox_.lock()) mailbox->add(shared_from_this());
   }
 
   server::Member& member_;
   const size_t bytes_max_;
-  std::shared_ptr<Mailbox> mailbox_;
+  const std::weak_ptr<Mailbox> mailbox_;  // which holds the sinks that wait
   std::mutex mutex_;
   std::vector<Item> items_;        // guarded by mutex_
   HeldBytes held_;                 // guarded by mutex_: handed over and not yet written
