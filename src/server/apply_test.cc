@@ -137,7 +137,8 @@ TEST_F(QuotaTest, WhatIsRefusedIsNotApplied) {
   Life life(world_, disk_, config());
   bool refused = false;
   for (int i = 0; i < 40 && !refused; ++i) {
-    const auto request = put_request(fmt::format("k{}", i), value_);
+    const std::string key = fmt::format("k{}", i);  // the request holds views
+    const auto request = put_request(key, value_);
     const int64_t before = life.view()->revision();
     refused = !admitted(life, request);
     if (!refused) {

@@ -181,7 +181,7 @@ TEST_F(RangeStepsTest, ComparesGoInSteps) {
   compare.range_end = "l";
   compare.target = pb::Compare::CompareTarget::kVersion;
   compare.set_version(1);
-  txn.success.emplace_back().set_request_range().key = key(399);
+  txn.success.emplace_back().set_request_range().key = keep(key(399));
   SteppedTxn stepped(store_->publish(), txn);
   const int64_t revision = store_->revision();
   int steps = 1;
