@@ -43,6 +43,13 @@ TEST(InlineStrand, RunsInThePosterAndNeverNested) {
   EXPECT_FALSE(a.running_here());
 }
 
+// What was posted to it has run: a strand may go once nobody runs it.
+void wait_for(DiskThread& thread) {
+  std::promise<void> done;
+  thread.post([&] { done.set_value(); });
+  done.get_future().wait();
+}
+
 TEST(InlineStrand, ManyPostersOneOrderNoLoss) {
   DiskThread fallback("fallback");
   InlineStrand strand(fallback);
@@ -57,6 +64,7 @@ TEST(InlineStrand, ManyPostersOneOrderNoLoss) {
   std::promise<int64_t> result;
   strand.post([&] { result.set_value(plain_counter); });
   EXPECT_EQ(result.get_future().get(), 20000);
+  wait_for(fallback);
 }
 
 TEST(InlineStrand, DiskThreadWithBacklogHandsOver) {
@@ -71,6 +79,7 @@ TEST(InlineStrand, DiskThreadWithBacklogHandsOver) {
   disk.post([] {});
   go.set_value();
   EXPECT_TRUE(ran_on_fallback.get_future().get());
+  wait_for(fallback);
 }
 
 // Only the poster's thread or the fallback ran a waiting strand once: while apply works on one request for
