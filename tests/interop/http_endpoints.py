@@ -131,8 +131,9 @@ def scrape(member, before=None):
         pairs = tuple((k, "*" if k in OWN_VALUES else v) for k, v in label.findall(labels or ""))
         if ("grpc_method", "RangeStream") in pairs:
             continue  # served beyond what a 3.6 has, so counted too (see differences.md)
-        if ("grpc_method", "LeaseKeepAlive") in pairs and name.startswith("grpc_server_msg_received"):
-            continue  # what a stream that its client leaves has sent (see differences.md)
+        if ("grpc_method", "LeaseKeepAlive") in pairs and name.startswith(
+                ("grpc_server_handled", "grpc_server_handling", "grpc_server_msg_received")):
+            continue  # what a stream that its client leaves has sent and ends as (see differences.md)
         suffix = name[len(family):]
         if counted(name, family, kind[family]):
             value -= old.get((family, suffix, pairs), 0)
