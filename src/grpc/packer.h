@@ -28,7 +28,7 @@ class Packer {
   // A message that is `head` followed by `parts`.
   void add(std::string head, std::span<const Blob> parts);
   bool idle() const { return waiting_.empty(); }
-  // Of messages that are not complete: what is left to be compressed, and what came of the rest.
+  // Of messages that are not complete: the bytes still to be compressed and those compressed already.
   size_t waiting_bytes() const { return plain_bytes_ + packed_bytes_ + packed_.size(); }
   // The same and what zlib occupies.
   size_t held_bytes() const { return waiting_bytes() + (gzip_ ? Gzip::kStateBytes : 0); }

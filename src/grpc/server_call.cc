@@ -297,7 +297,7 @@ void ServerCall::resume_reading() {
 // What arrived while the call was paused() is read, as far as it may be.
 void ServerCall::read_on() {
   if (gunzip_) {
-    if (!unzipped_all_) return;  // its last step goes on here
+    if (!unzipped_all_) return;  // code_step() calls this again after the last step
     gunzip_.reset();
     s_.delivering = true;
     deliver_message();

@@ -241,9 +241,10 @@ class ServerConnection::Impl final : public http2::SessionHandler {
   // The message under way is this long, prefix included.
   void want_window(ServerCall& call, size_t message_bytes);
   void became_writable(ServerCall& call) { writable_.push_back(call.id()); }
-  // Whether so many bytes may be compressed or decompressed at once, and not in a later step. Counts them, if so.
+  // True if this many bytes may be compressed or decompressed at once instead of in a later step; then it
+  // counts them.
   bool may_code_now(size_t bytes);
-  // What came of them counts, too: a few bytes may unpack to a step's worth.
+  // Counts what a message was decompressed to: a few bytes may become a step's worth.
   void coded_more(size_t bytes);
   // The call has something to compress or decompress: its step will come.
   void code_later(ServerCall& call);

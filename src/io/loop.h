@@ -15,8 +15,8 @@ class Loop : public Executor {
  public:
   // Runs `task` once, after the callbacks and tasks of the current round, before the loop waits again ("one
   // wake-up per batch": what one round produced is handed on once). Called from this loop only. What these
-  // tasks add belongs to the same round. A chain that goes on is carried over to the next after a few passes, and
-  // so is what is left when the ends of one round take long.
+  // tasks add belongs to the same round. A chain that goes on is carried over to the next after a few passes,
+  // and so is what is left when the ends of one round take long.
   virtual void at_end_of_round(Task task) = 0;
 };
 

@@ -6,13 +6,11 @@
 //
 // Search. A node compares a few bytes of the key, its head, with an array of heads, and looks at a whole key
 // only where heads are equal. Heads begin behind a prefix that all keys of the node share:
-//  - between two fences (the separators that lead to the node): what the fences have in common. Every key
-//  that is
-//    led here has it too, so it needs no look. Children never get wider fences than those they were built
-//    with, except by being built anew.
-//  - at the edges of the tree, where a fence is missing (`checked`): what the node's own keys have in common;
-//  the
-//    key searched for is compared with it first.
+// - between two fences (the separators that lead to the node): what the fences have in common. Every key that
+//   is led here has it too, so it needs no look. Children never get wider fences than those they were built
+//   with, except by being built anew.
+// - at the edges of the tree, where a fence is missing (`checked`): what the node's own keys have in common;
+//   the key searched for is compared with it first.
 // Invariant: first[i] is the first entry below children[i], for i > 0; first[0] is not used.
 #pragma once
 #include <bit>
@@ -50,6 +48,7 @@ struct Inner : Node {
   }
 };
 static_assert(sizeof(Leaf) == 16 + 12 * kNodeSlots);
+static_assert(sizeof(Inner) <= IndexPool::kSlotMax);
 
 inline size_t common_prefix(std::string_view a, std::string_view b) {
   const size_t n = a.size() < b.size() ? a.size() : b.size();

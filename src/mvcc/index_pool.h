@@ -1,20 +1,21 @@
 // Memory for the small objects of one key index: nodes, entries, revisions.
 //
-// Why not the allocator of the process: a look-up in an index of a million keys touches a handful of objects that
-// lie anywhere in a hundred megabytes. On pages of 4 KiB nearly each of them misses the processor's table of
-// address translations, which costs more than the search (measured: docs/decisions/0014). So objects come from
-// chunks of 2 MiB that the kernel is asked to back with huge pages. The first chunk is not, so that a small
-// index stays small. And all of an index can be freed by its chunks, without a walk through its tree.
+// A look-up in an index of a million keys touches a handful of objects that lie anywhere in a hundred
+// megabytes. On pages of 4 KiB nearly each of them misses the processor's table of address translations, which
+// costs more than the search (measured: docs/decisions/0014). So objects come from chunks of 2 MiB that the
+// kernel is asked to back with huge pages. The first chunk is not, so that a small index stays small. And an
+// index is freed by its chunks, without a walk through its tree.
 //
 // Shape: a chunk is cut into spans of 64 KiB, a span into slots of one size. Freed slots are used again first.
 // A span without objects goes back to its chunk, a chunk without spans to the process (one is kept).
 // Objects above kSlotMax are the process's allocator's, in a list.
 //
-// A chunk's pages are made at the first touch, which can take milliseconds (the kernel may have to move pages to
-// find 2 MiB in one piece). So a pool that has a ChunkReserve gets chunks whose pages are there; where the reserve
-// is late, one without huge pages.
+// The kernel makes a chunk's pages when they are first touched, which can take milliseconds (it may have to move
+// others to find 2 MiB in one piece). A pool with a ChunkReserve takes chunks from there, whose pages exist
+// already. If none is ready, it takes one on small pages and goes on.
 //
-// Threads: one at a time; a ChunkReserve is its pools' and its executor's. Errors: none; without memory the process ends, as with operator new.
+// Threads: a pool is used by one thread at a time; a ChunkReserve by its pool and by its executor at once.
+// Errors: none; without memory the process ends, as with operator new.
 // Lifetime: the destructor frees all memory and calls no object's destructor.
 #pragma once
 #include <atomic>
@@ -31,7 +32,7 @@ namespace quoin::mvcc {
 // One chunk, made ready in the background.
 class ChunkReserve : public std::enable_shared_from_this<ChunkReserve> {
  public:
-  // `executor` may run long tasks; it outlives the order under way, not this object.
+  // `executor` may run long tasks. It must be there whenever order() is called.
   explicit ChunkReserve(io::Executor& executor) : executor_(executor) {}
   ~ChunkReserve();
   // The chunk that is ready, for the caller to free(); null if there is none.
@@ -49,7 +50,7 @@ class IndexPool {
  public:
   static constexpr size_t kChunkBytes = size_t{2} << 20;
   static constexpr size_t kSpanBytes = size_t{64} << 10;
-  static constexpr size_t kSlotMax = 2112;  // an inner node
+  static constexpr size_t kSlotMax = 2112;  // holds the largest node
 
   IndexPool();
   IndexPool(const IndexPool&) = delete;
@@ -58,10 +59,10 @@ class IndexPool {
 
   // Aligned to 16 bytes; to 64, a line of the processor's cache, from 256 bytes on.
   void* allocate(size_t bytes);
-  // From now on chunks come from there.
-  void set_reserve(std::shared_ptr<ChunkReserve> reserve) { reserve_ = std::move(reserve); }
   // `bytes` as given to allocate().
   void free(void* object, size_t bytes);
+  // From now on new chunks come from there.
+  void set_reserve(std::shared_ptr<ChunkReserve> reserve) { reserve_ = std::move(reserve); }
 
   template <class T, class... Args>
   T* make(Args&&... args) {

@@ -52,8 +52,8 @@ class IndexCursor {
   void next() {
     if (++slot_ == leaf_->size) next_leaf();
   }
-  // True if the entry lies before the end of `range`, which is the same at each call and begins at or before it.
-  // Looks at one key of most leaves, not at all: keys lie apart in memory.
+  // True if the entry lies before the end of `range`, which must be the same at each call. Compares only the last
+  // key of a leaf that lies before the end as a whole.
   bool before_end(const KeyRange& range) {
     if (leaf_ == inside_ || range.open_ended()) return true;
     if (leaf_ != asked_) {

@@ -54,7 +54,8 @@ class TaskMeter {
   int64_t longest_ns() const { return longest_.load(std::memory_order_relaxed); }
   int64_t longest_on_processor_ns() const { return longest_on_processor_.load(std::memory_order_relaxed); }
   uint64_t over_limit() const { return over_limit_.load(std::memory_order_relaxed); }
-  // quoin_executor_longest_task_seconds, the same with _cpu_, and quoin_executor_long_tasks_total. The meter outlives the scrapes.
+  // quoin_executor_longest_task_seconds, quoin_executor_longest_task_cpu_seconds and
+  // quoin_executor_long_tasks_total. The meter outlives the scrapes.
   void publish(metrics::Registry& metrics, const std::string& executor) const;
 
  private:

@@ -25,9 +25,9 @@ namespace quoin::server {
 struct Answer {
   std::optional<Error> error;
   int64_t revision = 0;  // for the header; 0: the newest revision
-  std::string body;      // the encoded response without its header,
+  std::string body;      // the encoded response without its header and without `parts`
   int64_t count = 0;     // keys deleted; 1 if a transaction took its success branch
-  // and what follows the body, where that is long. Nobody copies it whole: that would take 100 ms for a million
+  // The rest of a long response. It is sent in these parts, since copying it whole takes 100 ms for a million
   // values.
   std::vector<Blob> parts;
   size_t bytes() const {

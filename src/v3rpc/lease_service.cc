@@ -133,7 +133,7 @@ class LeaseService::KeepAlive final : public StreamBase<KeepAlive> {
     finish_if_idle();
   }
   void on_writable() override { read_on(); }
-  // etcd's handler takes an end of the client's for one of its own, which it only makes without a leader.
+  // etcd's handler cannot tell a client that left from its own way to end a stream, the loss of the leader.
   GrpcStatus on_cancelled(grpc::CancelReason reason) override {
     return reason == grpc::CancelReason::kDeadline ? GrpcStatus::kDeadlineExceeded : GrpcStatus::kUnavailable;
   }

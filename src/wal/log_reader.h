@@ -44,8 +44,8 @@ class LogReader {
 //
 // The records of one write may reach the disk in any order, so that a power loss can leave a hole in front of
 // records that are whole. But a write begins only once the one before it is synced. So damage is no torn
-// write if something beyond it comes from a later write, and then what it destroyed had been acknowledged: -
-// two runs of entries, each with its hard state behind it, the second without a configuration change. A hard
+// write if something beyond it comes from a later write, and then what it destroyed had been acknowledged:
+// - two runs of entries, each with its hard state behind it, the second without a configuration change. A hard
 //   state right behind entries is the last record of their write, so the second run is a later write. (Not so
 //   before a batch with a configuration change, wal/group_encoder.h. A hard state behind no entry proves
 //   nothing: etcd leaves several commits unsynced in front of its next entries.)
