@@ -479,10 +479,11 @@ TEST_F(LostLog, AMissingLogBesideADatabaseIsRefused) {
 TEST_F(LostLog, ALogThatEndsBeforeTheDatabaseIsRefused) {
   fill(true);
   std::string bytes = read(kWal);
-  const size_t seventh = bytes.find(std::string(1000, 'h'));
-  ASSERT_NE(seventh, std::string::npos);
-  // The frame of k7: its length field stands some 40 bytes before the value, at a multiple of 8.
-  size_t frame = seventh / 8 * 8;
+  const size_t value = bytes.find(std::string(1000, 'c'));
+  ASSERT_NE(value, std::string::npos);
+  // The frame of k2: its length field stands some 40 bytes before the value, at a multiple of 8. What is lost is
+  // more than a start appends by itself, so the put below gets an index that the database has seen.
+  size_t frame = value / 8 * 8;
   while (bytes.substr(frame, 8).substr(2, 5) != std::string(5, '\0')) frame -= 8;
   bytes.replace(frame, bytes.size() - frame, bytes.size() - frame, '\0');
   disk_.put_file(kWal, bytes);

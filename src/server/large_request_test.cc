@@ -187,6 +187,11 @@ TEST_F(LargeRequests, ARevocationGoesInStepsAndShowsAtOnce) {
   ASSERT_FALSE(seen.empty());
   for (const size_t n : seen) EXPECT_TRUE(n == 0 || n == static_cast<size_t>(kKeys)) << n;
   EXPECT_EQ(seen.back(), 0u);
+  int64_t ttl = 0;
+  life.member().lease_times(LeaseId(77), false, life.loop(),
+                            [&](Result<LeaseTimes> times) { ttl = times->ttl; });
+  life.pass(io::kSecond);
+  EXPECT_EQ(ttl, -1) << "the lease itself is gone, not only its keys";
   // One revision, in ascending order of the keys, as etcd writes it.
   std::string last;
   int tombstones = 0;

@@ -513,7 +513,7 @@ TEST(WalRepair, AHoleInTheLastWriteIsATornTail) {
   base.save(state(1, 1, 2), {entry(1, 2)});
   std::vector<raft::Entry> batch;
   for (uint64_t i = 3; i <= 8; ++i) batch.push_back(entry(1, i, std::string(700, 'x')));
-  base.save(state(1, 1, 2), batch);
+  base.save(state(1, 1, 3), batch);
   base.restart();
   std::string bytes = base.file(kFirst).substr(0, base.open()->tail.offset + 8192);
   bytes.replace((frame_of_entry(base, 5) / 512 + 1) * 512, 512, 512, '\0');
