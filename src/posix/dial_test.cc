@@ -9,6 +9,7 @@
 #include <future>
 
 #include "io/clock.h"
+#include "posix/address_order.h"
 #include "posix/dns_server_test.h"
 #include "posix/resolver.h"
 
@@ -179,8 +180,10 @@ TEST_F(Dialling, TheLoopRunsOnWhileANameIsLookedUp) {
 }
 
 TEST_F(Dialling, ServersThatMisbehave) {
-  DnsServer::Name big{Way::kTruncated, {"127.0.0.1"}};
-  for (int i = 0; i < 4000; ++i) big.v4.push_back(fmt::format("127.1.{}.{}", i / 250, i % 250 + 1));  // 64 kB
+  DnsServer::Name big{Way::kTruncated, {"127.0.0.1"}}, huge{Way::kTruncated, {"127.0.0.1"}};
+  for (int i = 0; i < 400; ++i) big.v4.push_back(fmt::format("127.1.{}.{}", i / 250, i % 250 + 1));
+  for (int i = 0; i < 4000; ++i)
+    huge.v4.push_back(fmt::format("127.1.{}.{}", i / 250, i % 250 + 1));  // 64 kB
   serve({{"ok.test", {Way::kAnswer, {"127.0.0.1"}}},
          {"never.test", {Way::kNever}},
          {"id.test", {Way::kWrongIdFirst, {"127.0.0.1"}}},
@@ -189,6 +192,7 @@ TEST_F(Dialling, ServersThatMisbehave) {
          {"loop.test", {Way::kLoop}},
          {"nodata.test", {}},
          {"big.test", big},
+         {"huge.test", huge},
          {"tcp-never.test", {Way::kTruncatedNever}},
          {"fails.test", {Way::kFails}}},
         50, 2);
@@ -213,6 +217,8 @@ TEST_F(Dialling, ServersThatMisbehave) {
   EXPECT_EQ(dns_->asked_over_tcp(), 0);
   EXPECT_EQ(dial("big.test", target.port()), ok);
   EXPECT_GT(dns_->asked_over_tcp(), 0);
+  // What would hold the loop up is not even looked at.
+  EXPECT_EQ(dial("huge.test", target.port()), lookup("huge.test", "server misbehaving"));
   EXPECT_EQ(dial("tcp-never.test", 1), lookup("tcp-never.test", "i/o timeout"));
   EXPECT_EQ(dial(std::string(300, 'x'), 1), lookup(std::string(300, 'x').c_str(), "no such host"));
 }
@@ -333,6 +339,23 @@ TEST_F(Dialling, ASocketThatIsItsOwnPeerIsSeen) {
   close(fd);
 }
 
+TEST(AddressOrder, FollowsTheRfc) {
+  const auto rank = [](const char* to, const char* from) {
+    const auto a = *numeric_address(to, 0);
+    const auto b = from != nullptr ? numeric_address(from, 0) : std::nullopt;
+    return address_rank(a.address, b ? &b->address : nullptr);
+  };
+  // RFC 6724 10.2, and what a machine without IPv6 must not try first.
+  EXPECT_GT(rank("2001:db8:1::1", "2001:db8:1::2"), rank("198.51.100.121", "169.254.13.78"));
+  EXPECT_GT(rank("198.51.100.121", "198.51.100.117"), rank("2001:db8:1::1", "fe80::1"));
+  EXPECT_GT(rank("2001:db8:1::1", "2001:db8:1::2"), rank("10.1.2.3", "10.1.2.4"));
+  EXPECT_GT(rank("fe80::1", "fe80::2"), rank("2001:db8:1::1", "2001:db8:1::2"));
+  EXPECT_GT(rank("10.1.2.3", "10.1.2.4"), rank("2001:db8::1", nullptr));
+  EXPECT_GT(rank("10.1.2.3", "10.1.2.4"), rank("fd00::1", "fd00::2"));
+  EXPECT_GT(rank("::1", "::1"), rank("127.0.0.1", "127.0.0.1"));
+  EXPECT_EQ(rank("10.1.2.3", "10.1.2.4"), rank("10.1.2.5", "10.1.2.4"));
+}
+
 TEST_F(Dialling, TheStartLooksUpAndWaits) {
   serve({{"_etcd-server._tcp.example.test",
           {Way::kAnswer,
@@ -358,6 +381,7 @@ TEST_F(Dialling, TheStartLooksUpAndWaits) {
   ASSERT_TRUE(host) << host.error().text();
   std::sort(host->begin(), host->end());
   EXPECT_EQ(*host, (std::vector<std::string>{"10.0.0.1", "10.0.0.2", "fd00::1"}));
+  EXPECT_TRUE(resolver.lookup_host("a.example.test.", 10 * io::kSecond)) << "as SRV records name it";
   EXPECT_EQ(resolver.lookup_host("10.1.2.3", 1).value(), std::vector<std::string>{"10.1.2.3"});
   EXPECT_EQ(resolver.lookup_host("fd00::0:1", 1).value(), std::vector<std::string>{"fd00::1"});
   EXPECT_EQ(resolver.lookup_host("fails.test", 10 * io::kSecond).error().text(),

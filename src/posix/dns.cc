@@ -3,10 +3,13 @@
 #include <ares.h>
 #include <arpa/inet.h>
 #include <netdb.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <cstring>
-#include <map>
 
+#include "posix/address_order.h"
 #include "posix/loop.h"
 #include "posix/uv_handle.h"
 
@@ -26,6 +29,36 @@ std::string server_of(ares_channel channel) {
 
 }  // namespace
 
+// As c-ares has them, but for the bound of what is received.
+const ares_socket_functions DnsChannel::kSockets = {
+    [](int domain, int type, int protocol, void* self) -> ares_socket_t {
+      const int fd = ::socket(domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
+      if (fd >= 0 && type == SOCK_STREAM) static_cast<DnsChannel*>(self)->received_[fd] = 0;
+      return fd;
+    },
+    [](ares_socket_t fd, void* self) {
+      static_cast<DnsChannel*>(self)->received_.erase(fd);
+      return ::close(fd);
+    },
+    [](ares_socket_t fd, const sockaddr* to, ares_socklen_t size, void*) { return ::connect(fd, to, size); },
+    [](ares_socket_t fd, void* to, size_t size, int flags, sockaddr* from, ares_socklen_t* from_size,
+       void* self) -> ares_ssize_t {
+      const ares_ssize_t n = ::recvfrom(fd, to, size, flags, from, from_size);
+      auto& received = static_cast<DnsChannel*>(self)->received_;
+      if (const auto it = received.find(fd); n > 0 && it != received.end()) {
+        it->second += static_cast<size_t>(n);
+        if (it->second > kAnswerBytesMax) {
+          errno = ECONNRESET;
+          return -1;
+        }
+      }
+      return n;
+    },
+    [](ares_socket_t fd, const iovec* bytes, int count, void*) -> ares_ssize_t {
+      return ::writev(fd, bytes, count);
+    },
+};
+
 DnsChannel::DnsChannel(const DnsOptions& options, SocketChanged changed, void* data) {
   [[maybe_unused]] static const int library = ares_library_init(ARES_LIB_INIT_ALL);
   ares_options o = {};
@@ -44,6 +77,7 @@ DnsChannel::DnsChannel(const DnsOptions& options, SocketChanged changed, void* d
     mask |= ARES_OPT_TRIES;
   }
   status_ = ares_init_options(&channel_, &o, mask);
+  if (status_ == ARES_SUCCESS) ares_set_socket_functions(channel_, &kSockets, this);
   if (status_ == ARES_SUCCESS && !options.servers.empty())
     status_ = ares_set_servers_ports_csv(channel_, options.servers.c_str());
 }
@@ -109,9 +143,19 @@ std::optional<SocketAddress> numeric_address(const std::string& host, uint16_t p
   return a;
 }
 
+void ask_addresses(const DnsChannel& channel, const std::string& host,
+                   void (*done)(void* data, int status, int timeouts, ares_addrinfo* found), void* data) {
+  ares_addrinfo_hints hints = {};
+  hints.ai_flags = ARES_AI_NOSORT;
+  hints.ai_family = AF_UNSPEC;
+  hints.ai_socktype = SOCK_STREAM;
+  ares_getaddrinfo(channel.get(), host.c_str(), nullptr, &hints, done, data);
+}
+
 std::vector<SocketAddress> take_addresses(ares_addrinfo* found, uint16_t port) {
   std::vector<SocketAddress> out;
-  for (const ares_addrinfo_node* n = found->nodes; n != nullptr; n = n->ai_next) {
+  for (const ares_addrinfo_node* n = found->nodes; n != nullptr && out.size() < kAddressesMax;
+       n = n->ai_next) {
     if (n->ai_family != AF_INET && n->ai_family != AF_INET6) continue;
     SocketAddress& a = out.emplace_back();
     std::memcpy(&a.address, n->ai_addr, n->ai_addrlen);
@@ -123,6 +167,7 @@ std::vector<SocketAddress> take_addresses(ares_addrinfo* found, uint16_t port) {
     }
   }
   ares_freeaddrinfo(found);
+  order_addresses(out);
   return out;
 }
 
@@ -144,11 +189,8 @@ struct HostLookup::Impl {
       result = channel.error(host, channel.status());
       return;
     }
-    ares_addrinfo_hints hints = {};
-    hints.ai_family = AF_UNSPEC;
-    hints.ai_socktype = SOCK_STREAM;
-    ares_getaddrinfo(
-        channel.get(), host.c_str(), nullptr, &hints,
+    ask_addresses(
+        channel, host,
         [](void* self, int status, int, ares_addrinfo* found) {
           static_cast<Impl*>(self)->found(status, found);
         },

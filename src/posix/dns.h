@@ -1,5 +1,8 @@
-// Names to addresses by c-ares, without waiting on the loop. Search domains, ndots, /etc/hosts and the order of the
-// addresses (RFC 6724) are c-ares's; resolv.conf is read anew for each look-up, so a changed one is seen.
+// Names to addresses by c-ares, without waiting on the loop. Search domains, ndots and /etc/hosts are c-ares's;
+// resolv.conf is read anew for each look-up, so a changed one is seen.
+//
+// Bounds: kAnswerBytesMax of what a name server sends over one TCP connection (c-ares links each address behind the last
+// one, from the first: 4,000 of them cost 15 ms); a server that sends more has failed. kAddressesMax of a name are used.
 //
 // Errors, with Go's words: kNotFound "lookup nohost on 10.0.0.2:53: no such host"; kIo for servers that fail or are not
 // there ("server misbehaving") or do not answer in their own time ("i/o timeout"). The server named is the first one
@@ -7,7 +10,9 @@
 #pragma once
 #include <absl/functional/any_invocable.h>
 
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +22,7 @@
 
 struct ares_channeldata;
 struct ares_addrinfo;
+struct ares_socket_functions;
 
 namespace quoin::posix {
 
@@ -27,6 +33,9 @@ struct DnsOptions {
   int try_timeout_ms = 0;  // for one server to answer; 0: resolv.conf's, or 5 s
   int tries = 0;           // 0: resolv.conf's, or 4
 };
+
+inline constexpr size_t kAnswerBytesMax = 8 << 10;
+inline constexpr size_t kAddressesMax = 64;
 
 // One channel of c-ares, for one look-up. Confined to its owner's thread.
 class DnsChannel {
@@ -43,13 +52,19 @@ class DnsChannel {
   Error error(std::string_view name, int status) const;
 
  private:
+  static const ares_socket_functions kSockets;
+
   ares_channeldata* channel_ = nullptr;
   int status_;
+  std::map<int, size_t> received_;  // over TCP, by socket
 };
 
 // An address as a number, IPv6 zones included; no look-up.
 std::optional<SocketAddress> numeric_address(const std::string& host, uint16_t port);
-// Takes the result over.
+// Asks for the addresses of a name, both families; `done` is c-ares's.
+void ask_addresses(const DnsChannel& channel, const std::string& host,
+                   void (*done)(void* data, int status, int timeouts, ares_addrinfo* found), void* data);
+// Takes the result over: the addresses in the order in which they should be tried.
 std::vector<SocketAddress> take_addresses(ares_addrinfo* found, uint16_t port);
 
 // One look-up of a name's addresses, on a loop. Dropping it ends it.

@@ -93,11 +93,8 @@ Result<std::vector<std::string>> DnsResolver::lookup_host(std::string_view name,
   } answer;
   DnsChannel channel(options_, nullptr, nullptr);
   if (channel.status() != ARES_SUCCESS) return channel.error(host, channel.status());
-  ares_addrinfo_hints hints = {};
-  hints.ai_family = AF_UNSPEC;
-  hints.ai_socktype = SOCK_STREAM;
-  ares_getaddrinfo(
-      channel.get(), host.c_str(), nullptr, &hints,
+  ask_addresses(
+      channel, host,
       [](void* to, int status, int, ares_addrinfo* found) {
         auto& a = *static_cast<Answer*>(to);
         if (found != nullptr) a.addresses = take_addresses(found, 0);

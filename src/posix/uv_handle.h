@@ -1,16 +1,29 @@
 // Timers and polled descriptors of a loop, as objects that end with their owner. libuv keeps a handle's memory until
 // the loop has closed it, so the handle outlives its object by one round.
 //
+// What they call counts as a task of the loop.
+//
 // Threads: the loop's. A stopped loop has closed its handles itself; what is dropped afterwards stays allocated.
 #pragma once
 #include <absl/functional/any_invocable.h>
 #include <uv.h>
 
+#include <memory>
 #include <utility>
 
 #include "base/task.h"
+#include "posix/loop.h"
 
 namespace quoin::posix {
+
+// Of a loop: measures what it is given.
+template <class F>
+void run_metered(uv_loop_t* loop, F&& f) {
+  TaskMeter& meter = static_cast<UvLoop*>(loop->data)->own_meter();
+  const io::MonotonicNs begin = TaskMeter::now();
+  f();
+  meter.took(begin, TaskMeter::now());
+}
 
 template <class T>
 class UvHandle {
@@ -41,7 +54,7 @@ class UvTimer {
         [](uv_timer_t* t) {
           if (t->data == nullptr) return;
           Task task = std::move(static_cast<UvTimer*>(t->data)->task_);
-          task();
+          run_metered(t->loop, task);
         },
         ms, 0);
   }
@@ -68,7 +81,9 @@ class UvPoll {
       auto* self = static_cast<UvPoll*>(p->data);
       // Called through a copy: it may drop the object that holds it.
       const auto ready = std::make_shared<Ready>(std::move(self->ready_));
-      (*ready)(status < 0 || (events & UV_READABLE), status < 0 || (events & UV_WRITABLE));
+      run_metered(p->loop, [&] {
+        (*ready)(status < 0 || (events & UV_READABLE), status < 0 || (events & UV_WRITABLE));
+      });
       if (p->data != nullptr) self->ready_ = std::move(*ready);
     });
   }
