@@ -72,11 +72,12 @@ class Http1Time : public testing::Test {
         });
     CHECK(l.has_value());
     listener_ = std::move(*l);
-    client_host_.connect({false, "server", listener_->port()}, client_process_.executor("loop"),
-                         [this](Result<std::unique_ptr<io::Stream>> r) {
-                           client_.stream = std::move(*r);
-                           client_.stream->set_handler(&client_);
-                         });
+    attempt_ =
+        client_host_.connect({false, "server", listener_->port()}, {}, client_process_.executor("loop"),
+                             [this](Result<std::unique_ptr<io::Stream>> r) {
+                               client_.stream = std::move(*r);
+                               client_.stream->set_handler(&client_);
+                             });
     CHECK(world_.run_until([&] { return transport_ && client_.stream; }, io::kSecond));
   }
   void send(std::string bytes) {
@@ -93,6 +94,7 @@ class Http1Time : public testing::Test {
   Source source_;
   httpapi::Endpoints endpoints_;
   std::unique_ptr<io::Listener> listener_;
+  std::unique_ptr<io::Connecting> attempt_;
   std::unique_ptr<Http1Transport> transport_;
   Client client_;
   bool closed_ = false;

@@ -74,6 +74,21 @@ class Listener {
   virtual void start() = 0;
 };
 
+struct ConnectOptions {
+  // From connect() until the connection stands: names, all addresses. 0: no bound but the system's.
+  int64_t timeout_ns = 0;
+  // IP address to connect from; empty: the system's choice. Addresses of the other family are left out then.
+  std::string local_address;
+};
+
+// An attempt to connect. Dropping it, on the attempt's loop, ends the attempt: `done` does not run afterwards.
+// Dropped on another thread, `done` may be running already. It may be kept after `done` ran, and dropped by
+// `done` itself.
+class Connecting {
+ public:
+  virtual ~Connecting() = default;
+};
+
 class Network {
  public:
   virtual ~Network() = default;
@@ -83,9 +98,20 @@ class Network {
   virtual Result<std::unique_ptr<Listener>> listen(
       const ListenAddress& address, std::vector<Loop*> loops,
       absl::AnyInvocable<void(std::unique_ptr<Stream>)> accept) = 0;
-  // Connects; `done` runs on `loop`.
-  virtual void connect(const ListenAddress& address, Loop& loop,
-                       absl::AnyInvocable<void(Result<std::unique_ptr<Stream>>)> done) = 0;
+  // Connects; `done` runs on `loop`, as a task of its own, never within connect(). Any thread.
+  //
+  // Nothing of it blocks the loop: a name is looked up by asking its servers and reading the hosts file. The
+  // addresses of a name are tried as Go's dialer does. Those of the first one's family are tried one after the
+  // other, each for its share of the time that is left (at least 2 s). Those of the other family begin 300 ms
+  // later or when the first have all failed, and whatever stands first is taken.
+  //
+  // Errors, in Go's words, kIo if nothing else is said: "dial tcp 127.0.0.1:2380: connect: connection refused",
+  // "dial tcp: lookup nohost on 10.0.0.2:53: no such host" (kNotFound),
+  // "dial tcp 10.0.0.1:2380: i/o timeout" (kContextDeadlineExceeded: the time of `options` is over),
+  // "dial unix /path: connect: no such file or directory". Of several addresses the first one's error is told.
+  [[nodiscard]] virtual std::unique_ptr<Connecting> connect(
+      const ListenAddress& address, const ConnectOptions& options, Loop& loop,
+      absl::AnyInvocable<void(Result<std::unique_ptr<Stream>>)> done) = 0;
 };
 
 }  // namespace quoin::io

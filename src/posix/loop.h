@@ -47,8 +47,9 @@ class UvNetwork final : public io::Network {
   Result<std::unique_ptr<io::Listener>> listen(
       const io::ListenAddress& address, std::vector<io::Loop*> loops,
       absl::AnyInvocable<void(std::unique_ptr<io::Stream>)> accept) override;
-  void connect(const io::ListenAddress& address, io::Loop& loop,
-               absl::AnyInvocable<void(Result<std::unique_ptr<io::Stream>>)> done) override;
+  std::unique_ptr<io::Connecting> connect(
+      const io::ListenAddress& address, const io::ConnectOptions& options, io::Loop& loop,
+      absl::AnyInvocable<void(Result<std::unique_ptr<io::Stream>>)> done) override;
 };
 
 }  // namespace quoin::posix

@@ -3,6 +3,8 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include <atomic>
+
 #include "base/check.h"
 #include "posix/address.h"
 #include "posix/loop.h"
@@ -23,8 +25,18 @@ Result<std::unique_ptr<io::Listener>> UvNetwork::listen(
   return make_uv_listener(address, to, std::move(uv_loops), std::move(accept));
 }
 
-void UvNetwork::connect(const io::ListenAddress& address, io::Loop& loop,
-                        absl::AnyInvocable<void(Result<std::unique_ptr<io::Stream>>)> done) {
+std::unique_ptr<io::Connecting> UvNetwork::connect(
+    const io::ListenAddress& address, const io::ConnectOptions&, io::Loop& loop,
+    absl::AnyInvocable<void(Result<std::unique_ptr<io::Stream>>)> told) {
+  struct Dropped final : io::Connecting {
+    std::shared_ptr<std::atomic<bool>> dropped = std::make_shared<std::atomic<bool>>(false);
+    ~Dropped() override { *dropped = true; }
+  };
+  auto connecting = std::make_unique<Dropped>();
+  absl::AnyInvocable<void(Result<std::unique_ptr<io::Stream>>)> done =
+      [dropped = connecting->dropped, told = std::move(told)](Result<std::unique_ptr<io::Stream>> r) mutable {
+        if (!*dropped) told(std::move(r));
+      };
   auto& uv_loop = static_cast<UvLoop&>(loop);
   struct Attempt {
     uv_poll_t poll;
@@ -64,6 +76,7 @@ void UvNetwork::connect(const io::ListenAddress& address, io::Loop& loop,
       (void)a;
     });
   });
+  return connecting;
 }
 
 }  // namespace quoin::posix

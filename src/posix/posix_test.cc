@@ -293,7 +293,7 @@ void echo_over(const io::ListenAddress& where) {
   std::unique_ptr<io::Stream> stream;
   std::string sent;
   for (int i = 0; i < 300000; ++i) sent += std::to_string(i);
-  network.connect(to, loop1, [&](Result<std::unique_ptr<io::Stream>> s) {
+  const auto attempt = network.connect(to, {}, loop1, [&](Result<std::unique_ptr<io::Stream>> s) {
     ASSERT_TRUE(s) << s.error().text();
     stream = std::move(*s);
     stream->set_handler(&client);

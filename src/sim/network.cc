@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "base/check.h"
+#include "io/dial_error.h"
 #include "sim/connection.h"
 
 namespace quoin::sim {
@@ -91,6 +93,10 @@ class SimListener final : public io::Listener {
   std::shared_ptr<Accept> accept_;
 };
 
+SimHost::SimHost(SimNetwork& network, std::string name) : network_(network), name_(std::move(name)) {
+  network_.hosts_.insert(name_);
+}
+
 std::string SimHost::resolve(const std::string& host) const {
   for (const char* own : {"localhost", "127.0.0.1", "::1", "", "0.0.0.0", "::"}) {
     if (host == own) return name_;
@@ -119,45 +125,85 @@ Result<std::unique_ptr<io::Listener>> SimHost::listen(
       std::make_unique<SimListener>(network_, name_, where, bound.port, std::move(loops), std::move(accept)));
 }
 
-void SimHost::connect(const io::ListenAddress& address, io::Loop& loop,
-                      absl::AnyInvocable<void(Result<std::unique_ptr<io::Stream>>)> done) {
-  network_.host_is_up(name_);
-  network_.world_.after(network_.draw_latency(),
-                        [this, address, &loop, epoch = epoch_, done = std::move(done)]() mutable {
-                          connected(address, loop, epoch, std::move(done));
-                        });
+// One attempt to connect, held by whoever may still end it.
+struct SimHost::Attempt {
+  io::ListenAddress address;
+  std::string from, shown;  // of an error
+  io::Loop& loop;
+  uint64_t epoch;
+  absl::AnyInvocable<void(Result<std::unique_ptr<io::Stream>>)> done;
+  bool over = false;  // `done` was called, or never will be
+
+  Error error(const Error& why) const { return io::dial_error(address.unix_socket, from, shown, why); }
+};
+
+class SimHost::SimConnecting final : public io::Connecting {
+ public:
+  explicit SimConnecting(std::shared_ptr<Attempt> attempt) : attempt_(std::move(attempt)) {}
+  ~SimConnecting() override {
+    attempt_->over = true;
+    attempt_->done = nullptr;
+  }
+
+ private:
+  const std::shared_ptr<Attempt> attempt_;
+};
+
+void SimHost::finish(const std::shared_ptr<Attempt>& attempt, Result<std::unique_ptr<io::Stream>> result) {
+  if (attempt->over) return;
+  attempt->loop.post([attempt, result = std::move(result)]() mutable {
+    if (std::exchange(attempt->over, true)) return;
+    std::exchange(attempt->done, nullptr)(std::move(result));
+  });
 }
 
-void SimHost::connected(const io::ListenAddress& address, io::Loop& loop, uint64_t epoch,
-                        absl::AnyInvocable<void(Result<std::unique_ptr<io::Stream>>)> done) {
-  if (epoch != epoch_) return;
-  const auto finish = [&loop](auto done, Result<std::unique_ptr<io::Stream>> result) {
-    loop.post([done = std::move(done), result = std::move(result)]() mutable { done(std::move(result)); });
-  };
+std::unique_ptr<io::Connecting> SimHost::connect(
+    const io::ListenAddress& address, const io::ConnectOptions& options, io::Loop& loop,
+    absl::AnyInvocable<void(Result<std::unique_ptr<io::Stream>>)> done) {
+  network_.host_is_up(name_);
+  auto attempt = std::make_shared<Attempt>(Attempt{
+      address, options.local_address.empty() || address.unix_socket ? "" : options.local_address + ":0",
+      address.unix_socket ? address.host : fmt::format("{}:{}", address.host, address.port), loop, epoch_,
+      std::move(done)});
+  if (options.timeout_ns > 0) {
+    network_.world_.after(options.timeout_ns,
+                          [attempt] { finish(attempt, attempt->error(io::timeout_error())); });
+  }
+  network_.world_.after(network_.draw_latency(), [this, attempt] { arrived(attempt); });
+  return std::make_unique<SimConnecting>(attempt);
+}
+
+// The first packet is where it is sent to.
+void SimHost::arrived(const std::shared_ptr<Attempt>& attempt) {
+  if (attempt->over || attempt->epoch != epoch_) return;
+  const io::ListenAddress& address = attempt->address;
   const std::string host = address.unix_socket ? name_ : resolve(address.host);
-  const std::string shown =
-      address.unix_socket ? address.host : fmt::format("{}:{}", address.host, address.port);
+  if (!attempt->from.empty() && resolve(attempt->from.substr(0, attempt->from.size() - 2)) != name_)
+    return finish(attempt, attempt->error(io::call_error("bind", EADDRNOTAVAIL)));
+  if (!network_.hosts_.count(host)) {
+    return finish(attempt,
+                  make_error(Code::kNotFound, "dial tcp: lookup {} on sim: no such host", address.host));
+  }
   if (network_.cut(name_, host) || network_.cut(host, name_) || network_.down_.count(host)) {
-    network_.world_.after(network_.options_.connect_timeout_ns,
-                          [finish, shown, done = std::move(done)]() mutable {
-                            finish(std::move(done), errno_error("connect", shown, ETIMEDOUT));
-                          });
+    network_.world_.after(network_.options_.connect_timeout_ns, [attempt] {
+      finish(attempt, attempt->error(io::call_error("connect", ETIMEDOUT)));
+    });
     return;
   }
   auto it = network_.listeners_.find(key(host, address));
   if (it == network_.listeners_.end()) {
-    return finish(std::move(done),
-                  errno_error("connect", shown, address.unix_socket ? ENOENT : ECONNREFUSED));
+    return finish(attempt,
+                  attempt->error(io::call_error("connect", address.unix_socket ? ENOENT : ECONNREFUSED)));
   }
   SimListener& listener = *it->second;
   io::Loop& server_loop = listener.next_loop();
   const std::string own = address.unix_socket ? "@" : fmt::format("{}:{}", name_, network_.next_port_++);
   network_.forget_ended();
-  auto connection = std::make_shared<Connection>(network_, Connection::Side{name_, own, &loop},
-                                                 Connection::Side{host, shown, &server_loop});
+  auto connection = std::make_shared<Connection>(network_, Connection::Side{name_, own, &attempt->loop},
+                                                 Connection::Side{host, attempt->shown, &server_loop});
   network_.connections_.push_back(connection);
   listener.accept(server_loop, connection->make_stream(1));
-  finish(std::move(done), std::unique_ptr<io::Stream>(connection->make_stream(0)));
+  finish(attempt, std::unique_ptr<io::Stream>(connection->make_stream(0)));
 }
 
 void SimHost::stop(bool silent) {

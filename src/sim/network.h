@@ -7,8 +7,9 @@
 //     time drawn from `latency`. At most `window_bytes` are under way or unread; what is beyond stays in the
 //     sender's queued_bytes(), and on_drained tells when that falls to 0.
 //   - While a link is cut nothing passes; what is under way waits (TCP would send it again) and passes when
-//     the link heals. Connecting fails with a time-out after `connect_timeout_ns`. One direction may be cut
-//     alone.
+//     the link heals. Connecting fails with a time-out after `connect_timeout_ns`, or after the caller's own if that
+//     is shorter. One direction may be cut alone.
+//   - A name is that of a host that was made here; any other is not found, at once.
 //   - A reset ends a stream at both ends with an error, and what is under way is lost. It comes by chance for
 //     each piece, or by reset_all(). An end closed with bytes queued or unread resets the other one; closed
 //     without, the other one sees the end of the stream, and is reset when it goes on sending.
@@ -75,6 +76,7 @@ class SimNetwork {
   Prng prng_;
   NetworkOptions options_;
   std::set<std::pair<std::string, std::string>> cuts_;
+  std::set<std::string> hosts_;                    // all that were ever made
   std::set<std::string> down_;                     // hosts that stopped silently
   std::map<std::string, SimListener*> listeners_;  // by SimHost::key()
   std::vector<std::shared_ptr<Connection>> connections_;
@@ -84,12 +86,13 @@ class SimNetwork {
 // The network as one process on a host has it.
 class SimHost final : public io::Network {
  public:
-  SimHost(SimNetwork& network, std::string name) : network_(network), name_(std::move(name)) {}
+  SimHost(SimNetwork& network, std::string name);
   Result<std::unique_ptr<io::Listener>> listen(
       const io::ListenAddress& address, std::vector<io::Loop*> loops,
       absl::AnyInvocable<void(std::unique_ptr<io::Stream>)> accept) override;
-  void connect(const io::ListenAddress& address, io::Loop& loop,
-               absl::AnyInvocable<void(Result<std::unique_ptr<io::Stream>>)> done) override;
+  std::unique_ptr<io::Connecting> connect(
+      const io::ListenAddress& address, const io::ConnectOptions& options, io::Loop& loop,
+      absl::AnyInvocable<void(Result<std::unique_ptr<io::Stream>>)> done) override;
   const std::string& name() const { return name_; }
   // To go with Process::kill().
   void stop(bool silent = false);
@@ -98,8 +101,10 @@ class SimHost final : public io::Network {
   friend class SimListener;
   std::string resolve(const std::string& host) const;
   static std::string key(const std::string& host, const io::ListenAddress& address);
-  void connected(const io::ListenAddress& address, io::Loop& loop, uint64_t epoch,
-                 absl::AnyInvocable<void(Result<std::unique_ptr<io::Stream>>)> done);
+  struct Attempt;
+  class SimConnecting;
+  static void finish(const std::shared_ptr<Attempt>& attempt, Result<std::unique_ptr<io::Stream>> result);
+  void arrived(const std::shared_ptr<Attempt>& attempt);
 
   SimNetwork& network_;
   const std::string name_;

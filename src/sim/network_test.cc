@@ -50,7 +50,7 @@ struct Net {
     CHECK(l.has_value());
     listener = std::move(*l);
     std::string error;
-    a.connect({false, "b", listener->port()}, *la, [&](Result<std::unique_ptr<io::Stream>> r) {
+    dial(a, {false, "b", listener->port()}, *la, [&](Result<std::unique_ptr<io::Stream>> r) {
       if (r) {
         client.take(std::move(*r));
       } else {
@@ -58,6 +58,13 @@ struct Net {
       }
     });
     CHECK(world.run_until([&] { return client.stream && server.stream; }, io::kSecond), "{}", error);
+  }
+  // Kept to the end of the test.
+  io::Connecting* dial(SimHost& from, const io::ListenAddress& to, io::Loop& loop,
+                       absl::AnyInvocable<void(Result<std::unique_ptr<io::Stream>>)> done,
+                       const io::ConnectOptions& options = {}) {
+    attempts.push_back(from.connect(to, options, loop, std::move(done)));
+    return attempts.back().get();
   }
   bool until(absl::FunctionRef<bool()> done) { return world.run_until(done, 10 * io::kSecond); }
 
@@ -67,6 +74,7 @@ struct Net {
   Process *pa, *pb;
   SimExecutor *la, *lb;
   std::unique_ptr<io::Listener> listener;
+  std::vector<std::unique_ptr<io::Connecting>> attempts;
   Peer client, server;
 };
 
@@ -147,14 +155,67 @@ TEST(SimNetwork, ACutLinkHoldsBytesBackUntilItHeals) {
   n.world.run_for(10 * io::kSecond);
   EXPECT_EQ(n.server.got, "");
   std::string error;
-  n.a.connect({false, "b", n.listener->port()}, *n.la, [&](Result<std::unique_ptr<io::Stream>> r) {
-    error = r ? "ok" : std::string(r.error().text());
-  });
+  n.dial(n.a, {false, "b", n.listener->port()}, *n.la,
+         [&](Result<std::unique_ptr<io::Stream>> r) { error = r ? "ok" : std::string(r.error().text()); });
   ASSERT_TRUE(n.until([&] { return !error.empty(); }));
-  EXPECT_EQ(error, fmt::format("connect b:{}: connection timed out", n.listener->port()));
+  EXPECT_EQ(error, fmt::format("dial tcp b:{}: connect: connection timed out", n.listener->port()));
   n.client.stream->write(" again");
   n.network.heal_all();
   ASSERT_TRUE(n.until([&] { return n.server.got == "there again"; }));
+}
+
+TEST(SimNetwork, ConnectingEndsAtItsDeadline) {
+  Net n(11);
+  n.connect();
+  n.network.partition("a", "b");
+  std::string error;
+  const auto begin = n.world.now();
+  n.dial(n.a, {false, "b", n.listener->port()}, *n.la,
+         [&](Result<std::unique_ptr<io::Stream>> r) { error = r ? "ok" : std::string(r.error().text()); },
+         {.timeout_ns = io::kSecond});
+  ASSERT_TRUE(n.until([&] { return !error.empty(); }));
+  EXPECT_EQ(error, fmt::format("dial tcp b:{}: i/o timeout", n.listener->port()));
+  EXPECT_LT(n.world.now() - begin, 2 * io::kSecond);
+  n.world.run_for(10 * io::kSecond);  // the system's own time-out tells nobody any more
+}
+
+// At whatever moment the attempt is dropped: nobody hears of it, and the accepted end ends.
+TEST(SimNetwork, DroppedAttemptsAreNeverTold) {
+  for (int64_t at = 0; at <= 1000; at += 50) {
+    Net n(12);
+    int accepted = 0, told = 0;
+    std::vector<Peer> servers(1);
+    auto l = n.b.listen({false, "", 0}, {n.lb}, [&](std::unique_ptr<io::Stream> s) {
+      ++accepted;
+      servers[0].take(std::move(s));
+    });
+    ASSERT_TRUE(l.has_value());
+    auto attempt = n.a.connect({false, "b", (*l)->port()}, {.timeout_ns = io::kSecond}, *n.la,
+                               [&](Result<std::unique_ptr<io::Stream>>) { ++told; });
+    n.world.run_for(at * io::kMicrosecond);
+    const int before = told;
+    attempt.reset();
+    n.world.run_for(5 * io::kSecond);
+    EXPECT_EQ(told, before) << at;
+    EXPECT_TRUE(accepted == 0 || servers[0].eof || !servers[0].closed.empty()) << at;
+  }
+}
+
+TEST(SimNetwork, NamesAndOwnAddressesAreChecked) {
+  Net n(13);
+  n.connect();
+  const auto dial = [&](const char* host, const char* from) {
+    std::string error;
+    n.dial(n.a, {false, host, n.listener->port()}, *n.la,
+           [&](Result<std::unique_ptr<io::Stream>> r) { error = r ? "ok" : std::string(r.error().text()); },
+           {.local_address = from});
+    CHECK(n.until([&] { return !error.empty(); }));
+    return error;
+  };
+  EXPECT_EQ(dial("nohost", ""), "dial tcp: lookup nohost on sim: no such host");
+  EXPECT_EQ(dial("b", "a"), "ok");
+  EXPECT_EQ(dial("b", "b"),
+            fmt::format("dial tcp b:0->b:{}: bind: cannot assign requested address", n.listener->port()));
 }
 
 TEST(SimNetwork, ResetsEndBothEnds) {
@@ -184,9 +245,8 @@ TEST(SimNetwork, AStoppedProcessResetsOrIsSilent) {
     n.world.run_for(5 * io::kSecond);
     EXPECT_EQ(n.client.closed.empty(), silent);
     std::string error;
-    n.a.connect({false, "b", n.listener->port()}, *n.la, [&](Result<std::unique_ptr<io::Stream>> r) {
-      error = r ? "ok" : std::string(r.error().text());
-    });
+    n.dial(n.a, {false, "b", n.listener->port()}, *n.la,
+           [&](Result<std::unique_ptr<io::Stream>> r) { error = r ? "ok" : std::string(r.error().text()); });
     ASSERT_TRUE(n.until([&] { return !error.empty(); }));
     EXPECT_NE(error.find(silent ? "timed out" : "refused"), std::string::npos) << error;
     // The host comes back: bytes for a stream it does not know are answered with a reset.
@@ -215,7 +275,7 @@ TEST(SimNetwork, ListeningHandsRoundAndRefusesTwice) {
   EXPECT_EQ(n.b.listen({false, "", 2379}, {n.lb}, {}).error().text(), "bind :2379: address already in use");
   EXPECT_FALSE(n.b.listen({false, "a", 2379}, {n.lb}, {}).has_value());
   for (int i = 0; i < 4; ++i) {
-    n.a.connect({false, "b", 2379}, *n.la, [&](Result<std::unique_ptr<io::Stream>> r) {
+    n.dial(n.a, {false, "b", 2379}, *n.la, [&](Result<std::unique_ptr<io::Stream>> r) {
       if (r) streams.push_back(std::move(*r));
     });
   }
@@ -224,11 +284,10 @@ TEST(SimNetwork, ListeningHandsRoundAndRefusesTwice) {
   EXPECT_EQ(accepted[&second], 2);
   l->reset();
   std::string error;
-  n.a.connect({false, "b", 2379}, *n.la, [&](Result<std::unique_ptr<io::Stream>> r) {
-    error = r ? "ok" : std::string(r.error().text());
-  });
+  n.dial(n.a, {false, "b", 2379}, *n.la,
+         [&](Result<std::unique_ptr<io::Stream>> r) { error = r ? "ok" : std::string(r.error().text()); });
   ASSERT_TRUE(n.until([&] { return !error.empty(); }));
-  EXPECT_EQ(error, "connect b:2379: connection refused");
+  EXPECT_EQ(error, "dial tcp b:2379: connect: connection refused");
   streams.clear();
 }
 
@@ -239,10 +298,9 @@ TEST(SimNetwork, UnixSocketsAndLoopbackStayOnTheHost) {
       n.b.listen({true, "/run/s", 0}, {n.lb}, [&](std::unique_ptr<io::Stream> s) { server = std::move(s); });
   ASSERT_TRUE(l.has_value());
   std::string from_a;
-  n.a.connect({true, "/run/s", 0}, *n.la, [&](Result<std::unique_ptr<io::Stream>> r) {
-    from_a = r ? "ok" : std::string(r.error().text());
-  });
-  n.b.connect({true, "/run/s", 0}, *n.lb, [&](Result<std::unique_ptr<io::Stream>> r) {
+  n.dial(n.a, {true, "/run/s", 0}, *n.la,
+         [&](Result<std::unique_ptr<io::Stream>> r) { from_a = r ? "ok" : std::string(r.error().text()); });
+  n.dial(n.b, {true, "/run/s", 0}, *n.lb, [&](Result<std::unique_ptr<io::Stream>> r) {
     ASSERT_TRUE(r.has_value());
     client = std::move(*r);
   });
@@ -252,7 +310,7 @@ TEST(SimNetwork, UnixSocketsAndLoopbackStayOnTheHost) {
   auto tcp = n.b.listen({false, "127.0.0.1", 7}, {n.lb},
                         [&](std::unique_ptr<io::Stream> s) { server = std::move(s); });
   client.reset();
-  n.b.connect({false, "localhost", 7}, *n.lb, [&](Result<std::unique_ptr<io::Stream>> r) {
+  n.dial(n.b, {false, "localhost", 7}, *n.lb, [&](Result<std::unique_ptr<io::Stream>> r) {
     ASSERT_TRUE(r.has_value());
     client = std::move(*r);
   });
