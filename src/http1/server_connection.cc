@@ -36,23 +36,33 @@ class ServerConnection::Impl {
 
   RequestHandler& handler;
   const Limits limits;
-  std::string in;   // received behind the request in progress
+  std::string in;   // received behind what is wanted of the request in progress
   std::string out;  // of the answers, not taken yet
   std::optional<RequestParser> parser;
   Request request;
+  BodyDecoder body;
+  std::string collected;     // the body, where the handler wants it whole
+  bool pieces = false;       // the handler takes it in pieces
+  bool wanted = false;       // read_body() was called
+  bool body_told = false;    // its end or its failure
+  size_t unconsumed = 0;     // of the pieces
   bool continued = false;    // 100 Continue was sent for this request
   bool in_progress = false;  // told to the handler, answer not complete
+  bool discarding = false;   // answered, and the rest of its body is thrown away
   bool writing = false;      // output was taken and is not written yet
   bool after_post = false;   // the request before was a POST
   bool keep_alive = false, head = false;
   bool started = false, chunked = false, bodiless = false;  // a streamed answer
-  bool eof = false, closing = false;
+  bool eof = false, closing = false, taken_over = false;
   bool parsing = false;
 
   bool waits() const { return writing || !out.empty(); }
+  bool takes_pieces() const {
+    return in_progress && pieces && wanted && !body_told && unconsumed < limits.body_window_bytes;
+  }
 
   // Parses `in` and `bytes`, as long as requests are answered at once and their answers are gone. Not
-  // recursive: an answer within on_request() returns into the loop.
+  // recursive: an answer within a callback returns into the loop.
   void parse(std::string_view bytes = {}) {
     if (parsing) {
       in.append(bytes);
@@ -66,26 +76,32 @@ class ServerConnection::Impl {
     } else {
       parse_all(bytes);
     }
+    if (eof && in_progress && pieces && wanted && !body_told) fail_body(Error(Code::kIo, "unexpected EOF"));
     parsing = false;
-    if (eof && !in_progress && (in.empty() || parser)) closing = true;
+    if (eof && !in_progress && (in.empty() || parser || discarding)) closing = true;
   }
 
   void parse_all(std::string_view bytes) {
-    while (!closing && !in_progress) {
-      if (!parser && !begin_request(bytes)) break;
-      const size_t used = parser->feed(bytes);
-      bytes.remove_prefix(used);
-      if (parser->refusal() != 0) return refuse(parser->refusal(), parser->detail());
-      if (!parser->done()) {
-        if (parser->head_done() && parser->expects_continue() && parser->version() == 11 &&
-            !std::exchange(continued, true)) {
-          out += "HTTP/1.1 100 Continue\r\n\r\n";
-        }
-        return;
+    while (!closing && !taken_over) {
+      if (discarding) {
+        bytes.remove_prefix(body.feed(bytes, [](std::string_view) {}));
+        if (!body.done()) return;  // its length is known: it cannot fail
+        discarding = false;
+      } else if (in_progress) {
+        if (!pieces || !wanted || body_told) break;
+        bytes.remove_prefix(hand_on(bytes));
+        if (in_progress && !body_told) return;
+      } else if (parser && parser->head_done()) {
+        if (!collect(bytes)) return;
+      } else {
+        if (!parser && !begin_request(bytes)) break;
+        bytes.remove_prefix(parser->feed(bytes));
+        if (parser->refusal() != 0) return refuse(parser->refusal(), parser->detail());
+        if (!parser->head_done()) return;
+        head_arrived();
       }
-      tell();
     }
-    if (!closing) in.append(bytes);
+    if (!closing && !taken_over) in.append(bytes);
   }
 
   // False: nothing of it is there, or its turn has not come.
@@ -95,18 +111,82 @@ class ServerConnection::Impl {
     if (after_post) bytes.remove_prefix(std::min(bytes.find_first_not_of("\r\n"), bytes.size()));
     if (bytes.empty()) return false;
     parser.emplace(limits);
-    continued = false;
     return true;
   }
 
-  void tell() {
+  void head_arrived() {
     parser->fill(request);
+    body = parser->body();
     keep_alive = parser->keep_alive();
     head = request.method == "HEAD";
     after_post = request.method == "POST";
-    in_progress = true;
+    collected.clear();
+    continued = wanted = body_told = false;
     started = chunked = bodiless = false;
+    unconsumed = 0;
+    in_progress = pieces = true;
+    const bool in_pieces = handler.on_head(request);
+    if (in_pieces || closing || taken_over) return;
+    CHECK(in_progress);  // who answers within on_head() takes the body in pieces
+    in_progress = pieces = false;
+    body.set_bytes_max(limits.body_bytes);
+    if (body.left().value_or(0) > limits.body_bytes) refuse(413, {});
+  }
+
+  // More of a body that is told when it is whole. False: there is no more now.
+  bool collect(std::string_view& bytes) {
+    bytes.remove_prefix(body.feed(bytes, [this](std::string_view piece) { collected.append(piece); }));
+    if (body.failure() != BodyDecoder::Failure::kNone) {
+      refuse(body.failure() == BodyDecoder::Failure::kTooLong ? 413 : 400, {});
+      return false;
+    }
+    if (!body.done()) {
+      say_continue();
+      return false;
+    }
+    request.body = collected;
+    in_progress = true;
     handler.on_request(request);
+    return true;
+  }
+
+  void say_continue() {
+    if (body.done() || !parser->expects_continue() || request.version < 11) return;
+    if (!std::exchange(continued, true)) out += "HTTP/1.1 100 Continue\r\n\r\n";
+  }
+
+  // More of a body in pieces.
+  size_t hand_on(std::string_view bytes) {
+    const size_t used = body.feed(bytes, [this](std::string_view piece) {
+      if (!in_progress) return;  // answered meanwhile
+      unconsumed += piece.size();
+      handler.on_body(piece);
+    });
+    if (!in_progress) return used;
+    if (body.failure() == BodyDecoder::Failure::kTooLong) {
+      fail_body(Error(Code::kLimit, "http: request body too large"));
+    } else if (body.failure() != BodyDecoder::Failure::kNone) {
+      fail_body(Error(Code::kMalformed, "malformed chunked encoding"));
+    } else if (body.done()) {
+      body_told = true;
+      handler.on_body_end();
+    }
+    return used;
+  }
+
+  void fail_body(Error why) {
+    body_told = true;
+    keep_alive = false;
+    handler.on_body_failed(std::move(why));
+  }
+
+  // Whether what the client still sends of the request leaves the connection usable.
+  bool rest_is_short() const {
+    if (body.done()) return true;
+    if (body.failure() != BodyDecoder::Failure::kNone) return false;
+    // A client that waits for 100 Continue may send the body, or may not.
+    if (parser->expects_continue() && !continued) return false;
+    return body.left() && *body.left() <= kDiscardedBodyMax;
   }
 
   void refuse(unsigned status, std::string_view detail) {
@@ -124,12 +204,14 @@ class ServerConnection::Impl {
   void end() {
     closing = true;
     in = {};
+    collected = {};
     parser.reset();
   }
 
   void head_of_answer(unsigned status, const std::vector<std::pair<std::string, std::string>>& fields,
                       std::string_view date) {
     CHECK(in_progress && !started);
+    if (!rest_is_short()) keep_alive = false;
     out += fmt::format("HTTP/{}.{} {:03} {}\r\n", request.version / 10, request.version % 10, status,
                        reason_phrase(status));
     for (const auto& [name, value] : fields) append_field(name, value);
@@ -153,6 +235,8 @@ class ServerConnection::Impl {
 
   void complete() {
     in_progress = false;
+    discarding = !body.done();
+    collected = {};
     parser.reset();
     if (!keep_alive) end();
     parse();
@@ -164,11 +248,12 @@ ServerConnection::ServerConnection(RequestHandler& handler, const Limits& limits
 ServerConnection::~ServerConnection() = default;
 
 void ServerConnection::feed(std::string_view bytes) {
-  if (impl_->closing || impl_->eof) return;
+  if (impl_->closing || impl_->eof || impl_->taken_over) return;
   impl_->parse(bytes);
 }
 
 void ServerConnection::feed_eof() {
+  if (impl_->taken_over) return;
   impl_->eof = true;
   impl_->parse();
 }
@@ -182,8 +267,10 @@ void ServerConnection::abort() {
 }
 
 bool ServerConnection::reading() const {
-  return !impl_->closing && !impl_->eof &&
-         ((!impl_->in_progress && !impl_->waits()) || impl_->in.size() < impl_->limits.pipelined_bytes);
+  const Impl& i = *impl_;
+  if (i.closing || i.eof || i.taken_over) return false;
+  if (i.in_progress && i.pieces && i.wanted && !i.body_told) return i.takes_pieces();
+  return i.discarding || (!i.in_progress && !i.waits()) || i.in.size() < i.limits.pipelined_bytes;
 }
 std::string ServerConnection::take_output() {
   impl_->writing |= !impl_->out.empty();
@@ -203,7 +290,27 @@ bool ServerConnection::request_in_progress() const {
   return impl_->in_progress;
 }
 bool ServerConnection::receiving() const {
-  return !impl_->in_progress && !impl_->closing && (impl_->parser || !impl_->in.empty());
+  const Impl& i = *impl_;
+  if (i.closing || i.taken_over) return false;
+  return i.in_progress ? i.takes_pieces() : i.discarding || i.parser || !i.in.empty();
+}
+
+void ServerConnection::read_body(uint64_t bytes_max) {
+  Impl& i = *impl_;
+  if (!i.in_progress || !i.pieces || i.wanted) return;
+  i.wanted = true;
+  i.body.set_bytes_max(bytes_max);
+  if (i.body.left().value_or(0) > bytes_max)
+    return i.fail_body(Error(Code::kLimit, "http: request body too large"));
+  i.say_continue();
+  i.parse();
+}
+
+void ServerConnection::consumed(size_t bytes) {
+  Impl& i = *impl_;
+  if (!i.in_progress || !i.pieces) return;
+  CHECK_LE(bytes, i.unconsumed);
+  i.unconsumed -= bytes;
 }
 
 void ServerConnection::respond(const Response& response, std::string_view date) {
@@ -250,6 +357,15 @@ void ServerConnection::finish() {
   CHECK(i.started);
   if (i.chunked && !i.bodiless) i.out += "0\r\n\r\n";
   i.complete();
+}
+
+bool ServerConnection::take_over() {
+  Impl& i = *impl_;
+  CHECK(i.in_progress && i.started);
+  i.in_progress = false;
+  i.taken_over = true;
+  i.in = {};
+  return i.chunked;
 }
 
 }  // namespace quoin::http1

@@ -135,8 +135,6 @@ class ServerConnection {
   std::unique_ptr<Impl> impl_;
 };
 
-// Whether two words are the same but for the case of ASCII letters.
-bool equals_folded(std::string_view a, std::string_view b);
 // "Bad Request"; empty for a status without a registered phrase.
 std::string_view reason_phrase(unsigned status);
 
