@@ -32,11 +32,14 @@ struct Front::Impl {
     for (io::ListenAddress a : addresses) {
       a.wait = true;
       if (door != Door::kPeer && door != Door::kMetrics) a.connections_max = options.connections_max;
-      auto listener = network.listen(a, loops, [this, door](std::unique_ptr<io::Stream> stream) {
-        for (auto& f : fronts) {
-          if (&f->loop() == &stream->loop()) return f->accepted(std::move(stream), door);
-        }
-      });
+      const bool own_loop = door == Door::kPeer && options.peer_loop != nullptr;
+      auto listener = network.listen(a, own_loop ? std::vector{options.peer_loop} : loops,
+                                     [this, door](std::unique_ptr<io::Stream> stream) {
+                                       for (auto& f : fronts) {
+                                         if (&f->loop() == &stream->loop())
+                                           return f->accepted(std::move(stream), door);
+                                       }
+                                     });
       if (!listener) return listener.error();
       bound.push_back({door, std::move(*listener)});
     }
@@ -105,7 +108,9 @@ void Front::attach(server::Member& member) {
   i.probe = std::make_unique<v3rpc::GrpcMetrics>(i.metrics, i.clock, i.log, i.options.call_seconds);
   i.rpc_metrics = std::make_unique<v3rpc::RpcMetrics>(i.metrics);
   uint64_t seed = i.options.seed;
-  for (io::Loop* loop : i.loops) {
+  std::vector<io::Loop*> loops = i.loops;
+  if (i.options.peer_loop != nullptr) loops.push_back(i.options.peer_loop);
+  for (io::Loop* loop : loops) {
     i.fronts.push_back(std::make_unique<LoopFront>(member, i.options, *loop, i.timers, i.clock, i.log,
                                                    *i.rpc_metrics, *i.probe, i.memory, ++seed));
   }
@@ -115,6 +120,10 @@ void Front::attach(server::Member& member) {
   i.endpoints = std::make_unique<httpapi::Endpoints>(*i.health, i.metrics, i.log, std::move(http));
   i.probe->register_methods(i.fronts[0]->methods());
   for (auto& f : i.fronts) f->set_endpoints(i.endpoints.get());
+}
+
+void Front::set_peer_door(http1::Door& door) {
+  for (auto& f : impl_->fronts) f->set_peer_door(&door);
 }
 
 void Front::serve_peers() {

@@ -1,7 +1,7 @@
 // The member's face: listeners, connections and which protocol each speaks.
 //
 // A plain connection is told by its first bytes: the HTTP/2 preface leads to gRPC, anything else to HTTP/1.1.
-// One LoopFront a client loop owns its connections, services and way into the member.
+// One LoopFront a loop, of clients or peers, owns its connections, services and way into the member.
 //
 // Order, as etcd has it: bind_peers(), bind_clients() before anything of the data directory is touched
 // (whoever connects waits in the system's queue); attach() once there is a member; serve_peers() and
@@ -33,6 +33,8 @@ namespace quoin::front {
 
 struct Options {
   std::vector<io::ListenAddress> peer;
+  // Owns the connections of peers, so that they never queue behind clients. Null: the clients' loops do.
+  io::Loop* peer_loop = nullptr;
   std::vector<io::ListenAddress> client;
   std::vector<io::ListenAddress> client_http;  // not empty: client addresses speak gRPC alone
   std::vector<io::ListenAddress> metrics;
@@ -67,6 +69,9 @@ class Front {
 
   // `member` outlives the front.
   void attach(server::Member& member);
+  // Takes the requests of peers that it serves (http1/door.h), on the loops of their connections. Between attach() and
+  // serve_peers(); it outlives the front. stop_peers() does not see the connections that it took over.
+  void set_peer_door(http1::Door& door);
   void serve_peers();
   // Binds too: etcd does not try these addresses earlier.
   Result<> serve_metrics();

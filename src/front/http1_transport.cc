@@ -15,11 +15,68 @@ std::string imf_fixdate(io::WallNs now) {
                      t.tm_year + 1900, t.tm_hour, t.tm_min, t.tm_sec);
 }
 
-Http1Transport::Http1Transport(httpapi::Endpoints& endpoints, httpapi::Surface surface,
+// A request that the door serves.
+class Http1Transport::DoorExchange final : public http1::Exchange {
+ public:
+  DoorExchange(Http1Transport& transport, const http1::Request& request)
+      : transport_(transport.self_),
+        request_(request),
+        peer_address_(transport.stream_->peer_address()),
+        loop_(transport.stream_->loop()) {}
+  ~DoorExchange() override {
+    if (!open()) return;
+    (*transport_)->exchange_ = nullptr;
+    (*transport_)->close();
+  }
+  const http1::Request& request() const override { return request_; }
+  const std::string& peer_address() const override { return peer_address_; }
+  io::Loop& loop() override { return loop_; }
+  void when_aborted(Task task) override { aborted_ = std::move(task); }
+  void read_body(http1::BodyReader& reader, uint64_t bytes_max) override {
+    if (!open()) return;
+    reader_ = &reader;
+    // The reader may drop this exchange within the call.
+    const auto transport = transport_;
+    (*transport)->connection_.read_body(bytes_max);
+    if (*transport != nullptr) (*transport)->go_on();
+  }
+  void consumed(size_t bytes) override {
+    if (!open()) return;
+    (*transport_)->connection_.consumed(bytes);
+    (*transport_)->go_on();
+  }
+  void respond(const http1::Response& response) override {
+    if (!open()) return;
+    (*transport_)->exchange_ = nullptr;
+    (*transport_)->respond(response);
+  }
+  Taken take_over(unsigned status, const std::vector<std::pair<std::string, std::string>>& fields) override {
+    if (!open()) return {};
+    (*transport_)->exchange_ = nullptr;
+    return (*transport_)->take_over(status, fields);
+  }
+
+  http1::BodyReader* reader() { return reader_; }
+  Task take_aborted() { return std::exchange(aborted_, nullptr); }
+
+ private:
+  // Not answered, and the connection is there.
+  bool open() const { return *transport_ != nullptr && (*transport_)->exchange_ == this; }
+
+  const std::shared_ptr<Http1Transport*> transport_;
+  const http1::Request& request_;
+  const std::string peer_address_;
+  io::Loop& loop_;
+  http1::BodyReader* reader_ = nullptr;
+  Task aborted_;
+};
+
+Http1Transport::Http1Transport(httpapi::Endpoints& endpoints, httpapi::Surface surface, http1::Door* door,
                                std::unique_ptr<io::Stream> stream, io::Clock& clock, io::TimerService& timers,
                                const Http1Times& times, std::string_view received, Task closed)
     : endpoints_(endpoints),
       surface_(surface),
+      door_(door),
       clock_(clock),
       timers_(timers),
       times_(times),
@@ -42,6 +99,7 @@ void Http1Transport::on_data(std::string_view bytes) {
     return;
   }
   connection_.feed(bytes);
+  if (!stream_) return;
   flush();
   watch_time(true);
 }
@@ -50,15 +108,14 @@ void Http1Transport::on_eof() {
   eof_ = true;
   if (waiting_for_ == Wait::kLinger) return stream_->close();
   connection_.feed_eof();
-  flush();
+  if (stream_) flush();
 }
 
 void Http1Transport::on_drained() {
   if (waiting_for_ == Wait::kLinger) return;
   if (stopping_ && !connection_.request_in_progress()) return end();
   connection_.output_written();
-  flush();
-  watch_time(false);
+  go_on();
 }
 
 void Http1Transport::on_closed(Result<>) {
@@ -70,13 +127,63 @@ void Http1Transport::on_closed(Result<>) {
 
 void Http1Transport::shutdown() {
   stopping_ = true;
+  if (!stream_) return;
   const bool busy = connection_.request_in_progress() || stream_->queued_bytes() > 0;
   if (!busy || waiting_for_ == Wait::kLinger) stream_->close();
 }
 
 void Http1Transport::close() {
-  stream_->close();
+  if (stream_) stream_->close();
 }
+
+// ---- requests of the door ----
+
+bool Http1Transport::on_head(const http1::Request& head) {
+  if (door_ == nullptr || !door_->serves(head.path)) return false;
+  auto exchange = std::make_unique<DoorExchange>(*this, head);
+  exchange_ = exchange.get();
+  door_->on_request(std::move(exchange));
+  return true;
+}
+
+// An exchange that was dropped meanwhile has closed the connection; what is parsed of it still comes here.
+void Http1Transport::on_body(std::string_view piece) {
+  if (exchange_ != nullptr) exchange_->reader()->on_body(piece);
+}
+
+void Http1Transport::on_body_end() {
+  if (exchange_ != nullptr) exchange_->reader()->on_body_end();
+}
+
+void Http1Transport::on_body_failed(Error error) {
+  if (exchange_ != nullptr) exchange_->reader()->on_body_failed(std::move(error));
+}
+
+void Http1Transport::on_aborted() {
+  if (exchange_ == nullptr) return;
+  if (Task told = std::exchange(exchange_, nullptr)->take_aborted()) told();
+}
+
+void Http1Transport::respond(const http1::Response& response) {
+  connection_.respond(response, imf_fixdate(clock_.wall()));
+  go_on();
+}
+
+http1::Exchange::Taken Http1Transport::take_over(
+    unsigned status, const std::vector<std::pair<std::string, std::string>>& fields) {
+  connection_.start(status, fields, imf_fixdate(clock_.wall()));
+  stream_->write(connection_.take_output());
+  const bool chunked = connection_.take_over();
+  stream_->pause_reading();
+  stream_->set_handler(nullptr);
+  timer_.reset();
+  *self_ = nullptr;
+  http1::Exchange::Taken taken{std::move(stream_), chunked};
+  if (closed_) std::exchange(closed_, nullptr)();
+  return taken;
+}
+
+// ---- requests of the endpoints ----
 
 void Http1Transport::on_request(const http1::Request& request) {
   httpapi::Request r;
@@ -102,29 +209,53 @@ void Http1Transport::answer(httpapi::Response response) {
   out.status = static_cast<unsigned>(response.status);
   out.fields = std::move(response.headers);
   out.body = std::move(response.body);
-  connection_.respond(out, imf_fixdate(clock_.wall()));
+  respond(out);
+}
+
+void Http1Transport::go_on() {
+  if (!stream_ || waiting_for_ == Wait::kLinger) return;
   flush();
   watch_time(false);
 }
 
-// Sets or drops the one timer by what is waited for now.
+// ---- time ----
+
+// Notes what is waited for now, and until when.
 void Http1Transport::watch_time(bool heard) {
   if (waiting_for_ == Wait::kLinger) return;
+  const bool silence = times_.silence_ns > 0;
   const Wait now = stream_->queued_bytes() > 0         ? Wait::kAnswer
+                   : connection_.receiving()           ? (silence ? Wait::kSilence : Wait::kRequest)
                    : connection_.request_in_progress() ? Wait::kNothing
-                   : times_.silence_ns > 0             ? Wait::kSilence
-                   : connection_.receiving()           ? Wait::kRequest
+                   : silence                           ? Wait::kSilence
                                                        : Wait::kNothing;
   // The time of a request, and of an answer, runs on.
   if (now == waiting_for_ && !(now == Wait::kSilence && heard)) return;
-  waiting_for_ = now;
-  timer_.reset();
-  if (now == Wait::kNothing) return;
   unread_bytes_ = stream_->queued_bytes();
-  const int64_t ns = now == Wait::kRequest  ? times_.request_ns
-                     : now == Wait::kAnswer ? times_.answer_ns
-                                            : times_.silence_ns;
-  timer_ = timers_.schedule(ns, stream_->loop(), [this] { late(); });
+  wait_for(now, now == Wait::kRequest  ? times_.request_ns
+                : now == Wait::kAnswer ? times_.answer_ns
+                                       : times_.silence_ns);
+}
+
+void Http1Transport::wait_for(Wait what, int64_t ns) {
+  waiting_for_ = what;
+  if (what == Wait::kNothing) return;
+  const io::MonotonicNs now = clock_.monotonic();
+  due_ = now + ns;
+  if (!timer_ || timer_at_ > due_) set_timer(now);
+}
+
+void Http1Transport::set_timer(io::MonotonicNs now) {
+  timer_at_ = due_;
+  timer_ = timers_.schedule(due_ - now, stream_->loop(), [this] { timer_fired(); });
+}
+
+void Http1Transport::timer_fired() {
+  timer_.reset();
+  if (waiting_for_ == Wait::kNothing) return;
+  const io::MonotonicNs now = clock_.monotonic();
+  if (now < due_) return set_timer(now);
+  late();
 }
 
 void Http1Transport::late() {
@@ -138,8 +269,7 @@ void Http1Transport::late() {
 // Nothing more will be written.
 void Http1Transport::end() {
   if (eof_) return stream_->close();
-  waiting_for_ = Wait::kLinger;
-  timer_ = timers_.schedule(Http1Times::kLingerNs, stream_->loop(), [this] { late(); });
+  wait_for(Wait::kLinger, Http1Times::kLingerNs);
   stream_->shutdown();
   stream_->resume_reading();  // to see the client's end
 }

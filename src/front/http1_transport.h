@@ -1,4 +1,5 @@
-// An HTTP/1.1 connection on an io::Stream, its requests answered by httpapi's endpoints.
+// An HTTP/1.1 connection on an io::Stream, its requests answered by httpapi's endpoints, or by a door: the peer
+// protocol, whose requests have bodies of any size and whose connections outlive HTTP (http1/door.h).
 //
 // Threads: confined to the stream's loop; an answer that is completed on another thread is posted to it.
 // Lifetime: as grpc::ServerTransport: `closed` is called once, from a callback of the stream, and the owner
@@ -9,12 +10,14 @@
 // client to close, for kLingerNs at the most (Go: rstAvoidanceDelay), reading kLingerBytes at the most.
 // Time (Http1Times): whoever begins a request and does not end it, or takes nothing of an answer, is closed
 // without a word, as by Go. Between two requests a client may be silent; TCP's keepalive finds those that are
-// gone.
+// gone. While a door has not consumed what it was given, or has not asked for a body, the client's silence counts for
+// nothing. A connection has at most one timer, which is set when it is due, not when its time changes.
 #pragma once
 #include <memory>
 #include <string_view>
 
 #include "base/task.h"
+#include "http1/door.h"
 #include "http1/server_connection.h"
 #include "httpapi/httpapi.h"
 #include "io/clock.h"
@@ -33,9 +36,10 @@ struct Http1Times {
 
 class Http1Transport final : public io::StreamHandler, private http1::RequestHandler {
  public:
-  Http1Transport(httpapi::Endpoints& endpoints, httpapi::Surface surface, std::unique_ptr<io::Stream> stream,
-                 io::Clock& clock, io::TimerService& timers, const Http1Times& times,
-                 std::string_view received, Task closed);
+  // `door`, if there is one, outlives the transport; what it does not serve goes to `endpoints`.
+  Http1Transport(httpapi::Endpoints& endpoints, httpapi::Surface surface, http1::Door* door,
+                 std::unique_ptr<io::Stream> stream, io::Clock& clock, io::TimerService& timers,
+                 const Http1Times& times, std::string_view received, Task closed);
   ~Http1Transport() override;
 
   // Closes once the answer in progress, if any, is written.
@@ -51,22 +55,39 @@ class Http1Transport final : public io::StreamHandler, private http1::RequestHan
  private:
   static constexpr size_t kLingerBytes = 256 << 10;
 
+  class DoorExchange;
+
+  // http1::RequestHandler
+  bool on_head(const http1::Request& head) override;
   void on_request(const http1::Request& request) override;
+  void on_body(std::string_view piece) override;
+  void on_body_end() override;
+  void on_body_failed(Error error) override;
+  void on_aborted() override;
+
   void answer(httpapi::Response response);
+  void respond(const http1::Response& response);
+  http1::Exchange::Taken take_over(unsigned status,
+                                   const std::vector<std::pair<std::string, std::string>>& fields);
+  void go_on();
   void flush();
   void end();
-  void watch_time(bool heard);
-  void late();
 
-  // What the timer is running for.
+  // What the client must do before `due_`.
   enum class Wait : uint8_t { kNothing, kRequest, kAnswer, kSilence, kLinger };
+  void watch_time(bool heard);
+  void wait_for(Wait what, int64_t ns);
+  void set_timer(io::MonotonicNs now);
+  void timer_fired();
+  void late();
 
   httpapi::Endpoints& endpoints_;
   const httpapi::Surface surface_;
+  http1::Door* const door_;
   io::Clock& clock_;
   io::TimerService& timers_;
   const Http1Times times_;
-  std::unique_ptr<io::Stream> stream_;
+  std::unique_ptr<io::Stream> stream_;  // null once it was taken over
   Task closed_;
   http1::ServerConnection connection_;
   bool stopping_ = false;
@@ -74,8 +95,11 @@ class Http1Transport final : public io::StreamHandler, private http1::RequestHan
   bool eof_ = false;
   size_t lingering_bytes_ = 0;  // received since our side was shut down
   Wait waiting_for_ = Wait::kNothing;
-  size_t unread_bytes_ = 0;  // of answers, when the timer was set
+  io::MonotonicNs due_ = 0;
+  size_t unread_bytes_ = 0;  // of answers, when waiting for them to be taken began
   std::unique_ptr<io::Timer> timer_;
+  io::MonotonicNs timer_at_ = 0;      // when it fires
+  DoorExchange* exchange_ = nullptr;  // of the request in progress, where it is the door's and not answered
   // Expires with the transport: answers that come later find nobody.
   std::shared_ptr<Http1Transport*> self_;
 };

@@ -1,104 +1,10 @@
 // How long a client of the HTTP side may take (front/http1_transport.h, Http1Times), in simulated time.
-#include "front/http1_transport.h"
-
-#include <gtest/gtest.h>
-
-#include "base/check.h"
-#include "sim/network.h"
+#include "front/http1_rig_test.h"
 
 namespace quoin::front {
 namespace {
 
-class Source final : public httpapi::HealthSource {
- public:
-  std::vector<httpapi::Alarm> alarms() override { return {}; }
-  bool has_leader() override { return true; }
-  bool is_learner() override { return false; }
-  void probe_read(bool, absl::AnyInvocable<void(Result<>)> done) override {
-    if (hold) {
-      held = std::move(done);
-    } else {
-      done({});
-    }
-  }
-  std::string cluster_version() override { return "3.6.0"; }
-  std::string storage_version() override { return "3.6.0"; }
-  std::string cluster_id() override { return "a1"; }
-  std::string members_json() override {
-    ++members_asked;
-    return members;
-  }
-  bool downgrade_enabled() override { return false; }
-
-  bool hold = false;
-  int members_asked = 0;
-  absl::AnyInvocable<void(Result<>)> held;
-  std::string members = "[]";
-};
-
-class Client final : public io::StreamHandler {
- public:
-  void on_data(std::string_view bytes) override { got += bytes; }
-  void on_eof() override { ended = true; }
-  void on_drained() override {}
-  void on_closed(Result<>) override { ended = true; }
-
-  std::unique_ptr<io::Stream> stream;
-  std::string got;
-  bool ended = false;
-};
-
-class Http1Time : public testing::Test {
- protected:
-  Http1Time()
-      : network_(world_),
-        server_host_(network_, "server"),
-        client_host_(network_, "client"),
-        server_(world_.start_process("server")),
-        client_process_(world_.start_process("client")),
-        endpoints_(source_, registry_, log::null_logger(), {.host_whitelist = {"x", "h"}}) {}
-  ~Http1Time() override {
-    transport_.reset();
-    listener_.reset();
-    server_.kill();
-    client_process_.kill();
-  }
-
-  void connect(Http1Times times, httpapi::Surface surface = httpapi::Surface::kClient) {
-    auto l = server_host_.listen(
-        {false, "", 0}, {&server_.executor("loop")}, [this, times, surface](std::unique_ptr<io::Stream> s) {
-          transport_ = std::make_unique<Http1Transport>(endpoints_, surface, std::move(s), server_.clock(),
-                                                        server_, times, "", [this] { closed_ = true; });
-        });
-    CHECK(l.has_value());
-    listener_ = std::move(*l);
-    attempt_ =
-        client_host_.connect({false, "server", listener_->port()}, {}, client_process_.executor("loop"),
-                             [this](Result<std::unique_ptr<io::Stream>> r) {
-                               client_.stream = std::move(*r);
-                               client_.stream->set_handler(&client_);
-                             });
-    CHECK(world_.run_until([&] { return transport_ && client_.stream; }, io::kSecond));
-  }
-  void send(std::string bytes) {
-    client_process_.executor("loop").post([this, bytes = std::move(bytes)] { client_.stream->write(bytes); });
-  }
-
-  static constexpr int64_t kMinute = 60 * io::kSecond;
-  sim::World world_{7};
-  sim::SimNetwork network_;
-  sim::SimHost server_host_, client_host_;
-  sim::Process& server_;
-  sim::Process& client_process_;
-  metrics::Registry registry_;
-  Source source_;
-  httpapi::Endpoints endpoints_;
-  std::unique_ptr<io::Listener> listener_;
-  std::unique_ptr<io::Connecting> attempt_;
-  std::unique_ptr<Http1Transport> transport_;
-  Client client_;
-  bool closed_ = false;
-};
+using Http1Time = Http1Rig;
 
 constexpr const char* kVersionRequest = "GET /version HTTP/1.1\r\nHost: x\r\n\r\n";
 
@@ -249,6 +155,21 @@ TEST_F(Http1Time, ASilentPeerIsCutAfterItsReadTimeout) {
   }
   world_.run_for(2 * io::kSecond);
   EXPECT_TRUE(closed_);
+}
+
+// A timer goes through a lock that all connections share; who sends often must not take it each time.
+TEST_F(Http1Time, TheTimerIsNotSetForEachRequest) {
+  connect({.answer_ns = 5 * io::kSecond, .silence_ns = 5 * io::kSecond}, httpapi::Surface::kPeer);
+  for (int i = 0; i < 1000; ++i) {
+    client_.got.clear();
+    send(kVersionRequest);
+    ASSERT_TRUE(world_.run_until([&] { return !client_.got.empty(); }, io::kSecond));
+    world_.run_for(10 * io::kMillisecond);
+  }
+  EXPECT_FALSE(closed_);
+  EXPECT_LE(timers_.set, 5);  // 10 s
+  world_.run_for(5500 * io::kMillisecond);
+  EXPECT_TRUE(closed_) << "and it still tells in time";
 }
 
 }  // namespace

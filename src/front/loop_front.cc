@@ -92,8 +92,9 @@ class LoopFront::Connection final : public io::StreamHandler {
       times.silence_ns = front_.options_.peer_silence_ns;
       times.answer_ns = front_.options_.peer_answer_ns;
     }
-    http1_ = std::make_unique<Http1Transport>(*front_.endpoints_, surface, std::move(stream_), front_.clock_,
-                                              front_.timers_, times, first, std::move(closed));
+    http1_ = std::make_unique<Http1Transport>(
+        *front_.endpoints_, surface, door_ == Door::kPeer ? front_.peer_door_ : nullptr, std::move(stream_),
+        front_.clock_, front_.timers_, times, first, std::move(closed));
   }
   // In a task of its own: the transports call from within a callback of theirs.
   void remove() {

@@ -28,6 +28,7 @@ class LoopFront {
   io::Loop& loop() { return loop_; }
   const grpc::MethodTable& methods() const { return services_.methods(); }
   void set_endpoints(httpapi::Endpoints* endpoints) { endpoints_ = endpoints; }
+  void set_peer_door(http1::Door* door) { peer_door_ = door; }
 
   void accepted(std::unique_ptr<io::Stream> stream, Door door);
   // Ends the connections of peers, or all others; those that come later are closed at once. `done` once
@@ -54,6 +55,7 @@ class LoopFront {
   v3rpc::Services services_;
   grpc::ServerContext context_;
   httpapi::Endpoints* endpoints_ = nullptr;
+  http1::Door* peer_door_ = nullptr;
   Side sides_[2];
 };
 
