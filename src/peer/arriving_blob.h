@@ -20,6 +20,7 @@ class ArrivingBlob {
   // Takes bytes from the front, at most what is missing; returns how many.
   size_t feed(std::string_view bytes);
   bool done() const { return have_ == size_; }
+  size_t received() const { return have_; }
   // Allocated at the moment.
   size_t held_bytes() const { return blob_.size(); }
   // When done.

@@ -81,6 +81,11 @@ Result<size_t> FramedMessage::feed(std::string_view bytes) {
   return taken;
 }
 
+Error FramedMessage::end_of_bytes() const {
+  const bool edge = head_have_ == 0 || (head_have_ == sizeof head_ && body_.received() == 0);
+  return Error(Code::kIo, edge ? "EOF" : "unexpected EOF");
+}
+
 Result<raft::Message> FramedMessage::take() {
   CHECK(done_);
   head_have_ = 0;

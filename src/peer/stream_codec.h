@@ -72,6 +72,8 @@ class FramedMessage {
   Result<size_t> feed(std::string_view bytes);
   bool done() const { return done_; }
   size_t held_bytes() const { return body_.held_bytes(); }
+  // What it is that the bytes end here, in Go's words: "EOF" where the length or the message would begin.
+  Error end_of_bytes() const;
   // When done; decodes and begins again.
   Result<raft::Message> take();
 
