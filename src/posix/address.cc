@@ -34,7 +34,7 @@ uint16_t port_of(const sockaddr_storage& a) {
   return 0;
 }
 
-Result<SocketAddress> resolve(const io::ListenAddress& a, bool passive) {
+Result<SocketAddress> resolve(const io::ListenAddress& a) {
   SocketAddress r;
   if (a.unix_socket) {
     auto& un = reinterpret_cast<sockaddr_un&>(r.address);
@@ -47,7 +47,7 @@ Result<SocketAddress> resolve(const io::ListenAddress& a, bool passive) {
   }
   addrinfo hints = {};
   hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = passive ? AI_PASSIVE : 0;
+  hints.ai_flags = AI_PASSIVE;
   addrinfo* found = nullptr;
   const std::string port = std::to_string(a.port);
   const int e = getaddrinfo(a.host.empty() ? nullptr : a.host.c_str(), port.c_str(), &hints, &found);

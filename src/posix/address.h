@@ -2,6 +2,7 @@
 #pragma once
 #include <sys/socket.h>
 
+#include <optional>
 #include <string>
 
 #include "io/stream.h"
@@ -13,8 +14,9 @@ struct SocketAddress {
   socklen_t length = 0;
 };
 
-// Looks the host up; may wait for a name server. `passive`: to listen on. kIo, kInvalidArgument.
-Result<SocketAddress> resolve(const io::ListenAddress& address, bool passive);
+// The address to listen on. A name is looked up, and a name server may be waited for. Of a unix socket, also the one to
+// connect to. kIo, kInvalidArgument.
+Result<SocketAddress> resolve(const io::ListenAddress& address);
 // True for an address that stands for all of the machine's.
 bool is_wildcard(const io::ListenAddress& address);
 // All addresses of both families, where the machine knows IPv6.

@@ -13,6 +13,7 @@
 
 #include "io/loop.h"
 #include "io/stream.h"
+#include "posix/dns.h"
 #include "posix/executors.h"
 
 struct uv_loop_s;
@@ -44,12 +45,16 @@ size_t queued_output_bytes();
 
 class UvNetwork final : public io::Network {
  public:
+  explicit UvNetwork(DnsOptions dns = {}) : dns_(std::move(dns)) {}
   Result<std::unique_ptr<io::Listener>> listen(
       const io::ListenAddress& address, std::vector<io::Loop*> loops,
       absl::AnyInvocable<void(std::unique_ptr<io::Stream>)> accept) override;
   std::unique_ptr<io::Connecting> connect(
       const io::ListenAddress& address, const io::ConnectOptions& options, io::Loop& loop,
       absl::AnyInvocable<void(Result<std::unique_ptr<io::Stream>>)> done) override;
+
+ private:
+  const DnsOptions dns_;
 };
 
 }  // namespace quoin::posix

@@ -126,6 +126,8 @@ TEST(InlineStrand, TimersThreadRunsOnlyWhatAllowsIt) {
   EXPECT_TRUE(woken_on_fallback.get_future().get());
   auto t2 = timers.schedule(0, apply, [&] { apply_on_fallback.set_value(fallback.running_here()); });
   EXPECT_TRUE(apply_on_fallback.get_future().get());
+  timers.stop();
+  fallback.stop();
 }
 
 // Disk work that arrives while a strand runs on the disk's thread waits for one task, not for all.
@@ -141,6 +143,8 @@ TEST(InlineStrand, DiskWorkThatArrivesMeanwhileEndsTheInlineRun) {
     });
   });
   EXPECT_EQ(where.get_future().get(), std::pair(true, true));
+  disk.stop();
+  fallback.stop();
 }
 
 TEST(InlineStrand, LongRunMovesToTheFallback) {

@@ -10,6 +10,12 @@
 
 namespace quoin::sim {
 
+namespace {
+Error no_such_host(std::string_view name) {
+  return make_error(Code::kNotFound, "lookup {} on sim: no such host", name);
+}
+}  // namespace
+
 SimNetwork::SimNetwork(World& world) : world_(world), prng_(world.prng().fork()) {}
 SimNetwork::~SimNetwork() = default;
 
@@ -181,8 +187,7 @@ void SimHost::arrived(const std::shared_ptr<Attempt>& attempt) {
   if (!attempt->from.empty() && resolve(attempt->from.substr(0, attempt->from.size() - 2)) != name_)
     return finish(attempt, attempt->error(io::call_error("bind", EADDRNOTAVAIL)));
   if (!network_.hosts_.count(host)) {
-    return finish(attempt,
-                  make_error(Code::kNotFound, "dial tcp: lookup {} on sim: no such host", address.host));
+    return finish(attempt, io::dial_error(false, "", "", no_such_host(address.host)));
   }
   if (network_.cut(name_, host) || network_.cut(host, name_) || network_.down_.count(host)) {
     network_.world_.after(network_.options_.connect_timeout_ns, [attempt] {
@@ -204,6 +209,18 @@ void SimHost::arrived(const std::shared_ptr<Attempt>& attempt) {
   network_.connections_.push_back(connection);
   listener.accept(server_loop, connection->make_stream(1));
   finish(attempt, std::unique_ptr<io::Stream>(connection->make_stream(0)));
+}
+
+Result<std::vector<io::SrvRecord>> SimHost::lookup_srv(std::string_view name, int64_t) {
+  auto it = network_.srv_.find(std::string(name));
+  if (it == network_.srv_.end()) return no_such_host(name);
+  return it->second;
+}
+
+Result<std::vector<std::string>> SimHost::lookup_host(std::string_view host, int64_t) {
+  const std::string name = resolve(std::string(host));
+  if (!network_.hosts_.count(name)) return no_such_host(host);
+  return std::vector<std::string>{name};
 }
 
 void SimHost::stop(bool silent) {

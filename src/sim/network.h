@@ -28,6 +28,7 @@
 #include <utility>
 #include <vector>
 
+#include "io/resolver.h"
 #include "io/stream.h"
 #include "sim/disk.h"
 #include "sim/world.h"
@@ -60,6 +61,10 @@ class SimNetwork {
   void heal_all();
   // Resets every stream between two hosts (or within one).
   void reset_all(const std::string& a, const std::string& b);
+  // What SimHost::lookup_srv() finds from now on.
+  void set_srv(const std::string& name, std::vector<io::SrvRecord> records) {
+    srv_[name] = std::move(records);
+  }
 
  private:
   friend class SimHost;
@@ -76,15 +81,16 @@ class SimNetwork {
   Prng prng_;
   NetworkOptions options_;
   std::set<std::pair<std::string, std::string>> cuts_;
-  std::set<std::string> hosts_;                    // all that were ever made
+  std::set<std::string> hosts_;  // all that were ever made
+  std::map<std::string, std::vector<io::SrvRecord>> srv_;
   std::set<std::string> down_;                     // hosts that stopped silently
   std::map<std::string, SimListener*> listeners_;  // by SimHost::key()
   std::vector<std::shared_ptr<Connection>> connections_;
   uint16_t next_port_ = 40'000;
 };
 
-// The network as one process on a host has it.
-class SimHost final : public io::Network {
+// The network as one process on a host has it. Look-ups take no time; a host's address is its name.
+class SimHost final : public io::Network, public io::Resolver {
  public:
   SimHost(SimNetwork& network, std::string name);
   Result<std::unique_ptr<io::Listener>> listen(
@@ -93,6 +99,8 @@ class SimHost final : public io::Network {
   std::unique_ptr<io::Connecting> connect(
       const io::ListenAddress& address, const io::ConnectOptions& options, io::Loop& loop,
       absl::AnyInvocable<void(Result<std::unique_ptr<io::Stream>>)> done) override;
+  Result<std::vector<io::SrvRecord>> lookup_srv(std::string_view name, int64_t timeout_ns) override;
+  Result<std::vector<std::string>> lookup_host(std::string_view host, int64_t timeout_ns) override;
   const std::string& name() const { return name_; }
   // To go with Process::kill().
   void stop(bool silent = false);

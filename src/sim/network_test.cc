@@ -218,6 +218,19 @@ TEST(SimNetwork, NamesAndOwnAddressesAreChecked) {
             fmt::format("dial tcp b:0->b:{}: bind: cannot assign requested address", n.listener->port()));
 }
 
+TEST(SimNetwork, NamesAreLookedUp) {
+  Net n(14);
+  n.network.set_srv("_etcd-server._tcp.sim", {{"b.", 2380, 0, 1}});
+  const auto srv = n.a.lookup_srv("_etcd-server._tcp.sim", io::kSecond);
+  ASSERT_TRUE(srv);
+  EXPECT_EQ((*srv)[0].target, "b.");
+  EXPECT_EQ(n.a.lookup_srv("_x._tcp.sim", io::kSecond).error().text(),
+            "lookup _x._tcp.sim on sim: no such host");
+  EXPECT_EQ(n.a.lookup_host("b", io::kSecond).value(), std::vector<std::string>{"b"});
+  EXPECT_EQ(n.a.lookup_host("localhost", io::kSecond).value(), std::vector<std::string>{"a"});
+  EXPECT_EQ(n.a.lookup_host("nohost", io::kSecond).error().code(), Code::kNotFound);
+}
+
 TEST(SimNetwork, ResetsEndBothEnds) {
   Net n(6);
   n.connect();

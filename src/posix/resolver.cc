@@ -1,0 +1,111 @@
+#include "posix/resolver.h"
+
+#include <ares.h>
+#include <arpa/inet.h>
+#include <arpa/nameser.h>
+#include <poll.h>
+
+#include <algorithm>
+
+#include "io/clock.h"
+#include "posix/executors.h"
+
+namespace quoin::posix {
+namespace {
+
+// Runs what was asked of the channel until it is answered or the time is over. False: the time is over.
+bool run(const DnsChannel& channel, int64_t timeout_ns) {
+  const io::MonotonicNs deadline = TaskMeter::now() + timeout_ns;
+  for (;;) {
+    ares_socket_t sockets[ARES_GETSOCK_MAXNUM];
+    const int wanted = ares_getsock(channel.get(), sockets, ARES_GETSOCK_MAXNUM);
+    if (wanted == 0) return true;
+    const int64_t left = deadline - TaskMeter::now();
+    if (left <= 0) return false;
+    timeval most = {static_cast<time_t>(left / io::kSecond),
+                    static_cast<suseconds_t>(left % io::kSecond / io::kMicrosecond)};
+    timeval storage;
+    const timeval* const wait = ares_timeout(channel.get(), &most, &storage);
+    pollfd polled[ARES_GETSOCK_MAXNUM];
+    nfds_t n = 0;
+    for (int i = 0; i < ARES_GETSOCK_MAXNUM; ++i) {
+      const short events = static_cast<short>((ARES_GETSOCK_READABLE(wanted, i) ? POLLIN : 0) |
+                                              (ARES_GETSOCK_WRITABLE(wanted, i) ? POLLOUT : 0));
+      if (events != 0) polled[n++] = {sockets[i], events, 0};
+    }
+    const int ms = static_cast<int>(wait->tv_sec * 1000 + (wait->tv_usec + 999) / 1000);
+    const int ready = ::poll(polled, n, ms);
+    if (ready <= 0) ares_process_fd(channel.get(), ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+    for (nfds_t i = 0; ready > 0 && i < n; ++i) {
+      const bool failed = polled[i].revents & (POLLERR | POLLHUP | POLLNVAL);
+      ares_process_fd(channel.get(), failed || (polled[i].revents & POLLIN) ? polled[i].fd : ARES_SOCKET_BAD,
+                      polled[i].revents & POLLOUT ? polled[i].fd : ARES_SOCKET_BAD);
+    }
+  }
+}
+
+Error timed_out(std::string_view name) {
+  return make_error(Code::kContextDeadlineExceeded, "lookup {}: i/o timeout", name);
+}
+
+}  // namespace
+
+Result<std::vector<io::SrvRecord>> DnsResolver::lookup_srv(std::string_view name, int64_t timeout_ns) {
+  struct Answer {
+    int status = ARES_ENODATA;
+    std::vector<io::SrvRecord> records;
+  } answer;
+  DnsChannel channel(options_, nullptr, nullptr);
+  if (channel.status() != ARES_SUCCESS) return channel.error(name, channel.status());
+  ares_search(
+      channel.get(), std::string(name).c_str(), ns_c_in, ns_t_srv,
+      [](void* to, int status, int, unsigned char* bytes, int size) {
+        auto& a = *static_cast<Answer*>(to);
+        ares_srv_reply* first = nullptr;
+        if (status == ARES_SUCCESS) status = ares_parse_srv_reply(bytes, size, &first);
+        for (const ares_srv_reply* r = first; r != nullptr; r = r->next) {
+          a.records.push_back({std::string(r->host) + ".", r->port, r->priority, r->weight});
+        }
+        if (first != nullptr) ares_free_data(first);
+        a.status = status == ARES_SUCCESS && a.records.empty() ? ARES_ENODATA : status;
+      },
+      &answer);
+  if (!run(channel, timeout_ns)) return timed_out(name);
+  if (answer.status != ARES_SUCCESS) return channel.error(name, answer.status);
+  std::stable_sort(answer.records.begin(), answer.records.end(), [](const auto& a, const auto& b) {
+    return a.priority != b.priority ? a.priority < b.priority : a.weight > b.weight;
+  });
+  return std::move(answer.records);
+}
+
+Result<std::vector<std::string>> DnsResolver::lookup_host(std::string_view name, int64_t timeout_ns) {
+  const std::string host(name);
+  const auto text = [](const SocketAddress& a) {
+    // Without the port, and the brackets of IPv6.
+    std::string s = address_text(a.address);
+    s.erase(s.rfind(':'));
+    return s.starts_with('[') ? s.substr(1, s.size() - 2) : s;
+  };
+  if (const auto number = numeric_address(host, 0)) return std::vector<std::string>{text(*number)};
+  struct Answer {
+    int status = ARES_ENODATA;
+    std::vector<SocketAddress> addresses;
+  } answer;
+  DnsChannel channel(options_, nullptr, nullptr);
+  if (channel.status() != ARES_SUCCESS) return channel.error(host, channel.status());
+  ask_addresses(
+      channel, host,
+      [](void* to, int status, int, ares_addrinfo* found) {
+        auto& a = *static_cast<Answer*>(to);
+        if (found != nullptr) a.addresses = take_addresses(found, 0);
+        a.status = status == ARES_SUCCESS && a.addresses.empty() ? ARES_ENODATA : status;
+      },
+      &answer);
+  if (!run(channel, timeout_ns)) return timed_out(host);
+  if (answer.status != ARES_SUCCESS) return channel.error(host, answer.status);
+  std::vector<std::string> out;
+  for (const SocketAddress& a : answer.addresses) out.push_back(text(a));
+  return out;
+}
+
+}  // namespace quoin::posix
