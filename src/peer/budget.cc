@@ -1,0 +1,49 @@
+#include "peer/budget.h"
+
+#include "base/check.h"
+
+namespace quoin::peer {
+
+server::Charge Budget::charge(size_t bytes) {
+  held_ += bytes;
+  ++charges_;
+  gauge_.add(static_cast<double>(bytes));
+  // The pointer is never used; its deleter is the charge.
+  return server::Charge(this, [budget = shared_from_this(), bytes](void*) { budget->release(bytes); });
+}
+
+void Budget::release(size_t bytes) {
+  held_ -= bytes;
+  --charges_;
+  gauge_.add(-static_cast<double>(bytes));
+  if (waiting_) wake();
+}
+
+void Budget::when_below(size_t bytes, Task room) {
+  {
+    std::lock_guard lock(mutex_);
+    CHECK(!room_);
+    mark_ = bytes;
+    room_ = std::move(room);
+    waiting_ = true;
+  }
+  // What was released before waiting_ was set woke nobody.
+  wake();
+}
+
+void Budget::wake() {
+  std::lock_guard lock(mutex_);
+  if (!room_ || held_ > mark_ || loop_ == nullptr) return;
+  waiting_ = false;
+  // Under the lock, so that after stop() nobody touches the loop; a loop never runs a task within post().
+  loop_->post(std::exchange(room_, nullptr));
+}
+
+void Budget::stop() {
+  std::lock_guard lock(mutex_);
+  loop_ = nullptr;
+  waiting_ = false;
+  room_ = nullptr;
+}
+
+}  // namespace quoin::peer
