@@ -40,6 +40,8 @@ class Admin {
   void promote_here(uint64_t id, MemberId learner, io::Executor& executor, MembersDone done);
   // kNotLeader, kBadLeaderTransferee, kTimeoutLeaderTransfer.
   void move_leader(MemberId target, io::Executor& executor, absl::AnyInvocable<void(Result<>)> done);
+  // On apply: once everything that is committed is applied; kTimeoutWaitAppliedIndex after a second.
+  void when_caught_up(absl::AnyInvocable<void(Result<>)> done);
   // Before a stop: a leader of several voters hands over to the one that can be reached longest. `done` runs on
   // `executor`, whatever came of it.
   void hand_over(io::Executor& executor, Task done);
@@ -51,8 +53,6 @@ class Admin {
   membership::Connected connected() const;
   // Calls `done` on apply.
   void propose(uint64_t id, const membership::Change& change, MembersDone done);
-  // On apply: once everything that is committed is applied; kTimeoutWaitAppliedIndex.
-  void when_caught_up(absl::AnyInvocable<void(Result<>)> done);
   void promote_locally(uint64_t id, MemberId learner, MembersDone done);
   void ask_leader_to_promote(MemberId learner, const std::string& token, MembersDone done);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "membership/cluster.h"
+#include "server/leader_lease.h"
 #include "server/stages.h"
 #include "wire/message.h"
 
@@ -165,16 +166,37 @@ void Chores::follow_versions() {
 }
 
 void Chores::monitor_cluster_version() {
+  if (stopped_ || !s_.apply.leading() || asking_versions_) return;
+  asking_versions_ = true;
+  ask_member_versions(s_, [this](const MemberVersions& servers) {
+    asking_versions_ = false;
+    decide_cluster_version(servers);
+  });
+}
+
+void Chores::decide_cluster_version(const MemberVersions& servers) {
   if (stopped_ || !s_.apply.leading()) return;
   const auto members = s_.apply.members();
-  // A cluster of one: this server's version is all there is to know.
-  const std::optional<membership::Version> servers[] = {membership::own_version()};
-  const auto next = membership::decide_cluster_version(members->version, membership::lowest_version(servers),
+  std::vector<std::optional<membership::Version>> versions;
+  for (const auto& [id, version] : servers) {
+    versions.push_back(version);
+    if (version && *version > membership::own_version()) {
+      LOG(s_.env.log, kWarn, "leader found higher-versioned member",
+          {"local-member-version", membership::own_version().text()}, {"remote-member-id", log::Hex{id.v}},
+          {"remote-member-version", version->text()});
+    }
+  }
+  const auto next = membership::decide_cluster_version(members->version, membership::lowest_version(versions),
                                                        members->downgrade);
   if (!next) return;
   const std::string text = next->text();
-  LOG(s_.env.log, kInfo, "setting up initial cluster version using v3 API",
-      {"cluster-version", next->minor_text()});
+  if (members->version) {
+    LOG(s_.env.log, kInfo, "updating cluster version using v3 API", {"from", members->version->minor_text()},
+        {"to", next->minor_text()});
+  } else {
+    LOG(s_.env.log, kInfo, "setting up initial cluster version using v3 API",
+        {"cluster-version", next->minor_text()});
+  }
   Request request;
   request.cluster_version_set.emplace().ver = text;
   propose(request, [this, version = next->minor_text()](std::optional<Error> error) {
@@ -184,8 +206,27 @@ void Chores::monitor_cluster_version() {
 
 void Chores::monitor_downgrade() {
   if (stopped_ || !s_.apply.leading()) return;
-  const std::optional<membership::Version> servers[] = {membership::own_version()};
-  if (!membership::downgrade_finished(s_.apply.members()->downgrade, servers)) return;
+  if (!s_.apply.members()->downgrade.enabled || asking_downgrade_) return;
+  asking_downgrade_ = true;
+  ask_member_versions(s_, [this](const MemberVersions& servers) {
+    asking_downgrade_ = false;
+    end_downgrade(servers);
+  });
+}
+
+void Chores::end_downgrade(const MemberVersions& servers) {
+  if (stopped_ || !s_.apply.leading()) return;
+  const membership::Downgrade& downgrade = s_.apply.members()->downgrade;
+  std::vector<std::optional<membership::Version>> versions;
+  for (const auto& [id, version] : servers) {
+    versions.push_back(version);
+    if (!version || !downgrade.enabled || version->cluster().text() == downgrade.target) continue;
+    LOG(s_.env.log, kWarn, "remotes server has mismatching etcd version",
+        {"remote-member-id", log::Hex{id.v}}, {"current-server-version", version->cluster().text()},
+        {"target-version", downgrade.target});
+    break;
+  }
+  if (!membership::downgrade_finished(downgrade, versions)) return;
   LOG(s_.env.log, kInfo, "the cluster has been downgraded",
       {"cluster-version", s_.apply.members()->downgrade.target});
   Request request;
@@ -305,8 +346,12 @@ void Chores::renew_some(RenewalBatch batch) {
     } else if (auto answer = at_once ? renewed_at_once(r.id, now) : std::nullopt) {
       answers.emplace_back(std::move(r.done), *std::move(answer));
     } else {
-      confirm_leadership(
-          std::make_shared<Renewal>(Renewal{r.id, batch.executor, std::move(r.done), nullptr}));
+      auto renewal = std::make_shared<Renewal>(Renewal{r.id, batch.executor, std::move(r.done), nullptr});
+      if (s_.raft.leading()) {
+        confirm_leadership(std::move(renewal));
+      } else {
+        renew_elsewhere(std::move(renewal));
+      }
     }
   }
   if (!answers.empty()) {
@@ -355,6 +400,19 @@ void Chores::wait_applied(std::shared_ptr<Renewal> renewal) {
   });
   s_.apply.when_applied(committed, [this, renewal] {
     if (!renewal->over) renew_now(renewal);
+  });
+}
+
+void Chores::renew_elsewhere(std::shared_ptr<Renewal> renewal) {
+  renew_at_leader(s_, renewal->id,
+                  [renewal](Result<int64_t> ttl) mutable { renewal->finish(std::move(ttl)); });
+}
+
+void Chores::renew_here(LeaseId id, io::Executor& executor, RenewDone done) {
+  s_.env.apply.post([this, id, &executor, done = std::move(done)]() mutable {
+    auto renewal = std::make_shared<Renewal>(Renewal{id, executor, std::move(done), nullptr});
+    if (stopped_) return renewal->finish(Error(Code::kServerStopped));
+    wait_applied(std::move(renewal));
   });
 }
 

@@ -19,6 +19,7 @@
 #include "server/answers.h"
 #include "server/compactor.h"
 #include "server/corruption_check.h"
+#include "server/member_versions.h"
 #include "wire/raft_internal.h"
 
 namespace quoin::server {
@@ -36,7 +37,9 @@ class Chores {
   void first_commit_in_term();
   // `done` runs on apply when no timer of this object will fire any more.
   void post_stop(Task done);
-  // What one round of a loop asked for; answered on `executor`.
+  // At the primary alone, for another member: Member::renew_here.
+  void renew_here(LeaseId id, io::Executor& executor, RenewDone done);
+  // What one round of a loop asked for; answered on `executor`. A member that does not lead asks the leader.
   void renew(std::vector<LeaseRenewal> renewals, io::Executor& executor);
 
  private:
@@ -49,7 +52,9 @@ class Chores {
   void checkpoint_leases();
   void follow_versions();
   void monitor_cluster_version();
+  void decide_cluster_version(const MemberVersions& servers);
   void monitor_downgrade();
+  void end_downgrade(const MemberVersions& servers);
   void compact();
   log::Field retention_field() const;
   std::string attributes_text() const;
@@ -68,9 +73,11 @@ class Chores {
   void confirm_leadership(std::shared_ptr<Renewal> renewal);
   void wait_applied(std::shared_ptr<Renewal> renewal);
   void renew_now(std::shared_ptr<Renewal> renewal);
+  void renew_elsewhere(std::shared_ptr<Renewal> renewal);
 
   Stages& s_;
   bool stopped_ = false;
+  bool asking_versions_ = false, asking_downgrade_ = false;
   io::Executor* ready_executor_ = nullptr;
   Task ready_;
   std::optional<Compactor> compactor_;

@@ -3,6 +3,7 @@
 #include "server/bootstrap.h"
 #include "server/corruption_check.h"
 #include "server/hash_run.h"
+#include "server/leader_lease.h"
 #include "server/lease_questions.h"
 #include "server/stages.h"
 #include "server/start_progress.h"
@@ -195,11 +196,13 @@ void Member::on_apply(absl::AnyInvocable<void(mvcc::WatchTable&)> work) {
   apply.strand().post([&apply, task = std::move(task)]() mutable { apply.between_batches(std::move(task)); });
 }
 
-void Member::lease_times(LeaseId id, bool keys, io::Executor& executor,
-                         absl::AnyInvocable<void(Result<LeaseTimes>)> done) {
-  ApplyStage& apply = stages_->apply;
-  // Not in the middle of an entry that takes the keys off the lease one after the other.
-  auto answer = [&apply, id, keys, &executor, done = std::move(done)]() mutable {
+namespace {
+
+// Answers from this member's lessor. Not in the middle of an entry that takes the keys off the lease one after
+// the other.
+void lease_times_now(ApplyStage& apply, LeaseId id, bool keys, io::Executor& executor,
+                     absl::AnyInvocable<void(Result<LeaseTimes>)> done) {
+  apply.between_entries([&apply, id, keys, &executor, done = std::move(done)]() mutable {
     Result<LeaseTimes> result = Error(Code::kServerStopped);
     if (!apply.stopped()) {
       LeaseTimes times;
@@ -218,9 +221,44 @@ void Member::lease_times(LeaseId id, bool keys, io::Executor& executor,
     }
     executor.post(
         [done = std::move(done), result = std::move(result)]() mutable { done(std::move(result)); });
-  };
-  apply.strand().post(
-      [&apply, answer = std::move(answer)]() mutable { apply.between_entries(std::move(answer)); });
+  });
+}
+
+}  // namespace
+
+void Member::lease_times(LeaseId id, bool keys, io::Executor& executor,
+                         absl::AnyInvocable<void(Result<LeaseTimes>)> done) {
+  Stages& s = *stages_;
+  s.env.apply.post([&s, id, keys, &executor, done = std::move(done)]() mutable {
+    if (s.raft.leading() || s.apply.stopped()) {
+      return s.admin.when_caught_up(
+          [&s, id, keys, &executor, done = std::move(done)](Result<> caught_up) mutable {
+            if (caught_up) return lease_times_now(s.apply, id, keys, executor, std::move(done));
+            executor.post([done = std::move(done), error = caught_up.error()]() mutable { done(error); });
+          });
+    }
+    auto shared = std::make_shared<decltype(done)>(std::move(done));
+    lease_times_at_leader(s, id, keys, [&executor, shared](Result<LeaseTimes> times) {
+      executor.post([shared, times = std::move(times)]() mutable { (*shared)(std::move(times)); });
+    });
+  });
+}
+
+void Member::lease_times_here(LeaseId id, bool keys, io::Executor& executor,
+                              absl::AnyInvocable<void(Result<LeaseTimes>)> done) {
+  Stages& s = *stages_;
+  s.env.apply.post([&s, id, keys, &executor, done = std::move(done)]() mutable {
+    s.admin.when_caught_up([&s, id, keys, &executor, done = std::move(done)](Result<> caught_up) mutable {
+      if (caught_up && !s.apply.stopped() && !s.apply.lessor().primary())
+        caught_up = Error(Code::kNotPrimary);
+      if (caught_up) return lease_times_now(s.apply, id, keys, executor, std::move(done));
+      executor.post([done = std::move(done), error = caught_up.error()]() mutable { done(error); });
+    });
+  });
+}
+
+void Member::renew_here(LeaseId id, io::Executor& executor, RenewDone done) {
+  stages_->chores.renew_here(id, executor, std::move(done));
 }
 
 void Member::leases(io::Executor& executor, absl::AnyInvocable<void(Result<std::vector<LeaseId>>)> done) {

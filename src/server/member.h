@@ -120,8 +120,15 @@ class Member {
   // ---- by a loop, answered on it ----
   // Watch tables live on apply: `work` runs there, in order of the calls from one loop.
   void on_apply(absl::AnyInvocable<void(mvcc::WatchTable&)> work);
+  // Of the leader's clock, wherever it is: kNoLeader, kTimeout, kLeaderChanged, kTimeoutWaitAppliedIndex.
   void lease_times(LeaseId id, bool keys, io::Executor& executor,
                    absl::AnyInvocable<void(Result<LeaseTimes>)> done);
+  // The same for another member that asks this one: kNotPrimary where it does not lead,
+  // kTimeoutWaitAppliedIndex if it falls behind for a second.
+  void lease_times_here(LeaseId id, bool keys, io::Executor& executor,
+                        absl::AnyInvocable<void(Result<LeaseTimes>)> done);
+  // A renewal that another member asks for; answered as ClientPort::renew_lease, but never by asking others.
+  void renew_here(LeaseId id, io::Executor& executor, RenewDone done);
   void leases(io::Executor& executor, absl::AnyInvocable<void(Result<std::vector<LeaseId>>)> done);
   // The hash and the revision it is of.
   void hash(io::Executor& executor, absl::AnyInvocable<void(Result<backend::StateHash>)> done);
