@@ -291,7 +291,7 @@ void Reader::fill_config() {
   c.server.snapshot_catchup_entries = or_default(number("snapshot-catchup-entries"), 5000);
   c.server.heartbeat_ns = static_cast<uint32_t>(number("heartbeat-interval")) * io::kMillisecond;
   c.server.election_ns = static_cast<uint32_t>(number("election-timeout")) * io::kMillisecond;
-  c.initial_election_tick_advance = boolean("initial-election-tick-advance");
+  c.server.initial_election_tick_advance = boolean("initial-election-tick-advance");
   c.listen_peer_urls = urls_of(flags_, "listen-peer-urls");
   c.listen_client_urls = urls_of(flags_, "listen-client-urls");
   c.listen_client_http_urls = urls_of(flags_, "listen-client-http-urls");

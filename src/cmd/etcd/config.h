@@ -98,7 +98,6 @@ struct Config {
     return server.wal_dir.empty() ? server.data_dir + "/member/wal" : server.wal_dir;
   }
   std::string snap_path() const { return server.data_dir + "/member/snap"; }
-  bool initial_election_tick_advance = true;
   Urls listen_peer_urls;
   Urls listen_client_urls;
   Urls listen_client_http_urls;  // not empty: client URLs speak gRPC alone

@@ -85,18 +85,6 @@ Result<> Config::check_bootstrap() const {
   if (std::adjacent_find(all.begin(), all.end()) != all.end()) {
     return make_error(Code::kInvalidArgument, "initial cluster {} has duplicate url", join(entries, ","));
   }
-  if (!server.new_cluster) {
-    return make_error(
-        Code::kUnsupported,
-        "--initial-cluster-state=existing is set, but joining a cluster is not served by this version of "
-        "Quoin");
-  }
-  if (members.size() > 1) {
-    return make_error(
-        Code::kUnsupported,
-        "--initial-cluster names {} members, but more than one is not served by this version of Quoin",
-        members.size());
-  }
   return {};
 }
 

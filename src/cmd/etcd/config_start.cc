@@ -43,7 +43,7 @@ void log_starting(const Config& c, bool member_initialized, int cpus, log::Logge
       {"member-dir", member_dir}, {"force-new-cluster", c.server.force_new_cluster},
       {"heartbeat-interval", log::Duration{c.server.heartbeat_ns}},
       {"election-timeout", log::Duration{c.server.election_ns}},
-      {"initial-election-tick-advance", c.initial_election_tick_advance},
+      {"initial-election-tick-advance", c.server.initial_election_tick_advance},
       {"snapshot-count", c.server.snapshot_count}, {"max-wals", c.server.max_wals},
       {"max-snapshots", c.server.max_snapshots},
       {"snapshot-catchup-entries", c.server.snapshot_catchup_entries},

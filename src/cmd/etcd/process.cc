@@ -18,6 +18,7 @@
 #include "cmd/etcd/wiring.h"
 #include "httpapi/constant_metrics.h"
 #include "posix/file.h"
+#include "server/admin.h"
 #include "wal/wal.h"
 
 namespace quoin::cmd {
@@ -33,20 +34,25 @@ Process::Process(const Config& config, std::vector<Notice> start_notices, std::v
       timers_(clock_),
       append_("append"),
       file_("file"),
-      scrape_("scrape") {
+      scrape_("scrape"),
+      transfer_("transfer"),
+      peer_loop_("peer") {
   const int cores = usable_processors();
   for (int i = 0; i < cores; ++i) {
     loops_.push_back(std::make_unique<posix::UvLoop>(fmt::format("client{}", i)));
     loops_.back()->post([] { posix::LogSink::forbid_waiting(); });
   }
+  peer_loop_.post([] { posix::LogSink::forbid_waiting(); });
   append_.post([] { posix::LogSink::forbid_waiting(); });
   file_.post([] { posix::LogSink::forbid_waiting(); });
+  transfer_.post([] { posix::LogSink::forbid_waiting(); });
   scrape_.post([] { posix::LogSink::forbid_waiting(); });
   raft_.emplace(*loops_[0], posix::StrandOptions{.in_timers_thread = true});
   apply_.emplace(*loops_.back());
   raft_->meter().publish(metrics_, "raft");
   apply_->meter().publish(metrics_, "apply");
   for (size_t i = 0; i < loops_.size(); ++i) loops_[i]->meter().publish(metrics_, fmt::format("client{}", i));
+  peer_loop_.meter().publish(metrics_, "peer");
   append_fs_ = posix::make_file_system(append_);
   file_fs_ = posix::make_file_system(file_);
 }
@@ -97,6 +103,7 @@ Result<> Process::start(Ending& ending) {
   log_quota(config_, log_);
   log_member();
   front_->attach(*member_);
+  front_->set_peer_door(transport_->door());
   file_.post([this] { watch_descriptors(); });
   running_ = true;
   member_->run(
@@ -120,6 +127,7 @@ Result<> Process::start(Ending& ending) {
 Result<> Process::bind() {
   front::Options options = front_options(config_);
   options.seed = seed_;
+  options.peer_loop = &peer_loop_;
   options.http.argv = argv_;
   options.http.process_stats = [] { return read_process_stats(); };
   options.http.background = [this](Task task) { scrape_.post(std::move(task)); };
@@ -174,7 +182,12 @@ Result<> Process::open_member() {
   }
   httpapi::register_constant_metrics(metrics_, constant_metrics(config_));
   wait_for_database(config_.snap_path() + "/db", *file_fs_, clock_, log_);
+  transport_ = std::make_unique<peer::Transport>(
+      peer_options(config_),
+      peer::Environment{network_, peer_loop_, timers_, clock_, transfer_, metrics_, log_, {}});
+  env.peers = transport_.get();
   ASSIGN_OR_RETURN(member_, server::Member::start(config_.server, env));
+  transport_->start(member_->peer_handler());
   return {};
 }
 
@@ -273,16 +286,18 @@ void Process::close_front_and_member() {
   Latch clients_gone;
   front_->stop_clients(config_.server.request_timeout_ns(), clients_gone.done());
   clients_gone.wait();
-  const bool leads = member_->leader() == member_->id();
-  LOG(log_, kInfo,
-      leads ? "skipped leadership transfer for single voting member cluster"
-            : "skipped leadership transfer; local server is not leader",
-      {"local-member-id", log::Hex{member_->id().v}},
-      {"current-leader-member-id", log::Hex{member_->leader().v}});
+  guard_.waits_for("the next leader");
+  Latch handed_over;
+  member_->admin().hand_over(*loops_[0], handed_over.done());
+  handed_over.wait();
   guard_.waits_for("the member");
   Latch member_done;
   member_->stop(*loops_[0], member_done.done());
   member_done.wait();
+  guard_.waits_for("connections to other members");
+  Latch transport_done;
+  transport_->stop(transport_done.done());
+  transport_done.wait();
   const std::vector<std::string> peers = front_->peer_addresses();
   for (const std::string& address : peers) {
     LOG(log_, kInfo, "stopping serving peer traffic", {"address", address});
@@ -304,6 +319,8 @@ void Process::close() {
   append_.stop();
   file_.stop();
   scrape_.stop();
+  transfer_.stop();
+  peer_loop_.stop();
   for (auto& l : loops_) l->stop();
   log_closing("closed etcd server");
 }

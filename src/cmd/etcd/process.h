@@ -23,6 +23,7 @@
 #include "cmd/etcd/signals.h"
 #include "cmd/etcd/stop_guard.h"
 #include "front/front.h"
+#include "peer/transport.h"
 #include "posix/clock.h"
 #include "posix/executors.h"
 #include "posix/log_sink.h"
@@ -69,10 +70,13 @@ class Process {
   posix::SystemClock clock_;
   posix::ThreadTimers timers_;
   posix::DiskThread append_, file_, scrape_;
+  posix::DiskThread transfer_;  // reads databases on their way to other members
   std::vector<std::unique_ptr<posix::UvLoop>> loops_;
   std::optional<posix::InlineStrand> raft_, apply_;
   std::unique_ptr<io::FileSystem> append_fs_, file_fs_;
   posix::UvNetwork network_;
+  posix::UvLoop peer_loop_;
+  std::unique_ptr<peer::Transport> transport_;
   std::unique_ptr<server::Member> member_;
   bool running_ = false;
   std::unique_ptr<front::Front> front_;

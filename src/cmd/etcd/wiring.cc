@@ -56,6 +56,15 @@ front::Options front_options(const Config& c) {
   return o;
 }
 
+peer::Options peer_options(const Config& c) {
+  peer::Options o;
+  o.peer_urls = c.server.initial_advertise_peer_urls;
+  o.read_timeout_ns = c.raft_read_timeout;
+  o.write_timeout_ns = c.raft_write_timeout;
+  o.dial_timeout_ns = io::kSecond + c.server.election_ns;
+  return o;
+}
+
 httpapi::ConstantMetrics constant_metrics(const Config& c) {
   httpapi::ConstantMetrics m;
   m.etcd_version = kEtcdVersion;
