@@ -63,6 +63,10 @@ TEST(Door, RefusesStreamsInEtcdsOrder) {
   EXPECT_EQ(t.ask("GET", "/raft/stream/msgapp/101/x"), not_found("invalid path"));
   EXPECT_EQ(t.ask("GET", "/raft/stream/msgapp/xyz"), not_found("invalid from"));
   EXPECT_EQ(t.ask("GET", "/raft/stream/msgapp/"), not_found("invalid from"));
+  EXPECT_TRUE(t.b().log.contains("path=xyz error=strconv.ParseUint: parsing \"xyz\": invalid syntax"));
+  EXPECT_TRUE(t.b().log.contains("path=msgapp error=strconv.ParseUint: parsing \"msgapp\": invalid syntax"));
+  EXPECT_EQ(t.ask("GET", "/raft/stream/msgapp/11111111111111111"), not_found("invalid from"));
+  EXPECT_TRUE(t.b().log.contains("parsing \"11111111111111111\": value out of range"));
   t.b().member.removed_members.insert(MemberId{0x109});
   EXPECT_EQ(t.ask("GET", "/raft/stream/message/109"), refusal("410 Gone", kStreamFields, "removed member"));
   EXPECT_EQ(t.ask("GET", "/raft/stream/message/108", "X-PeerURLs: http://m8:1,http://m9:2\r\n"),

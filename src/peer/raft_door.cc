@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/coding.h"
+#include "base/go_text.h"
 #include "base/version.h"
 #include "peer/context.h"
 #include "peer/http_answers.h"
@@ -142,9 +143,13 @@ void RaftDoor::stream(std::unique_ptr<http1::Exchange> exchange) {
   }
   uint64_t id = 0;
   if (!parse_hex(name, &id)) {
+    // Of a path that ends in a slash Go takes the part before it.
+    const std::string_view shown = name.empty() ? folder.substr(folder.rfind('/') + 1) : name;
+    const bool hex_digits = shown.find_first_not_of("0123456789abcdefABCDEF") == std::string_view::npos;
     LOG(context_.log, kWarn, "failed to parse path into ID", {"local-member-id", log::Hex{context_.self.v}},
-        {"remote-peer-id-stream-handler", log::Hex{context_.self.v}}, {"path", name},
-        {"error", fmt::format("strconv.ParseUint: parsing \"{}\": invalid syntax", name)});
+        {"remote-peer-id-stream-handler", log::Hex{context_.self.v}}, {"path", shown},
+        {"error", fmt::format("strconv.ParseUint: parsing {}: {}", go_quote(shown),
+                              hex_digits ? "value out of range" : "invalid syntax")});
     return refuse(404, "invalid from");
   }
   const MemberId from{id};
