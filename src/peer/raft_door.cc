@@ -89,7 +89,7 @@ bool RaftDoor::compatible(http1::Exchange& exchange, const Fields& fields) {
 
 void RaftDoor::remember_sender(const http1::Request& request) {
   uint64_t from = 0;
-  const std::string_view urls = request.field("X-PeerURLs").value_or("");
+  const std::string_view urls = request.field("X-Peerurls").value_or("");
   if (urls.empty() || !parse_hex(request.field("X-Server-From").value_or(""), &from)) return;
   members_.add_remote(MemberId{from}, split(urls));
 }
@@ -98,7 +98,7 @@ void RaftDoor::remember_sender(const http1::Request& request) {
 
 void RaftDoor::post(std::unique_ptr<http1::Exchange> exchange) {
   if (exchange->request().method != "POST") return exchange->respond(method_not_allowed("POST"));
-  Fields fields{{"X-Etcd-Cluster-ID", hex(context_.cluster.v)}};
+  Fields fields{{"X-Etcd-Cluster-Id", hex(context_.cluster.v)}};
   if (!compatible(*exchange, fields)) return;
   remember_sender(exchange->request());
   posts_.take(std::move(exchange), std::move(fields));
@@ -112,7 +112,7 @@ void RaftDoor::snapshot(std::unique_ptr<http1::Exchange> exchange) {
     count_refusal();
     return exchange->respond(method_not_allowed("POST"));
   }
-  Fields fields{{"X-Etcd-Cluster-ID", hex(context_.cluster.v)}};
+  Fields fields{{"X-Etcd-Cluster-Id", hex(context_.cluster.v)}};
   if (!compatible(*exchange, fields)) return count_refusal();
   remember_sender(exchange->request());
   snapshots_.take(std::move(exchange), std::move(fields));
@@ -122,7 +122,7 @@ void RaftDoor::stream(std::unique_ptr<http1::Exchange> exchange) {
   const http1::Request& request = exchange->request();
   if (request.method != "GET") return exchange->respond(method_not_allowed("GET"));
   Fields fields{{"X-Server-Version", std::string(kEtcdVersion)},
-                {"X-Etcd-Cluster-ID", hex(context_.cluster.v)}};
+                {"X-Etcd-Cluster-Id", hex(context_.cluster.v)}};
   const auto refuse = [&](unsigned status, std::string_view text) {
     exchange->respond(error_answer(status, text, std::move(fields)));
   };
@@ -162,7 +162,7 @@ void RaftDoor::stream(std::unique_ptr<http1::Exchange> exchange) {
   Peer* const peer = members_.find(from);
   if (peer == nullptr) {
     // Of another cluster with the same id, or one that joined after what this member has applied so far.
-    const std::string_view urls = request.field("X-PeerURLs").value_or("");
+    const std::string_view urls = request.field("X-Peerurls").value_or("");
     if (!urls.empty()) members_.add_remote(from, split(urls));
     LOG(context_.log, kWarn, "failed to find remote peer in cluster",
         {"local-member-id", log::Hex{context_.self.v}},
