@@ -3,11 +3,14 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "base/coding.h"
+#include "base/version.h"
+#include "membership/member.h"
 
 namespace quoin::scenarios {
 
 Life::Life(sim::World& world, sim::SimDisk& disk, const server::Config& config, uint64_t seed,
-           int64_t wall_jump_ns, std::optional<Door> door)
+           int64_t wall_jump_ns, std::optional<Door> door, PeerNetwork* wire)
     : world_(world),
       disk_(disk),
       config_(config),
@@ -23,6 +26,7 @@ Life::Life(sim::World& world, sim::SimDisk& disk, const server::Config& config, 
       door_(std::move(door)) {
   log_.set_level(log::Level::kInfo);
   process_.clock().jump_wall(wall_jump_ns);
+  if (wire != nullptr) peers_ = wire->join(process_, config.initial_advertise_peer_urls.front());
 }
 
 Life::~Life() {
@@ -30,12 +34,17 @@ Life::~Life() {
   front_.reset();
   port_.reset();
   member_.reset();
+  peers_.reset();
 }
 
 Result<> Life::start() {
-  ASSIGN_OR_RETURN(
-      member_, server::Member::start(config_, {raft_, apply_, append_, file_, append_fs_, file_fs_,
-                                               process_.timers(), process_.clock(), log_, metrics_, seed_}));
+  ASSIGN_OR_RETURN(member_, server::Member::start(config_, {raft_, apply_, append_, file_, append_fs_,
+                                                            file_fs_, process_.timers(), process_.clock(),
+                                                            log_, metrics_, seed_, peers_.get()}));
+  if (peers_) {
+    peers_->serve(member_->peer_handler(),
+                  [this](const server::PeerRequest& request) { return answer(request); });
+  }
   port_ = std::make_unique<server::ClientPort>(*member_, loop_);
   if (door_) {
     std::vector<io::Loop*> loops{&loop_};
@@ -52,6 +61,25 @@ Result<> Life::start() {
   member_->run(
       loop_, [this] { serve(); }, [this](Error e) { failure_ = std::move(e); });
   return {};
+}
+
+// What a member's peer port says, as far as it needs no waiting.
+Result<server::PeerAnswer> Life::answer(const server::PeerRequest& request) {
+  server::PeerAnswer out;
+  out.status = 200;
+  out.fields = {{"X-Etcd-Cluster-Id", hex(member_->cluster_id().v)}};
+  if (request.path == "/members") {
+    out.body = membership::members_json(member_->members());
+  } else if (request.path == "/version") {
+    const std::string version = member_->cluster_version();
+    out.body = fmt::format(R"({{"etcdserver":"{}","etcdcluster":"{}"}})", kEtcdVersion,
+                           version.empty() ? "not_decided" : version);
+  } else if (request.path == "/downgrade/enabled") {
+    out.body = member_->status().downgrade_enabled ? "true" : "false";
+  } else {
+    out.status = 404;
+  }
+  return out;
 }
 
 void Life::serve() {

@@ -16,6 +16,7 @@
 #include "front/front.h"
 #include "scenarios/clients.h"
 #include "scenarios/edges.h"
+#include "scenarios/peer_network.h"
 #include "server/member.h"
 #include "sim/disk.h"
 #include "sim/file_system.h"
@@ -34,8 +35,9 @@ class Life {
   };
   // `wall_jump_ns` moves this life's wall clock: a machine without a clock battery starts each life at the
   // same moment. Without a door the member is reached through port() alone.
+  // `wire`: the network of the members, on which this one has the URL its configuration advertises.
   Life(sim::World& world, sim::SimDisk& disk, const server::Config& config, uint64_t seed,
-       int64_t wall_jump_ns = 0, std::optional<Door> door = {});
+       int64_t wall_jump_ns = 0, std::optional<Door> door = {}, PeerNetwork* wire = nullptr);
   ~Life();
 
   // Opens the data directory and sets the member going.
@@ -59,6 +61,7 @@ class Life {
 
  private:
   void serve();
+  Result<server::PeerAnswer> answer(const server::PeerRequest& request);
 
   sim::World& world_;
   sim::SimDisk& disk_;
@@ -70,6 +73,7 @@ class Life {
   sim::SimExecutor &raft_, &apply_, &append_, &file_, &loop_;
   sim::SimFileSystem append_fs_, file_fs_;
   std::optional<Door> door_;
+  std::unique_ptr<PeerNetwork::Peers> peers_;
   std::unique_ptr<server::Member> member_;
   std::unique_ptr<front::Front> front_;
   std::unique_ptr<server::ClientPort> port_;

@@ -19,6 +19,7 @@ import os
 import pathlib
 import queue
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -100,7 +101,7 @@ class Tree:
             if not self.command_passes([program, f"--gtest_filter={pattern}"]):
                 return f"{target} {pattern}"
         for path, arguments in mutant.runs:
-            if not self.command_passes([self.build / path, *arguments.split()]):
+            if not self.command_passes([self.build / path, *shlex.split(arguments)]):
                 return f"{path} {arguments}"
         return None
 

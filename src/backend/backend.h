@@ -111,6 +111,10 @@ class Compactor {
 // The metric cells of a backend. One per process: whoever opens a second Backend (a received snapshot
 // replaces the file) hands on the first one's, so that no cell is registered twice.
 struct Probe;
+// size() and size_in_use() of the Backend that used the probe last: for who may meet its replacement. Any
+// thread.
+uint64_t file_size(const Probe& probe);
+uint64_t file_size_in_use(const Probe& probe);
 
 struct Options {
   std::string path;  // .../member/snap/db

@@ -41,4 +41,12 @@ Probe::Probe(metrics::Registry& r)
           r.gauge("etcd_debugging_mvcc_db_compaction_last",
                   "When the last compaction ended, in unix seconds; 0 since the start of the process.")) {}
 
+uint64_t file_size(const Probe& probe) {
+  return static_cast<uint64_t>(probe.total_size_bytes.value());
+}
+
+uint64_t file_size_in_use(const Probe& probe) {
+  return static_cast<uint64_t>(probe.in_use_bytes.value());
+}
+
 }  // namespace quoin::backend

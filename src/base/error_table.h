@@ -89,6 +89,7 @@ enum class GrpcStatus : uint8_t {
   X(kTimeoutConnectionLost, kUnavailable, "etcdserver: request timed out, possibly due to connection lost") \
   X(kTimeoutWaitAppliedIndex, kUnavailable,                                                                 \
     "etcdserver: request timed out, waiting for the applied index took too long")                           \
+  X(kTimeoutLeaderTransfer, kUnknown, "etcdserver: request timed out, leader transfer took too long")       \
   X(kUnhealthy, kUnavailable, "etcdserver: unhealthy cluster")                                              \
   X(kCorrupt, kDataLoss, "etcdserver: corrupt cluster")                                                     \
   X(kNotSupportedForLearner, kFailedPrecondition, "etcdserver: rpc not supported for learner")              \

@@ -34,25 +34,46 @@ Family& Registry::family(std::string_view name, std::string_view help, Type type
   return **it;
 }
 
+namespace {
+
+// The cell of the family with these labels; null if there is none.
+template <class Source>
+Source* find(const Family& family, const Labels& labels) {
+  for (const Cell& cell : family.cells) {
+    if (cell.labels != labels) continue;
+    // The registry made it, as one that may be written to.
+    if (const auto* source = std::get_if<const Source*>(&cell.source)) return const_cast<Source*>(*source);
+  }
+  return nullptr;
+}
+
+}  // namespace
+
 Counter& Registry::counter(std::string_view name, std::string_view help, Labels labels) {
   std::lock_guard lock(mutex_);
+  Family& f = family(name, help, Type::kCounter);
+  if (Counter* known = find<Counter>(f, labels)) return *known;
   Counter& c = counters_.emplace_back();
-  family(name, help, Type::kCounter).cells.push_back({std::move(labels), &c});
+  f.cells.push_back({std::move(labels), &c});
   return c;
 }
 
 Gauge& Registry::gauge(std::string_view name, std::string_view help, Labels labels) {
   std::lock_guard lock(mutex_);
+  Family& f = family(name, help, Type::kGauge);
+  if (Gauge* known = find<Gauge>(f, labels)) return *known;
   Gauge& g = gauges_.emplace_back();
-  family(name, help, Type::kGauge).cells.push_back({std::move(labels), &g});
+  f.cells.push_back({std::move(labels), &g});
   return g;
 }
 
 Histogram& Registry::histogram(std::string_view name, std::string_view help, std::vector<double> bounds,
                                Labels labels) {
   std::lock_guard lock(mutex_);
+  Family& f = family(name, help, Type::kHistogram);
+  if (Histogram* known = find<Histogram>(f, labels)) return *known;
   Histogram& h = histograms_.emplace_back(std::move(bounds));
-  family(name, help, Type::kHistogram).cells.push_back({std::move(labels), &h});
+  f.cells.push_back({std::move(labels), &h});
   return h;
 }
 

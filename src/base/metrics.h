@@ -76,6 +76,8 @@ struct Family {
 
 class Registry {
  public:
+  // A name and labels that are registered already give the same cell again: who takes over from an object of the
+  // same kind goes on counting.
   Counter& counter(std::string_view name, std::string_view help, Labels labels = {});
   Gauge& gauge(std::string_view name, std::string_view help, Labels labels = {});
   Histogram& histogram(std::string_view name, std::string_view help, std::vector<double> bounds,

@@ -5,6 +5,10 @@
 #include "http1/response_parser.h"
 
 namespace quoin::http1 {
+namespace {
+// What Go puts before an error in the head of an answer.
+constexpr std::string_view kBroken = "net/http: HTTP/1.x transport connection broken";
+}  // namespace
 
 std::optional<std::string_view> ResponseHead::field(std::string_view name) const {
   for (const auto& [n, value] : fields) {
@@ -62,7 +66,7 @@ class ClientConnection::Impl {
     begun |= in_progress;
     while (in_progress && !head_told) {
       bytes.remove_prefix(parser->feed(bytes));
-      if (parser->error()) return fail(*parser->error());
+      if (parser->error()) return fail(parser->error()->prefixed(kBroken));
       if (!parser->head_done()) return;
       if (parser->status() / 100 == 1 && parser->status() != 101) {
         const size_t before = parser->head_bytes();
@@ -168,7 +172,8 @@ void ClientConnection::feed_eof() {
     i.broken = true;
     return i.complete();
   }
-  i.fail(Error(Code::kIo, i.begun ? "unexpected EOF" : "EOF"));
+  const Error torn(Code::kIo, "unexpected EOF");
+  i.fail(!i.begun ? Error(Code::kIo, "EOF") : i.head_told ? torn : torn.prefixed(kBroken));
 }
 
 void ClientConnection::abort(Error error) {

@@ -22,8 +22,9 @@
 // Threads: confined to its loop. Lifetime: the handler outlives the connection. Re-entrance: a handler may call
 // anything of the connection from its callbacks but feed(), feed_eof(), output_written() and the destructor. abort()
 // calls on_error() at once there too. The next exchange begins after feed() returned.
-// Errors (on_error), with Go's words: kMalformed "malformed HTTP response \"...\"", kLimit, kIo "EOF" (the
-// connection ended before the first byte of the answer), "unexpected EOF" (within it).
+// Errors (on_error), with Go's words:
+//   kMalformed, kLimit, kUnsupported  "net/http: HTTP/1.x transport connection broken: malformed HTTP response \"...\""
+//   kIo  "EOF": the connection ended before the first byte of the answer; "unexpected EOF": within it
 // Source: RFC 9112; Go's net/http.
 #pragma once
 #include <cstddef>

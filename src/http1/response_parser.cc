@@ -10,9 +10,18 @@ namespace {
 
 constexpr size_t kQuotedMax = 128;  // of what a peer sent, in an error's text
 
-template <class... A>
 Error malformed(std::string_view what, std::string_view text) {
   return make_error(Code::kMalformed, "{} {}", what, go_quote(text.substr(0, kQuotedMax)));
+}
+
+// ["1" "2"]
+std::string quoted(const std::vector<std::string_view>& list) {
+  std::string out;
+  for (const std::string_view s : list) {
+    if (out.size() > kQuotedMax) break;
+    out += (out.empty() ? "[" : " ") + go_quote(s.substr(0, kQuotedMax));
+  }
+  return out + "]";
 }
 
 bool is_digit(char c) {
@@ -82,40 +91,50 @@ void ResponseParser::field_line(std::string_view line) {
       return refuse(make_error(Code::kLimit, "net/http: server response has more than {} header fields",
                                HeadText::kFieldsMax));
     default:
-      return refuse(make_error(Code::kMalformed, "malformed MIME header line: {}",
-                               go_quote(line.substr(0, kQuotedMax))));
+      return refuse(malformed(is_blank(line[0]) && text_.fields() == 0 ? "malformed MIME header initial line:"
+                              : line.find(':') == std::string_view::npos
+                                  ? "malformed MIME header: missing colon:"
+                                  : "malformed MIME header line:",
+                              line));
   }
 }
 
 void ResponseParser::end_of_head() {
-  unsigned encodings = 0;
-  std::string_view encoding;
+  std::vector<std::string_view> encodings, lengths;
   for (size_t i = 0; i < text_.fields(); ++i) {
     const std::string_view name = text_.name(i), value = text_.value(i);
     if (equals_folded(name, "Content-Length")) {
-      const auto n = parse_content_length(value);
-      if (!n) return refuse(malformed("bad Content-Length", value));
-      if (length_ && *length_ != *n) {
-        return refuse(
-            Error(Code::kMalformed, "http: message cannot contain multiple Content-Length headers"));
-      }
-      length_ = n;
+      lengths.push_back(value);
     } else if (equals_folded(name, "Transfer-Encoding")) {
-      ++encodings;
-      encoding = value;
+      encodings.push_back(value);
     } else if (equals_folded(name, "Connection")) {
       read_connection_field(value, closes_, keeps_alive_);
     }
   }
-  if (encodings > 0 && (major_ > 1 || (major_ == 1 && minor_ >= 1))) {  // no such thing in 1.0
-    if (encodings > 1) return refuse(Error(Code::kUnsupported, "too many transfer encodings"));
-    if (!equals_folded(encoding, "chunked")) {
+  if (!encodings.empty() && (major_ > 1 || (major_ == 1 && minor_ >= 1))) {  // no such thing in 1.0
+    if (encodings.size() > 1)
+      return refuse(make_error(Code::kUnsupported, "too many transfer encodings: {}", quoted(encodings)));
+    if (!equals_folded(encodings[0], "chunked")) {
       return refuse(make_error(Code::kUnsupported, "unsupported transfer encoding: {}",
-                               go_quote(encoding.substr(0, kQuotedMax))));
+                               go_quote(encodings[0].substr(0, kQuotedMax))));
     }
     chunked_ = true;
-    length_.reset();
   }
+  for (const std::string_view l : lengths) {
+    if (l != lengths[0]) {
+      return refuse(make_error(Code::kMalformed,
+                               "http: message cannot contain multiple Content-Length headers; got {}",
+                               quoted(lengths)));
+    }
+  }
+  if (!lengths.empty()) {
+    length_ = parse_content_length(lengths[0]);
+    if (!length_) {
+      return refuse(
+          malformed(lengths[0].empty() ? "invalid empty Content-Length" : "bad Content-Length", lengths[0]));
+    }
+  }
+  if (chunked_) length_.reset();
   state_ = State::kDone;
 }
 

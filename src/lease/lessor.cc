@@ -91,6 +91,20 @@ void Lessor::persist(LeaseId id, const Lease& lease) {
   backend_->put(backend::Bucket::kLease, record_key(id), wire::encode_string(stored));
 }
 
+void Lessor::adopt(Lessor& fresh) {
+  demote();
+  std::swap(backend_, fresh.backend_);
+  leases_.swap(fresh.leases_);
+  lease_of_.swap(fresh.lease_of_);
+  slots_.swap(fresh.slots_);
+  free_slots_.swap(fresh.free_slots_);
+  std::swap(expiries_, fresh.expiries_);
+  std::swap(checkpoints_, fresh.checkpoints_);
+  promotion_.reset();
+  // No expiry of an era that either of them knew is valid in the next one.
+  era_ = std::max(era_, fresh.era_) + 1;
+}
+
 Result<int64_t> Lessor::grant(LeaseId id, int64_t ttl_s) {
   if (!id) return Code::kLeaseNotFound;
   if (ttl_s > kTtlMaxSeconds) return Code::kLeaseTtlTooLarge;

@@ -96,8 +96,11 @@ class Lessor {
   Lessor& operator=(const Lessor&) = delete;
 
   // Forgets everything and reads the leases of `backend`, which is written to from now on. Attachments come
-  // anew from the store. Not primary afterwards. At start and after a received snapshot.
+  // anew from the store. Not primary afterwards.
   Result<> recover(backend::Backend& backend);
+  // Takes over the leases of `fresh`, which were read beside this one from another backend and attached by
+  // its store; `fresh` gets the old ones. Not primary afterwards: who waits in when_gone() gets kNotPrimary.
+  void adopt(Lessor& fresh);
   void set_deleter(KeyDeleter* deleter) { deleter_ = deleter; }
 
   // ---- applied entries ----

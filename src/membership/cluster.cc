@@ -48,13 +48,10 @@ void Cluster::publish() {
   any_learner_.store(learners, std::memory_order_release);
 }
 
-Result<> Cluster::recover(backend::Backend& backend) {
-  backend_ = &backend;
+Result<Membership> read_membership(absl::FunctionRef<Result<>(Bucket, const backend::PairVisitor&)> scan) {
   Membership found;
-  found.cluster_id = record_.cluster_id;
-  found.local_id = record_.local_id;
   Result<> damage;
-  TRY(backend.scan(Bucket::kMembers, {}, {}, [&](std::string_view key, std::string_view value) {
+  TRY(scan(Bucket::kMembers, [&](std::string_view key, std::string_view value) {
     auto m = parse_member(value);
     const auto id = id_of_key(Bucket::kMembers, key);
     if (!id) damage = id.error();
@@ -66,25 +63,39 @@ Result<> Cluster::recover(backend::Backend& backend) {
     return true;
   }));
   TRY(damage);
-  TRY(backend.scan(Bucket::kMembersRemoved, {}, {}, [&](std::string_view key, std::string_view) {
+  TRY(scan(Bucket::kMembersRemoved, [&](std::string_view key, std::string_view) {
     const auto id = id_of_key(Bucket::kMembersRemoved, key);
     if (!id) damage = id.error();
     if (id) found.removed.insert(*id);
     return damage.has_value();
   }));
   TRY(damage);
-  if (const auto text = backend.get(Bucket::kCluster, kVersionKey)) {
-    found.version = parse_version(*text);
-    if (!found.version)
-      return make_error(Code::kCorruption, "bucket cluster: clusterVersion is \"{}\"", *text);
-  }
-  if (const auto text = backend.get(Bucket::kCluster, kDowngradeKey)) {
-    auto d = parse_downgrade(*text);
-    if (!d || (d->enabled && !parse_version(d->target))) {
-      return make_error(Code::kCorruption, "bucket cluster: downgrade is \"{}\"", *text);
+  TRY(scan(Bucket::kCluster, [&](std::string_view key, std::string_view value) {
+    if (key == kVersionKey) {
+      found.version = parse_version(value);
+      if (!found.version)
+        damage = make_error(Code::kCorruption, "bucket cluster: clusterVersion is \"{}\"", value);
+    } else if (key == kDowngradeKey) {
+      auto d = parse_downgrade(value);
+      if (!d || (d->enabled && !parse_version(d->target))) {
+        damage = make_error(Code::kCorruption, "bucket cluster: downgrade is \"{}\"", value);
+      } else {
+        found.downgrade = std::move(*d);
+      }
     }
-    found.downgrade = std::move(*d);
-  }
+    return damage.has_value();
+  }));
+  TRY(damage);
+  return found;
+}
+
+Result<> Cluster::recover(backend::Backend& backend) {
+  backend_ = &backend;
+  ASSIGN_OR_RETURN(Membership found, read_membership([&](Bucket bucket, const backend::PairVisitor& visit) {
+                     return backend.scan(bucket, {}, {}, visit);
+                   }));
+  found.cluster_id = record_.cluster_id;
+  found.local_id = record_.local_id;
   TRY(check_server_version(server_version_, found.version));
   record_ = std::move(found);
   if (!record_.members.empty()) initial_.clear();

@@ -12,6 +12,8 @@
 // Errors: kCorruption from records that cannot be read, naming bucket and key.
 // Source: spec storage-formats 2.1, raft-and-peers 28, 30; log lines operations 6.3.
 #pragma once
+#include <absl/functional/function_ref.h>
+
 #include <atomic>
 #include <memory>
 #include <mutex>
@@ -28,6 +30,11 @@ struct VersionSet {
   // The cluster version went down: the caller takes a snapshot to disk, so that an older server can start.
   bool lowered = false;
 };
+
+// What a database holds: the buckets are read through `scan`. Without the ids of the cluster and of this member.
+// kCorruption, naming bucket and key.
+Result<Membership> read_membership(
+    absl::FunctionRef<Result<>(backend::Bucket, const backend::PairVisitor&)> scan);
 
 class Cluster {
  public:

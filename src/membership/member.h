@@ -45,6 +45,12 @@ std::string attributes_json(const Member& member);
 Result<> parse_raft_attributes(std::string_view json, Member* member);
 Result<> parse_attributes(std::string_view json, Member* member);
 
+// What GET /version says: {"etcdserver":"3.6.16","etcdcluster":"3.6.0"}; more keys may follow.
+struct Versions {
+  std::string server, cluster;
+};
+Result<Versions> parse_versions(std::string_view json);
+
 // {"target-version":"3.5.0","enabled":true}
 std::string downgrade_json(const Downgrade& downgrade);
 Result<Downgrade> parse_downgrade(std::string_view json);

@@ -202,6 +202,17 @@ std::string downgrade_json(const Downgrade& downgrade) {
                      downgrade.enabled);
 }
 
+Result<Versions> parse_versions(std::string_view text) {
+  ASSIGN_OR_RETURN(const Json json, parse(text));
+  Versions v;
+  TRY(each_field(json, [&](std::string_view key, const Json& value) -> Result<> {
+    if (same_key(key, "etcdserver")) return read(value, &v.server);
+    if (same_key(key, "etcdcluster")) return read(value, &v.cluster);
+    return {};
+  }));
+  return v;
+}
+
 Result<Downgrade> parse_downgrade(std::string_view text) {
   ASSIGN_OR_RETURN(const Json json, parse(text));
   Downgrade d;

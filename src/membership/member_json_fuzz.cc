@@ -27,6 +27,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       if (const auto list = parse_members(text)) CHECK(*parse_members(members_json(*list)) == *list);
       break;
     case 'd':
+      (void)parse_versions(text).has_value();
       if (const auto d = parse_downgrade(text)) CHECK(*parse_downgrade(downgrade_json(*d)) == *d);
       break;
     case 's':

@@ -285,8 +285,17 @@ TEST_F(Hashes, ReplacedByAReceivedSnapshot) {
       theirs->end();
     }
   }
-  ASSERT_TRUE(store->replace(other));
+  FakeLeases fresh_leases;
+  StoreOptions beside;
+  beside.beside = true;
+  auto fresh = Store::restore(other, fresh_leases, registry, beside);
+  ASSERT_TRUE(fresh);
+  EXPECT_FALSE(waited);
+  EXPECT_TRUE(store->views().load()->get("mine", 2)->has_value()) << "nothing has changed yet";
+  auto held = store->adopt(std::move(*fresh));
+  held.reset();
   EXPECT_TRUE(waited);
+  EXPECT_FALSE(store->views().load()->get("mine", 5)->has_value());
   EXPECT_EQ(store->revision(), 5);
   EXPECT_EQ(store->compact_revision(), -1);
   EXPECT_TRUE(store->publish()->get("theirs", 5)->has_value());

@@ -142,32 +142,45 @@ Result<> Store::load() {
   if (options_.memory) index_->pool().set_reserve(std::make_shared<ChunkReserve>(*options_.memory));
   publish();
   restored_marks_ = {finished, scheduled};
-  if (restored_marks_.resumed()) {
-    Compaction::Job job;
-    job.revision = scheduled;
-    job.previous_compact_revision = finished;
-    job.durable = true;
-    compaction_->jobs.push_back(std::move(job));
-    start_compaction();
-  }
+  if (!options_.beside) resume_compaction();
   return {};
 }
 
-Result<> Store::replace(backend::Backend& backend) {
-  CHECK(!txn_open_, "replacing within a transaction");
-  const std::unique_ptr<Compaction> old = std::exchange(compaction_, std::make_unique<Compaction>());
-  backend_ = &backend;
-  index_ = std::make_unique<KeyIndex>();
-  published_.reset();
-  records_.reset();
-  changes_.clear();
-  TRY(load());
+void Store::resume_compaction() {
+  if (!restored_marks_.resumed()) return;
+  Compaction::Job job;
+  job.revision = restored_marks_.scheduled;
+  job.previous_compact_revision = restored_marks_.finished;
+  job.durable = true;
+  compaction_->jobs.push_back(std::move(job));
+  start_compaction();
+}
+
+std::unique_ptr<Store> Store::adopt(std::unique_ptr<Store> fresh) {
+  CHECK(!txn_open_ && !fresh->txn_open_, "replacing within a transaction");
+  backend_alive_ = std::make_shared<int>(0);
+  txn_.pinned_.clear();
+  std::swap(backend_, fresh->backend_);
+  std::swap(index_, fresh->index_);
+  std::swap(revision_, fresh->revision_);
+  std::swap(compact_revision_, fresh->compact_revision_);
+  std::swap(restored_marks_, fresh->restored_marks_);
+  std::swap(records_, fresh->records_);
+  std::swap(records_upto_, fresh->records_upto_);
+  std::swap(appended_upto_, fresh->appended_upto_);
+  std::swap(published_, fresh->published_);
+  std::swap(hashes_, fresh->hashes_);
+  std::swap(compaction_, fresh->compaction_);
+  std::swap(changes_, fresh->changes_);
+  views_.store(published_);
+  publish();
+  resume_compaction();
   // Whoever waited for the old store's compactions waits no longer: what it holds now is another member's.
-  for (Compaction::Job& job : old->jobs) {
+  for (Compaction::Job& job : fresh->compaction_->jobs) {
     run_all(&job.scheduled);
     run_all(&job.finished);
   }
-  return {};
+  return fresh;
 }
 
 }  // namespace quoin::mvcc

@@ -69,6 +69,8 @@ struct StoreOptions {
   std::function<void(int64_t revision)> reading;
   // Makes memory ready for the index (ChunkReserve). May be null: then it is made where it is needed.
   io::Executor* memory = nullptr;
+  // Made to be adopted: restore() may run on any thread, and begins no compaction.
+  bool beside = false;
 };
 
 // The marks a file holds, -1 where there is none. One that was scheduled but not finished is resumed.
@@ -236,9 +238,11 @@ class Store {
   void close();
 
   // ---- replacement ----
-  // Blocking. Forgets everything and reads `backend` (a received snapshot). Compactions running on the old
-  // backend must not call back any more: close it first. Open views of the old store stay readable.
-  Result<> replace(backend::Backend& backend);
+  // Takes over all that `fresh` holds, which was restored beside this store (StoreOptions::beside) from another
+  // backend (a received snapshot), and publishes it in views(). Compactions running on the old backend must
+  // not call back any more: close it first. Who waited for them is told now. Open views of the old store stay
+  // readable. Returns what this store held, to be destroyed where that may take long.
+  std::unique_ptr<Store> adopt(std::unique_ptr<Store> fresh);
 
  private:
   friend class WriteTxn;
@@ -247,6 +251,7 @@ class Store {
   Store(backend::Backend& backend, LeaseAttachments& leases, metrics::Registry& metrics,
         const StoreOptions& options);
   Result<> load();
+  void resume_compaction();
   Snapshot snapshot_now();
   const std::shared_ptr<const backend::View>& records_upto(Revision revision);
   void compaction_durable(int64_t revision);

@@ -53,6 +53,7 @@ struct Waiter {
   AnswerDone done;
   io::MonotonicNs since = 0;
   bool given_up = false;  // Waiters::give_up()
+  bool patient = false;   // does not expire: only its client's own time bounds it
 };
 
 // Collects answers and tasks by executor and posts each executor's as one. A batch of answers is one list

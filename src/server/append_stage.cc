@@ -25,17 +25,68 @@ AppendStage::AppendStage(const Config& config, io::FileSystem& fs, io::Executor&
 
 AppendStage::~AppendStage() = default;
 
-void AppendStage::post_append(raft::HardState hard_state, std::vector<raft::Entry> entries,
-                              std::vector<raft::Message> responses) {
-  strand_.post([this, hard_state, entries = std::move(entries), responses = std::move(responses)]() mutable {
+void AppendStage::post_append(AppendBatch batch) {
+  strand_.post([this, batch = std::move(batch)]() mutable { take(std::move(batch)); });
+}
+
+void AppendStage::take(AppendBatch batch) {
+  if (closed_) return;
+  if (saving_received_) return waiting_.push_back(std::move(batch));
+  if (batch.snapshot) return save_received(std::move(batch));
+  write(std::move(batch));
+}
+
+void AppendStage::write(AppendBatch batch) {
+  // The log and raft's stable storage share the entries' bytes.
+  std::vector<raft::Entry> to_write = batch.entries;
+  const raft::HardState hard_state = batch.hard_state;
+  appender_->save(hard_state, std::move(to_write),
+                  [this, batch = std::move(batch)]() mutable { raft_.post_appended(std::move(batch)); });
+}
+
+// The `.snap` file, its record, a hard state that commits just that, the rest (wal/appender.h). The database
+// is there already.
+void AppendStage::save_received(AppendBatch batch) {
+  saving_received_ = true;
+  const raft::Snapshot& snapshot = *batch.snapshot;
+  snapshotter_->save(snapshot, [this, batch = std::move(batch)](Result<> saved) mutable {
+    if (!saved) return failed_(saved.error());
     if (closed_) return;
-    // The log and raft's stable storage share the entries' bytes.
-    std::vector<raft::Entry> to_write = entries;
-    appender_->save(
-        hard_state, std::move(to_write),
-        [this, hard_state, entries = std::move(entries), responses = std::move(responses)]() mutable {
-          raft_.post_appended(std::move(entries), hard_state, std::move(responses));
-        });
+    const raft::SnapshotMetadata& meta = batch.snapshot->metadata;
+    appender_->save_snapshot({meta.index, meta.term, meta.conf_state}, nullptr);
+    raft::HardState covering = batch.hard_state;
+    covering.commit = meta.index;
+    appender_->save(covering, {}, nullptr);
+    write(std::move(batch));
+    saving_received_ = false;
+    while (!saving_received_ && !waiting_.empty()) {
+      AppendBatch next = std::move(waiting_.front());
+      waiting_.pop_front();
+      take(std::move(next));
+    }
+  });
+}
+
+void AppendStage::release(const raft::SnapshotMetadata& meta) {
+  snapshotter_->recorded(meta.term, meta.index);
+  appender_->release_lock_to(meta.index);
+  snapshotter_->release_snap_dbs(meta.index, [](Result<>) {});
+}
+
+void AppendStage::post_snapshot_installed(raft::SnapshotMetadata meta) {
+  strand_.post([this, meta = std::move(meta)] {
+    if (closed_) return;
+    snapshotter_->db_taken(meta.index);
+    release(meta);
+  });
+}
+
+void AppendStage::post_keep_snapshot(std::string path, Index index, io::Executor& executor,
+                                     absl::AnyInvocable<void(Result<>)> done) {
+  strand_.post([this, path = std::move(path), index, &executor, done = std::move(done)]() mutable {
+    snapshotter_->commit_db(path, index, [&executor, done = std::move(done)](Result<> kept) mutable {
+      executor.post([done = std::move(done), kept = std::move(kept)]() mutable { done(std::move(kept)); });
+    });
   });
 }
 
@@ -48,10 +99,8 @@ void AppendStage::post_snapshot(raft::Snapshot snapshot, io::Executor& executor,
       if (closed_) return;
       appender_->save_snapshot({meta.index, meta.term, meta.conf_state},
                                [this, meta, &executor, done = std::move(done)]() mutable {
-                                 snapshotter_->recorded(meta.term, meta.index);
                                  LOG(log_, kInfo, "saved snapshot to disk", {"snapshot-index", meta.index.v});
-                                 appender_->release_lock_to(meta.index);
-                                 snapshotter_->release_snap_dbs(meta.index, [](Result<>) {});
+                                 release(meta);
                                  executor.post(std::move(done));
                                });
     });

@@ -5,7 +5,9 @@
 // admits no more than AppendBacklog::kBytesMax that is not durable here.
 // Source: spec storage-formats 3, 4; design.md section 5.
 #pragma once
+#include <deque>
 #include <memory>
+#include <string>
 
 #include "base/log.h"
 #include "io/timer.h"
@@ -24,14 +26,20 @@ class AppendStage {
               std::function<void(Error)> failed);
   ~AppendStage();
 
-  void post_append(raft::HardState hard_state, std::vector<raft::Entry> entries,
-                   std::vector<raft::Message> responses);
+  void post_append(AppendBatch batch);
   // Writes the entries that a start made up (--force-new-cluster). On the strand, before anything else.
   void save_forced(std::vector<raft::Entry> entries, Task done) {
     appender_->save({}, std::move(entries), std::move(done));
   }
   // `.snap` file, WAL record, release of what is older; `done` on `executor`.
   void post_snapshot(raft::Snapshot snapshot, io::Executor& executor, Task done);
+  // The state machine is that of a received snapshot and its file durable: releases what is older.
+  void post_snapshot_installed(raft::SnapshotMetadata meta);
+  // A database that another member sends is written to a file of this name.
+  std::string new_snapshot_path() { return snapshotter_->new_tmp_path(); }
+  // The file is complete and synced: it becomes `<index>.snap.db`.
+  void post_keep_snapshot(std::string path, Index index, io::Executor& executor,
+                          absl::AnyInvocable<void(Result<>)> done);
   // Removes files that nobody needs any more, at once and then every 30 s.
   void post_start_purging();
   // Writes what is buffered and closes the log; `done` always runs, on `executor`. An error is logged: the
@@ -40,6 +48,10 @@ class AppendStage {
 
  private:
   void purge();
+  void take(AppendBatch batch);
+  void write(AppendBatch batch);
+  void save_received(AppendBatch batch);
+  void release(const raft::SnapshotMetadata& meta);
 
   const Config& config_;
   io::Executor& strand_;
@@ -51,6 +63,8 @@ class AppendStage {
   std::unique_ptr<wal::Appender> appender_;
   std::unique_ptr<io::Timer> purge_timer_;
   bool closed_ = false;
+  bool saving_received_ = false;     // the `.snap` of a received snapshot is being written
+  std::deque<AppendBatch> waiting_;  // behind it
 };
 
 }  // namespace quoin::server

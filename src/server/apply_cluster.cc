@@ -90,11 +90,9 @@ void ApplyStage::apply_conf_change(const raft::Entry& entry) {
       state_.replay.apply(*change);
     }
     outcome.revision = state_.store->revision();
-    if (effective && change->kind == membership::ChangeKind::kRemove && change->member.id == self_) {
-      LOG(log_, kWarn, "server error", {"error", "the member has been permanently removed from the cluster"});
-      if (waiter) answer(std::move(*waiter), std::move(outcome));
-      return fail(Error(Code::kStopped, "the member has been permanently removed from the cluster"));
-    }
+    if (effective) sink_.member_changed(*change);
+    // Also where an earlier life applied it: that life ended before it stopped for good.
+    if (change->kind == membership::ChangeKind::kRemove && change->member.id == self_) sink_.removed_self();
   }
   // Nothing further is applied before raft has switched, and members and ConfState go into one commit.
   conf_change_ = true;
@@ -120,7 +118,7 @@ void ApplyStage::apply_conf_change(const raft::Entry& entry) {
 // ---- versions ----
 
 void ApplyStage::follow_cluster_version() {
-  if (stopped_) return;
+  if (stopped_ || installing_) return;
   const auto version = state_.cluster->view()->version;
   if (!version || version->cluster() == membership::kClusterVersionMin) return;
   const backend::SchemaVersion target{version->major, version->minor};

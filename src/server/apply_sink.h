@@ -5,9 +5,12 @@
 #pragma once
 #include <absl/functional/any_invocable.h>
 
+#include <memory>
 #include <vector>
 
+#include "backend/backend.h"
 #include "io/executor.h"
+#include "membership/membership.h"
 #include "raft/types.h"
 #include "server/proposal.h"
 
@@ -31,6 +34,20 @@ class ApplySink {
                            Index upto) = 0;
   // The log in memory is at its bound: a snapshot is wanted as soon as there can be one.
   virtual bool wants_compaction() const = 0;
+  // A change of the members took effect: whom this member talks to follows it.
+  virtual void member_changed(const membership::Change& change) = 0;
+  // The members are others, by a received snapshot.
+  virtual void members_replaced(const membership::Membership& members) = 0;
+  // This member is none any more: it stops in a while.
+  virtual void removed_self() = 0;
+  // The first entry of a new leader's term, or a configuration change that raft refused.
+  virtual void empty_entry_applied() = 0;
+  // To the member that `message` names; then snapshot_sent() of the apply stage.
+  virtual void send_snapshot(raft::Message message, std::shared_ptr<backend::SnapshotSource> source) = 0;
+  // There can be no snapshot for this member now.
+  virtual void snapshot_failed(MemberId to) = 0;
+  // The state is that of a received snapshot, and its file has the database's name.
+  virtual void snapshot_installed(raft::SnapshotMetadata meta) = 0;
   // Writes the `.snap` file and its record in the log; then `done` runs on apply. Not called if the member
   // stops or fails before.
   virtual void save_snapshot(raft::Snapshot snapshot, Task done) = 0;

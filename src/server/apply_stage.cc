@@ -38,40 +38,41 @@ uint64_t request_id(const pb::InternalRaftRequest& r) {
 }  // namespace
 
 ApplyStage::ApplyStage(const Config& config, MemberId self, State state, io::Executor& strand,
-                       io::Clock& clock, log::Logger& log, metrics::Registry& metrics,
+                       io::Executor& file, io::Clock& clock, log::Logger& log, metrics::Registry& metrics,
                        ServerMetrics& server_metrics, SlowRequests& slow_requests, Waiters& waiters,
-                       RequestIds& ids, ApplySink& sink, std::function<void(Error)> failed)
+                       RequestIds& ids, ApplySink& sink, OpenReceived open_received,
+                       std::function<void(Error)> failed)
     : config_(config),
       self_(self),
       state_(std::move(state)),
       strand_(strand),
+      file_(file),
       clock_(clock),
       log_(log),
+      registry_(metrics),
       metrics_(server_metrics),
       slow_requests_(slow_requests),
       waiters_(waiters),
       ids_(ids),
       sink_(sink),
+      open_received_(std::move(open_received)),
       failed_(std::move(failed)),
       quota_(config.quota_backend_bytes),
+      backend_probe_(state_.backend->probe()),
       watches_(std::make_unique<mvcc::WatchTable>(
           *state_.store, metrics,
           mvcc::WatchOptions{.fragment_bytes = config.max_request_bytes + (512 << 10)})),
       applied_(state_.applied),
       applied_term_(state_.applied_term),
-      snapshots_(config, self, state_.disk_snapshot, *state_.backend, sink, log,
+      snapshots_(config, self, state_.disk_snapshot, state_.backend, sink, clock, log,
                  [this] { follow_cluster_version(); }),
       consistent_at_start_(state_.backend->consistent_index()),
       applied_gauge_(metrics.gauge("etcd_server_proposals_applied_total",
-                                   "The total number of consensus proposals applied.")) {
-  applier_ = std::make_unique<Applier>(Applier::Parts{
-      config_, self_, *state_.backend, *state_.store, *state_.lessor, *state_.glue, *state_.alarms, quota_,
-      log_, metrics, [this] {
-        const auto version = state_.cluster->view()->version;
-        return config_.lease_checkpoint_persist || (version && *version >= membership::Version{3, 6, 0});
-      }});
-  state_.backend->set_not_full_callback([this] { run(); });
-  state_.backend->set_failure_callback([this](Error e) { fail(std::move(e)); });
+                                   "The total number of consensus proposals applied.")),
+      installing_gauge_(metrics.gauge("etcd_server_snapshot_apply_in_progress_total",
+                                      "1 if the server is applying the incoming snapshot. 0 if none.")) {
+  make_applier();
+  watch_backend();
   watches_->publish();
   if (const auto version = state_.cluster->view()->version) metrics_.cluster_version(version->minor_text());
   publish_status();
@@ -79,11 +80,30 @@ ApplyStage::ApplyStage(const Config& config, MemberId self, State state, io::Exe
 
 ApplyStage::~ApplyStage() = default;
 
+void ApplyStage::make_applier() {
+  applier_ = std::make_unique<Applier>(Applier::Parts{
+      config_, self_, *state_.backend, *state_.store, *state_.lessor, *state_.glue, *state_.alarms, quota_,
+      log_, registry_, [this] {
+        const auto version = state_.cluster->view()->version;
+        return config_.lease_checkpoint_persist || (version && *version >= membership::Version{3, 6, 0});
+      }});
+}
+
+void ApplyStage::watch_backend() {
+  state_.backend->set_not_full_callback([this] { run(); });
+  state_.backend->set_failure_callback([this](Error e) { fail(std::move(e)); });
+}
+
 void ApplyStage::fail(Error error) {
   if (stopped_) return;
   stopped_ = true;
   // What the entry has changed so far is in memory and must not reach the file, nor may its index.
-  state_.backend->abandon(error);
+  if (!backend_closed_) state_.backend->abandon(error);
+  // The backend that was being closed calls back no more.
+  if (installing_ && !reading_) {
+    installing_.reset();
+    if (stop_after_steps_) strand_.post(std::exchange(stop_after_steps_, {}));
+  }
   failed_(std::move(error));
 }
 
@@ -108,7 +128,11 @@ void ApplyStage::post_soft_state(raft::SoftState state, Term term) {
 }
 
 void ApplyStage::run() {
-  if (running_ || stopped_ || conf_change_ || in_steps() || queue_.empty()) return;
+  if (running_ || stopped_ || conf_change_ || in_steps()) return;
+  if (queue_.empty()) {
+    if (arriving_) begin_install();
+    return;
+  }
   if (state_.backend->full()) return;  // goes on when it no longer is
   uint64_t encoded_bytes = 0, payload_bytes = 0;
   batch_work_ = 0;
@@ -143,7 +167,7 @@ void ApplyStage::run() {
 void ApplyStage::run_later() {
   // Also while entries wait: else a load without a pause would let what there is to free and to compact grow.
   maintain();
-  if (queue_.empty() || stopped_ || conf_change_) return;
+  if ((queue_.empty() && !arriving_) || stopped_ || conf_change_) return;
   running_ = true;
   strand_.post([this] {
     running_ = false;
@@ -220,14 +244,20 @@ void ApplyStage::between_entries(Task task) {
   after_steps_.push_back(std::move(task));
 }
 
+void ApplyStage::with_backend(Task task) {
+  if (!installing_) return std::move(task)();
+  after_steps_.push_back(std::move(task));
+}
+
 void ApplyStage::between_batches(Task task) {
-  if (!publishing_ && waiting_now_ == 0) return std::move(task)();
+  if (!publishing_ && waiting_now_ == 0 && !installing_) return std::move(task)();
   after_steps_.push_back(std::move(task));
 }
 
 void ApplyStage::apply_normal(const raft::Entry& entry) {
   if (entry.data.empty()) {
     // A new leader's first entry (or a refused configuration change).
+    sink_.empty_entry_applied();
     if (soft_state_.role == raft::Role::kLeader && entry.term == soft_state_term_ &&
         !state_.lessor->primary()) {
       state_.lessor->promote(config_.election_ns);
@@ -380,11 +410,7 @@ void ApplyStage::publish_step() {
   sink_.note_applied(applied_);
   outbox_.flush();
   sink_.entries_applied(applied_, encoded_bytes, payload_bytes);
-  while (!waiting_applied_.empty() && waiting_applied_.begin()->first <= applied_) {
-    Task task = std::move(waiting_applied_.begin()->second);
-    waiting_applied_.erase(waiting_applied_.begin());
-    std::move(task)();
-  }
+  release_applied_waiters();
   // Within a configuration change that raft has yet to take, the ConfState of this index is not known.
   if (!conf_change_) snapshots_.after_batch({applied_, applied_term_, state_.conf_state, members_now()});
   end_batch();
@@ -409,6 +435,14 @@ void ApplyStage::run_waiting() {
   waiting_now_ = 0;
   if (stop_after_steps_) return std::exchange(stop_after_steps_, {})();
   if (!stopped_) run_later();
+}
+
+void ApplyStage::release_applied_waiters() {
+  while (!waiting_applied_.empty() && waiting_applied_.begin()->first <= applied_) {
+    Task task = std::move(waiting_applied_.begin()->second);
+    waiting_applied_.erase(waiting_applied_.begin());
+    std::move(task)();
+  }
 }
 
 void ApplyStage::when_applied(Index index, Task task) {
@@ -454,7 +488,9 @@ void ApplyStage::close(io::Executor& executor, Task done) {
   watches_.reset();
   applier_.reset();
   state_.store->close();
+  arriving_.reset();
   auto shared = std::make_shared<Task>(std::move(done));
+  if (backend_closed_) return executor.post(std::move(*shared));
   state_.backend->close([this, &executor, shared](Result<> closed) {
     if (!closed) LOG(log_, kError, "failed to close the backend", {"error", closed.error().text()});
     executor.post(std::move(*shared));

@@ -32,6 +32,7 @@
 #include "server/applier.h"
 #include "server/apply_sink.h"
 #include "server/compaction_log.h"
+#include "server/open_state.h"
 #include "server/request_ids.h"
 #include "server/server_metrics.h"
 #include "server/slow_requests.h"
@@ -76,15 +77,23 @@ class ApplyStage {
     Index log_end;
     Term log_end_term;
   };
-  // The references outlive the stage. `failed`: once, on the apply strand.
-  ApplyStage(const Config& config, MemberId self, State state, io::Executor& strand, io::Clock& clock,
-             log::Logger& log, metrics::Registry& metrics, ServerMetrics& server_metrics,
+  // Reads the database that was received for an index (open_received()).
+  using OpenReceived =
+      std::function<Result<ReceivedState>(Index, std::shared_ptr<backend::Probe>, mvcc::CompactionObserver*)>;
+  // The references outlive the stage. `open_received` runs on `file`. `failed`: once, on the apply strand.
+  ApplyStage(const Config& config, MemberId self, State state, io::Executor& strand, io::Executor& file,
+             io::Clock& clock, log::Logger& log, metrics::Registry& metrics, ServerMetrics& server_metrics,
              SlowRequests& slow_requests, Waiters& waiters, RequestIds& ids, ApplySink& sink,
-             std::function<void(Error)> failed);
+             OpenReceived open_received, std::function<void(Error)> failed);
   ~ApplyStage();
 
   // ---- any thread ----
   void post_entries(std::vector<raft::Entry> entries);
+  // Replaces the state by the one that another member sent, once what was posted before is applied.
+  void post_snapshot(std::shared_ptr<const raft::Snapshot> snapshot);
+  // A member asks for a snapshot: made now or between two batches, and given to ApplySink::send_snapshot().
+  void post_snapshot_wanted(raft::Message message);
+  void post_snapshot_sent(bool failed);
   void post_soft_state(raft::SoftState state, Term term);
   io::Executor& strand() { return strand_; }
   // Never null. After stop() a view that knows the keys and refuses their values (mvcc::Store::close).
@@ -96,8 +105,8 @@ class ApplyStage {
   bool any_learner() const { return state_.cluster->any_learner(); }
   // The present sizes, not those of the last batch: a defragmentation or a compaction changes them between
   // batches.
-  uint64_t backend_size() const { return state_.backend->size(); }
-  uint64_t backend_size_in_use() const { return state_.backend->size_in_use(); }
+  uint64_t backend_size() const { return backend::file_size(*backend_probe_); }
+  uint64_t backend_size_in_use() const { return backend::file_size_in_use(*backend_probe_); }
   // Under a lock; for Status and health.
   std::vector<Alarm> alarms() const;
   std::string storage_version() const;
@@ -116,9 +125,11 @@ class ApplyStage {
   void maintain();
   backend::Backend& backend() { return *state_.backend; }
   membership::Cluster& cluster() { return *state_.cluster; }
-  // Runs `task` when no entry is in the middle of being applied: now, or after the large one under way. For
-  // questions about state that is changed step by step.
+  // Runs `task` when no entry is in the middle of being applied and no snapshot is being installed: now, or
+  // after that. For questions about state that is changed step by step, and for what needs the backend.
   void between_entries(Task task);
+  // Runs `task` when the backend is there: now, or when a received snapshot is installed.
+  void with_backend(Task task);
   // Runs `task` when no batch is being published: now, or after that. For what concerns the watches.
   void between_batches(Task task);
   // Runs `task` once everything up to `index` has been applied; now if it has.
@@ -154,6 +165,15 @@ class ApplyStage {
   void begin_large(raft::Entry entry);
   void step_large();
   void run_later();
+  // Of a received snapshot.
+  void begin_install();
+  void finish_install(Result<ReceivedState> received);
+  void adopt(ReceivedState received, const raft::Snapshot& snapshot, membership::Membership members);
+  void make_snapshot(raft::Message wanted);
+  raft::Message snapshot_message(raft::Message wanted, const backend::SnapshotSource& source, Error* error);
+  void watch_backend();
+  void make_applier();
+  void release_applied_waiters();
   void close(io::Executor& executor, Task done);
   void apply_normal(const raft::Entry& entry);
   void apply_conf_change(const raft::Entry& entry);
@@ -177,8 +197,8 @@ class ApplyStage {
   // Answers, and what has waited for the end of the batch, leave; the next one begins.
   void end_batch();
   void run_waiting();
-  // An entry, a publication or what has waited for them is in the middle of its steps.
-  bool in_steps() const { return large_ || publishing_ || waiting_now_ > 0; }
+  // An entry, a publication, a snapshot or what has waited for them is in the middle of its steps.
+  bool in_steps() const { return large_ || publishing_ || waiting_now_ > 0 || installing_; }
   bool effective(Index index) const { return index > consistent_at_start_; }
   // As of the last applied entry.
   const membership::Membership& members_now() const;
@@ -188,15 +208,19 @@ class ApplyStage {
   const MemberId self_;
   State state_;
   io::Executor& strand_;
+  io::Executor& file_;
   io::Clock& clock_;
   log::Logger& log_;
+  metrics::Registry& registry_;
   ServerMetrics& metrics_;
   SlowRequests& slow_requests_;
   Waiters& waiters_;
   RequestIds& ids_;
   ApplySink& sink_;
+  OpenReceived open_received_;
   std::function<void(Error)> failed_;
   const Quota quota_;
+  const std::shared_ptr<backend::Probe> backend_probe_;
   std::unique_ptr<mvcc::WatchTable> watches_;
   std::unique_ptr<Applier> applier_;
 
@@ -220,7 +244,12 @@ class ApplyStage {
   Index applied_;
   Term applied_term_;
   Snapshots snapshots_;
-  const Index consistent_at_start_;
+  // Of the database, at the start or when a snapshot was installed: up to here it holds all effects.
+  Index consistent_at_start_;
+  std::shared_ptr<const raft::Snapshot> arriving_;    // to be installed behind queue_
+  std::shared_ptr<const raft::Snapshot> installing_;  // the backend is closed, and another one is being read
+  bool backend_closed_ = false;
+  bool reading_ = false;   // the file strand is
   Index newest_36_entry_;  // newest entry that 3.5 could not read
   raft::SoftState soft_state_;
   Term soft_state_term_;
@@ -231,6 +260,8 @@ class ApplyStage {
   std::vector<Alarm> published_alarms_;    // guarded by status_mutex_
   std::string published_storage_version_;  // guarded by status_mutex_
   metrics::Gauge& applied_gauge_;
+  metrics::Gauge& installing_gauge_;
+  const std::shared_ptr<int> alive_ = std::make_shared<int>(0);  // for what the file strand brings back
 };
 
 }  // namespace quoin::server

@@ -35,9 +35,13 @@ class ApplyStageTest : public ::testing::Test, public ApplySink {
     server_metrics_ = std::make_unique<ServerMetrics>(metrics_, self_, 0);
     slow_ = std::make_unique<SlowRequests>(log_, io::kSecond, server_metrics_->slow_applies);
     ids_ = std::make_unique<RequestIds>(self_, 0);
-    stage_ = std::make_unique<ApplyStage>(config_, self_, std::move(b->state), env_.apply, env_.clock, log_,
-                                          metrics_, *server_metrics_, *slow_, waiters_, *ids_, *this,
-                                          [](Error e) { ADD_FAILURE() << e.text(); });
+    stage_ = std::make_unique<ApplyStage>(
+        config_, self_, std::move(b->state), env_.apply, env_.file, env_.clock, log_, metrics_,
+        *server_metrics_, *slow_, waiters_, *ids_, *this,
+        [this](Index index, std::shared_ptr<backend::Probe> probe, mvcc::CompactionObserver* compactions) {
+          return open_received(config_, env_, index, std::move(probe), compactions);
+        },
+        [](Error e) { ADD_FAILURE() << e.text(); });
     ASSERT_EQ(b->founders.size(), 1u);
     change({.node_id = self_, .context = b->founders[0].context});
     settle();
@@ -61,6 +65,13 @@ class ApplyStageTest : public ::testing::Test, public ApplySink {
   void compact_log(Index, raft::ConfState, Blob, Index) override {}
   bool wants_compaction() const override { return false; }
   void save_snapshot(raft::Snapshot, Task) override {}
+  void member_changed(const membership::Change&) override {}
+  void members_replaced(const membership::Membership&) override {}
+  void removed_self() override {}
+  void empty_entry_applied() override {}
+  void send_snapshot(raft::Message, std::shared_ptr<backend::SnapshotSource>) override {}
+  void snapshot_failed(MemberId) override {}
+  void snapshot_installed(raft::SnapshotMetadata) override {}
 
   raft::Entry entry(raft::EntryType type, Blob data) { return {Term{1}, ++last_, type, std::move(data)}; }
   raft::Entry put(std::string_view key) {

@@ -8,6 +8,9 @@
 #include "membership/snapshot_state.h"
 #include "raft/codec.h"
 #include "server/force_new_cluster.h"
+#include "server/no_peers.h"
+#include "server/open_state.h"
+#include "server/remote_cluster.h"
 #include "server/single_voter.h"
 #include "server/start_progress.h"
 #include "snap/membership_json.h"
@@ -28,10 +31,6 @@ std::string wal_dir(const Config& c) {
 std::string member_dir(const Config& c) {
   return c.data_dir + "/member";
 }
-std::string snap_dir(const Config& c) {
-  return c.data_dir + "/member/snap";
-}
-
 // "drwxr-xr-x".
 std::string mode_text(uint32_t mode) {
   std::string out = "drwxrwxrwx";
@@ -91,40 +90,6 @@ Result<> probe_writable(const std::string& dir, Environment& env) {
   return env.file_fs.remove(path);
 }
 
-std::string database_path(const Config& c) {
-  return snap_dir(c) + "/db";
-}
-
-backend::Options backend_options(const Config& c) {
-  backend::Options o;
-  o.path = database_path(c);
-  o.batch_interval_ns = c.backend_batch_interval_ns;
-  o.batch_limit = c.backend_batch_limit;
-  o.unsafe_no_fsync = c.unsafe_no_fsync;
-  o.compaction_batch_limit = c.compaction_batch_limit;
-  o.compaction_sleep_ns = c.compaction_sleep_ns;
-  return o;
-}
-
-Result<std::unique_ptr<backend::Backend>> open_backend(const Config& config, Environment& env) {
-  const std::string path = database_path(config);
-  log::Logger& bbolt = env.log.named("bbolt");
-  // The options that mean something here, in bbolt's words.
-  LOG(bbolt, kInfo,
-      fmt::format(
-          "Opening db file ({}) with mode -rw------- and with options: {{NoFreelistSync: true, ReadOnly: "
-          "false, NoSync: {}}}",
-          path, config.unsafe_no_fsync), );
-  const io::MonotonicNs began = env.clock.monotonic();
-  ASSIGN_OR_RETURN(auto backend,
-                   backend::Backend::open(backend_options(config), env.file_fs, env.apply, env.file,
-                                          env.timers, env.clock, env.metrics, env.log));
-  LOG(bbolt, kInfo, fmt::format("Opening bbolt db ({}) successfully", path), );
-  LOG(env.log, kInfo, "opened backend db", {"path", path},
-      {"took", log::Duration{env.clock.monotonic() - began}});
-  return backend;
-}
-
 bool wants_defragmentation(const Config& c, const backend::Backend& backend, log::Logger& log) {
   if (c.bootstrap_defrag_mib == 0) return false;
   const uint64_t size = backend.size(), in_use = backend.size_in_use(),
@@ -165,33 +130,26 @@ Result<raft::Snapshot> newest_snapshot(const Config& config, Environment& env, s
   return found;
 }
 
-// The membership as of the snapshot, for checking replayed changes; refuses v2 content as etcd does.
-Result<membership::Membership> replay_membership(const raft::Snapshot& snapshot, MemberId self,
-                                                 ClusterId cluster) {
-  membership::Membership m;
-  m.local_id = self;
-  m.cluster_id = cluster;
-  if (snapshot.empty()) return m;
-  ASSIGN_OR_RETURN(const snap::MembershipText text, snap::read_membership_json(snapshot.data.view()));
-  if (!text.custom_content.empty()) {
-    return Error(Code::kCorruption,
-                 "detected disallowed custom content in v2store for stage --v2-deprecation=write-only");
-  }
-  ASSIGN_OR_RETURN(m, membership::from_snapshot_state(text.state));
-  m.local_id = self;
-  m.cluster_id = cluster;
-  return m;
-}
-
-Result<membership::Membership> founding_membership(const Config& config) {
+Result<membership::InitialCluster> initial_cluster(const Config& config) {
   membership::InitialCluster cluster;
   for (const auto& [name, urls] : config.initial_cluster) cluster[name] = urls;
   TRY(membership::check_initial_cluster(cluster, config.name));
-  if (cluster.size() > 1 || !config.new_cluster) {
-    return Error(Code::kUnsupported,
-                 "quoin: a cluster of several members and joining an existing one are not supported yet");
-  }
+  return cluster;
+}
+
+Peers& peers_of(Environment& env) {
+  static NoPeers none;
+  return env.peers != nullptr ? *env.peers : none;
+}
+
+Result<membership::Membership> founding_membership(const Config& config) {
+  ASSIGN_OR_RETURN(const auto cluster, initial_cluster(config));
   return membership::found_cluster(cluster, config.initial_cluster_token, config.name);
+}
+
+Result<membership::Membership> joined_membership(const Config& config, Environment& env) {
+  ASSIGN_OR_RETURN(const auto cluster, initial_cluster(config));
+  return join_running_cluster(cluster, config, peers_of(env), env.log);
 }
 
 }  // namespace
@@ -213,41 +171,12 @@ static Result<> load_state(const Config& config, Environment& env, membership::M
         {"cluster-id", log::Hex{cluster_id.v}});
   }
   LOG(env.log, kInfo, "bootstrap successfully", );
-  lease::Options lease_options;
-  lease_options.min_ttl_s = lease::min_ttl_seconds(config.election_ticks(), config.heartbeat_ns);
-  lease_options.checkpoint = config.lease_checkpoint;
-  state->lessor = std::make_unique<lease::Lessor>(lease_options, env.clock, env.metrics);
-  TRY(state->lessor->recover(*state->backend));
-  state->glue = std::make_unique<LeaseGlue>(*state->lessor);
   state->compaction_log = std::make_unique<CompactionLog>(env.log, env.clock);
-  mvcc::StoreOptions store_options;
-  store_options.compaction_observer = state->compaction_log.get();
-  // The store keeps its options; after the start they tell nothing.
-  const auto progress = std::make_shared<StartProgress>("reading the store", env.log, env.clock);
-  store_options.reading = [telling = std::weak_ptr(progress)](int64_t revision) {
-    if (auto p = telling.lock()) p->goes_on(revision);
-  };
-  store_options.memory = &env.file;
-  ASSIGN_OR_RETURN(state->store,
-                   mvcc::Store::restore(*state->backend, *state->glue, env.metrics, store_options));
-  state->glue->set_store(state->store.get());
-  state->lessor->set_deleter(state->glue.get());
-  const mvcc::CompactionMarks& marks = state->store->restored_marks();
-  if (marks.finished >= 0) {
-    LOG(env.log, kInfo, "restored last compact revision", {"meta-bucket-name-key", "finishedCompactRev"},
-        {"restored-compact-revision", marks.finished});
-  }
-  LOG(env.log, kInfo, "kvstore restored", {"current-rev", state->store->revision()});
-  if (marks.resumed()) {
-    LOG(env.log, kInfo, "resume scheduled compaction", {"scheduled-compact-revision", marks.scheduled});
-  }
-  // The revision of the auth store: part of every file from its first start on, also while there are no
-  // users.
-  if (!state->backend->get(backend::Bucket::kAuth, "authRevision")) {
-    state->backend->put(backend::Bucket::kAuth, "authRevision", be64(1));
-  }
-  ASSIGN_OR_RETURN(Alarms alarms, Alarms::load(*state->backend));
-  state->alarms = std::make_unique<Alarms>(std::move(alarms));
+  ASSIGN_OR_RETURN(ReadState read, read_state(config, env, *state->backend, state->compaction_log.get()));
+  state->lessor = std::move(read.lessor);
+  state->glue = std::move(read.glue);
+  state->store = std::move(read.store);
+  state->alarms = std::make_unique<Alarms>(std::move(*read.alarms));
   return {};
 }
 
@@ -259,42 +188,58 @@ static Result<> load_named_state(const Config& config, Environment& env, members
   return {};
 }
 
-// Begins a cluster on a log that holds nothing yet.
-static Result<> begin(const Config& config, Environment& env, membership::Membership founders, wal::Tail tail,
+// Begins on a log that holds nothing yet: founds a cluster with these members, or joins theirs.
+static Result<> begin(const Config& config, Environment& env, membership::Membership members, wal::Tail tail,
                       Bootstrapped* out) {
-  out->self = founders.local_id;
-  out->cluster = founders.cluster_id;
+  out->self = members.local_id;
+  out->cluster = members.cluster_id;
   out->tail = std::move(tail);
-  for (const membership::Member& m : founders.list()) {
-    // A founder's name is part of its first entry.
-    out->founders.push_back({m.id, Blob::copy(membership::member_json(m))});
-  }
   out->state.replay.local_id = out->self;
   out->state.replay.cluster_id = out->cluster;
-  return load_named_state(config, env, std::move(founders), /*founding=*/true, &out->state);
+  // Who joins learns its configuration from the log that the leader sends.
+  if (config.new_cluster) {
+    for (const membership::Member& m : members.list()) {
+      // A founder's name is part of its first entry.
+      out->founders.push_back({m.id, Blob::copy(membership::member_json(m))});
+    }
+    out->alone = out->founders.size() == 1;
+  }
+  return load_named_state(config, env, std::move(members), /*founding=*/true, &out->state);
 }
 
-static Result<> found(const Config& config, Environment& env, Bootstrapped* out) {
-  ASSIGN_OR_RETURN(membership::Membership founders, founding_membership(config));
+static Result<> found_or_join(const Config& config, Environment& env, Bootstrapped* out) {
+  membership::Membership members;
+  if (config.new_cluster) {
+    ASSIGN_OR_RETURN(members, founding_membership(config));
+    TRY(check_not_bootstrapped(members, config.name, peers_of(env), env.log));
+  } else {
+    ASSIGN_OR_RETURN(members, joined_membership(config, env));
+  }
   ASSIGN_OR_RETURN(wal::OpenedLog log,
                    wal::create(env.append_fs, wal_dir(config),
-                               metadata_bytes(founders.local_id, founders.cluster_id), env.log));
-  return begin(config, env, std::move(founders), std::move(log.tail), out);
+                               metadata_bytes(members.local_id, members.cluster_id), env.log));
+  return begin(config, env, std::move(members), std::move(log.tail), out);
 }
 
-// Power went after the log was made and before the first entries, the founders, and the hard state that
-// commits them were synced. Nobody was answered; without founders there would never be a leader.
-static Result<> found_again(const Config& config, Environment& env, wal::OpenedLog log, Bootstrapped* out) {
-  ASSIGN_OR_RETURN(membership::Membership founders, founding_membership(config));
-  if (log.contents.metadata.view() != metadata_bytes(founders.local_id, founders.cluster_id)) {
+// Power went after the log was made and before its first entries and the hard state that commits them were
+// synced. Nobody was answered. A founder without founders would never have a leader, so it founds again. A
+// member that joined must not found a cluster of its own: it asks again who the others are.
+static Result<> begin_again(const Config& config, Environment& env, wal::OpenedLog log, Bootstrapped* out) {
+  auto members = config.new_cluster ? founding_membership(config) : joined_membership(config, env);
+  if (!members) return members.error();
+  if (log.contents.metadata.view() != metadata_bytes(members->local_id, members->cluster_id)) {
     return make_error(
         Code::kInvalidArgument,
         "the log in {} was made for another member or cluster and holds no entry; remove it to found "
-        "this one",
+        "or join this one",
         wal_dir(config));
   }
-  LOG(env.log, kInfo, "the log holds no committed entry; founding again", );
-  return begin(config, env, std::move(founders), std::move(log.tail), out);
+  if (config.new_cluster) {
+    LOG(env.log, kInfo, "the log holds no committed entry; founding again", );
+  } else {
+    LOG(env.log, kInfo, "the log holds no committed entry; joining again", );
+  }
+  return begin(config, env, std::move(*members), std::move(log.tail), out);
 }
 
 // A leader's snapshot is saved in three steps: the database as `<index>.snap.db`, the `.snap` file with its
@@ -406,12 +351,12 @@ static Result<> restart(const Config& config, Environment& env, Bootstrapped* ou
   if (!opened) return opened.error();
   wal::OpenedLog log = std::move(*opened);
   if (snapshot.empty() && log.contents.hard_state.empty() && !consistent && !config.force_new_cluster) {
-    return found_again(config, env, std::move(log), out);
+    return begin_again(config, env, std::move(log), out);
   }
   ASSIGN_OR_RETURN(const auto ids, wire::decode<wire::etcdserverpb::Metadata>(log.contents.metadata.view()));
   out->self = MemberId(ids.node_id);
   out->cluster = ClusterId(ids.cluster_id);
-  ASSIGN_OR_RETURN(out->state.replay, replay_membership(snapshot, out->self, out->cluster));
+  ASSIGN_OR_RETURN(out->state.replay, membership_of(snapshot, out->self, out->cluster));
   raft::HardState hard_state = log.contents.hard_state;
   std::vector<raft::Entry> entries = std::move(log.contents.entries);
   // The hard state that was handed over with the last entries stands behind them, so a crash may have taken it. No
@@ -428,11 +373,12 @@ static Result<> restart(const Config& config, Environment& env, Bootstrapped* ou
     ASSIGN_OR_RETURN(out->forced,
                      force_new_cluster(out->self, snapshot.metadata.conf_state,
                                        out->state.backend->consistent_index(), &hard_state, &entries));
+    out->alone = true;
     LOG(env.log, kInfo, "forcing restart member", {"cluster-id", log::Hex{out->cluster.v}},
         {"local-member-id", log::Hex{out->self.v}}, {"commit-index", hard_state.commit.v});
   } else {
-    TRY(check_single_voter(out->state.replay, snapshot.metadata.conf_state, entries, hard_state.commit,
-                           config.max_learners));
+    ASSIGN_OR_RETURN(out->alone, is_single_voter(out->state.replay, snapshot.metadata.conf_state, entries,
+                                                 hard_state.commit, config.max_learners));
     LOG(env.log, kInfo, "restarting local member", {"cluster-id", log::Hex{out->cluster.v}},
         {"local-member-id", log::Hex{out->self.v}}, {"commit-index", hard_state.commit.v});
   }
@@ -481,7 +427,7 @@ Result<Bootstrapped> bootstrap(const Config& config, Environment& env) {
   out.defragment = wants_defragmentation(config, *out.state.backend, env.log);
   LOG(env.log, kInfo, "restore consistentIndex", {"index", out.state.backend->consistent_index().v});
   if (!initialised) TRY(check_founding(config, env, *out.state.backend));
-  Result<> done = initialised ? restart(config, env, &out) : found(config, env, &out);
+  Result<> done = initialised ? restart(config, env, &out) : found_or_join(config, env, &out);
   if (!done) return done.error();
   TRY(sync_names(config, env));
   return out;

@@ -2,11 +2,11 @@
 // runs.
 //
 // Order (spec storage-formats 5, operations 2.1): directories, backend, snapshot that the WAL vouches for,
-// WAL, identity, membership, leases, store. A directory whose WAL holds no segment founds a cluster of one;
-// otherwise the identity comes from the WAL and the cluster flags are ignored.
+// WAL, identity, membership, leases, store. A directory whose WAL holds no segment founds a cluster or joins
+// one that runs (--initial-cluster-state); otherwise the identity comes from the WAL and the cluster flags are
+// ignored. Founding and joining ask the other members by Environment::peers.
 //
-// Errors: etcd's texts; kCorruption names the file; kUnsupported for what this program does not do yet
-// (founding or restarting in a cluster of several members).
+// Errors: etcd's texts; kCorruption names the file.
 #pragma once
 #include <memory>
 #include <vector>
@@ -31,6 +31,7 @@ struct Bootstrapped {
   wal::Tail tail;
   std::unique_ptr<raft::MemoryStorage> storage;
   bool restarted = false;            // the directory had a log
+  bool alone = false;                // the only voter, here and at the end of the log
   bool defragment = false;           // enough of the file is free (Config::bootstrap_defrag_mib)
   std::vector<raft::Peer> founders;  // not empty: a new cluster
   // Entries that --force-new-cluster made up: in `storage`, to be written to the log before anything else

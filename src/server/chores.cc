@@ -13,6 +13,8 @@ namespace pb = wire::etcdserverpb;
 namespace {
 constexpr int64_t kVersionIntervalNs = 4 * io::kSecond;
 constexpr int64_t kPublishRetryNs = 500 * io::kMillisecond;
+constexpr int64_t kTicksWaitNs = 5 * io::kSecond;
+constexpr int64_t kTicksPollNs = 50 * io::kMillisecond;
 constexpr int64_t kAppliedWaitNs = 1 * io::kSecond;
 constexpr int64_t kCheckpointScanNs = 1 * io::kSecond;
 constexpr size_t kRenewalsAtOnce = 256;  // in one task: about 50 µs
@@ -58,7 +60,8 @@ void Chores::start(io::Executor& executor, Task ready) {
           &Chores::monitor_downgrade);
     corruption_check_->start();
     if (compactor_) every(&compact_timer_, compactor_->interval_ns(), &Chores::compact);
-    if (s_.apply.members()->members.size() <= 1) {
+    if (!s_.alone && s_.config.initial_election_tick_advance) advance_ticks(kTicksWaitNs);
+    if (s_.alone) {
       // Behind what the log holds as committed: a configuration that is not applied yet forbids it.
       const Index committed(s_.raft.progress().committed.load(std::memory_order_acquire));
       s_.apply.when_applied(committed, [this] { s_.raft.post_campaign(); });
@@ -71,11 +74,28 @@ void Chores::post_stop(Task done) {
   s_.env.apply.post([this, done = std::move(done)]() mutable {
     stopped_ = true;
     for (auto* t : {&lease_timer_, &checkpoint_timer_, &storage_timer_, &version_timer_, &downgrade_timer_,
-                    &compact_timer_, &publish_timer_}) {
+                    &compact_timer_, &publish_timer_, &ticks_timer_}) {
       t->reset();
     }
     corruption_check_->stop(std::move(done));
   });
+}
+
+// Once others can be reached, a member that starts waits for one heartbeat more and then campaigns, instead of
+// a whole election timeout.
+void Chores::advance_ticks(int64_t left_ns) {
+  size_t active = 0;
+  for (const membership::Member& m : s_.apply.members()->list()) {
+    if (m.id != s_.self && s_.peers.active_since(m.id)) ++active;
+  }
+  if (active > 1) return s_.raft.advance_ticks(s_.config.election_ticks() - 2);
+  if (left_ns <= 0) return;
+  ticks_timer_ = s_.env.timers.schedule(kTicksPollNs, s_.env.apply,
+                                        [this, left_ns] { advance_ticks(left_ns - kTicksPollNs); });
+}
+
+void Chores::first_commit_in_term() {
+  if (ready_ == nullptr) monitor_cluster_version();
 }
 
 // ---- proposals of this member's own ----

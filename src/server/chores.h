@@ -32,6 +32,8 @@ class Chores {
 
   // `ready` runs on `executor` once this member's name and URLs are in the log.
   void start(io::Executor& executor, Task ready);
+  // On apply: a new leader's term has begun.
+  void first_commit_in_term();
   // `done` runs on apply when no timer of this object will fire any more.
   void post_stop(Task done);
   // What one round of a loop asked for; answered on `executor`.
@@ -52,6 +54,7 @@ class Chores {
   log::Field retention_field() const;
   std::string attributes_text() const;
   void publish();
+  void advance_ticks(int64_t left_ns);
   void raise_corrupt();
   // Proposes without waiting for the outcome, or with `done`, which runs on apply.
   void propose(Request& request, Term only_in_term = Term());
@@ -73,7 +76,7 @@ class Chores {
   std::optional<Compactor> compactor_;
   std::unique_ptr<CorruptionCheck> corruption_check_;
   std::unique_ptr<io::Timer> lease_timer_, checkpoint_timer_, storage_timer_, version_timer_,
-      downgrade_timer_, compact_timer_, publish_timer_;
+      downgrade_timer_, compact_timer_, publish_timer_, ticks_timer_;
 };
 
 }  // namespace quoin::server

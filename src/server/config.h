@@ -25,6 +25,7 @@ struct Config {
   // lost, instead of refusing to start.
   bool allow_wal_cut = false;
   bool pre_vote = true;
+  bool initial_election_tick_advance = true;
   int64_t max_learners = 1;
 
   uint64_t snapshot_count = 10'000;

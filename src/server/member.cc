@@ -51,16 +51,17 @@ void Member::run(io::Executor& executor, Task ready, std::function<void(Error)> 
   Stages& s = *stages_;
   if (!s.report_failures_to(std::move(failed))) return;
   auto go = [&s, &executor, ready = std::move(ready)]() mutable {
-    s.append.post_start_purging();
+    s.appender.post_start_purging();
+    s.env.apply.post([&s] { s.add_peers(); });
     // A member alone need not wait for its election timeout.
-    if (s.apply.members()->members.size() <= 1) s.raft.advance_ticks(s.config.election_ticks() - 1);
+    if (s.alone) s.raft.advance_ticks(s.config.election_ticks() - 1);
     s.chores.start(executor, std::move(ready));
   };
   Task begin = std::move(go);
   if (!s.forced.empty()) {
     begin = [&s, go = std::move(begin)]() mutable {
       s.env.append.post([&s, go = std::move(go)]() mutable {
-        s.append.save_forced(std::exchange(s.forced, {}), std::move(go));
+        s.appender.save_forced(std::exchange(s.forced, {}), std::move(go));
       });
     };
   }
@@ -80,7 +81,7 @@ void Member::stop(io::Executor& executor, Task done) {
   Stages& s = *stages_;
   s.chores.post_stop([&s, &executor, done = std::move(done)]() mutable {
     s.raft.post_stop(s.env.append, [&s, &executor, done = std::move(done)](raft::HardState hs) mutable {
-      s.append.post_close(hs, s.env.apply, [&s, &executor, done = std::move(done)]() mutable {
+      s.appender.post_close(hs, s.env.apply, [&s, &executor, done = std::move(done)]() mutable {
         s.apply.stop(executor, std::move(done));
       });
     });
@@ -241,8 +242,10 @@ void on_backend(ApplyStage& apply, io::Executor& executor, absl::AnyInvocable<vo
     executor.post([done, r = std::move(r)]() mutable { (*done)(std::move(r)); });
   };
   apply.strand().post([&apply, reply = std::move(reply), work = std::move(work)]() mutable {
-    if (apply.stopped()) return reply(Error(Code::kServerStopped));
-    work(apply.backend(), std::move(reply));
+    apply.with_backend([&apply, reply = std::move(reply), work = std::move(work)]() mutable {
+      if (apply.stopped()) return reply(Error(Code::kServerStopped));
+      work(apply.backend(), std::move(reply));
+    });
   });
 }
 }  // namespace
@@ -271,6 +274,14 @@ void Member::snapshot(io::Executor& executor,
   on_backend<std::shared_ptr<backend::SnapshotSource>>(
       stages_->apply, executor, std::move(done),
       [](backend::Backend& b, auto reply) { b.snapshot(std::move(reply)); });
+}
+
+Admin& Member::admin() {
+  return stages_->admin;
+}
+
+PeerHandler& Member::peer_handler() {
+  return stages_->inbound;
 }
 
 io::Executor& Member::file_executor() {

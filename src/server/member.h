@@ -31,6 +31,7 @@
 #include "server/alarms.h"
 #include "server/answers.h"
 #include "server/config.h"
+#include "server/peers.h"
 #include "server/slow_requests.h"
 
 namespace quoin::server {
@@ -47,6 +48,7 @@ struct Environment {
   log::Logger& log;
   metrics::Registry& metrics;
   uint64_t seed;
+  Peers* peers = nullptr;  // null: this member talks to no other
 };
 
 // What Status and the response headers show, as of one moment.
@@ -73,6 +75,7 @@ struct LeaseTimes {
   std::vector<std::string> keys;
 };
 
+class Admin;
 class Stages;
 
 class Member {
@@ -132,6 +135,13 @@ class Member {
                 absl::AnyInvocable<void(Result<std::shared_ptr<backend::SnapshotSource>>)> done);
   // The file strand, for reading a snapshot source off the loops.
   io::Executor& file_executor();
+
+  // Members come, go, are promoted; leadership moves (server/admin.h).
+  Admin& admin();
+
+  // ---- other members ----
+  // The way in for the transport.
+  PeerHandler& peer_handler();
 
  private:
   friend class ClientPort;

@@ -96,9 +96,9 @@ class PeerHandler {
   virtual ClusterId cluster() const = 0;
   // Was a member and is none any more.
   virtual bool removed(MemberId id) const = 0;
-  // From the streams: raft steps it. Messages that no other member may send (local types, from a storage
-  // thread) are dropped here.
-  virtual void received(raft::Message message, Charge charge) = 0;
+  // From the streams: what one read of one connection brought, in order. raft steps them. Messages that no
+  // other member may send (local types, from a storage thread) are dropped here.
+  virtual void received(std::vector<raft::Message> messages, Charge charge) = 0;
   // From a POST: `done` runs on `executor` once raft took it, or with the reason why it did not: its text
   // stands in the log.
   virtual void process(raft::Message message, Charge charge, io::Executor& executor,

@@ -4,6 +4,7 @@
 
 #include "base/blob.h"
 #include "base/ids.h"
+#include "raft/types.h"
 
 namespace quoin::server {
 
@@ -15,6 +16,7 @@ struct Proposal {
   // Somebody waits for the outcome under this id (waiters.h). Once nobody does any more, a proposal that raft
   // has not taken yet is dropped.
   bool awaited = false;
+  raft::EntryType type = raft::EntryType::kNormal;
 };
 
 }  // namespace quoin::server

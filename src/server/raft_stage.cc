@@ -2,38 +2,13 @@
 
 #include "base/coding.h"
 #include "raft/codec.h"
+#include "server/raft_probe.h"
 
 namespace quoin::server {
 
 namespace {
 constexpr int64_t kReadIndexRetryNs = 500 * io::kMillisecond;
 }  // namespace
-
-struct RaftStage::Probe {
-  explicit Probe(metrics::Registry& r)
-      : has_leader(
-            r.gauge("etcd_server_has_leader", "Whether or not a leader exists. 1 is existence, 0 is not.")),
-        is_leader(r.gauge("etcd_server_is_leader",
-                          "Whether or not this member is a leader. 1 if is, 0 otherwise.")),
-        leader_changes(
-            r.counter("etcd_server_leader_changes_seen_total", "The number of leader changes seen.")),
-        committed(r.gauge("etcd_server_proposals_committed_total",
-                          "The total number of consensus proposals committed.")),
-        failed(r.counter("etcd_server_proposals_failed_total", "The total number of failed proposals seen.")),
-        heartbeat_failures(r.counter(
-            "etcd_server_heartbeat_send_failures_total",
-            "The total number of leader heartbeat send failures (likely overloaded from slow disk).")),
-        slow_reads(
-            r.counter("etcd_server_slow_read_indexes_total",
-                      "The total number of pending read indexes not in sync with leader's or timed out read "
-                      "index requests.")),
-        failed_reads(r.counter("etcd_server_read_indexes_failed_total",
-                               "The total number of failed read indexes seen.")) {}
-  metrics::Gauge &has_leader, &is_leader;
-  metrics::Counter& leader_changes;
-  metrics::Gauge& committed;
-  metrics::Counter &failed, &heartbeat_failures, &slow_reads, &failed_reads;
-};
 
 RaftStage::RaftStage(RaftStageOptions options, std::unique_ptr<raft::MemoryStorage> storage,
                      raft::Observer& observer, uint64_t seed, io::Executor& strand, io::TimerService& timers,
@@ -52,7 +27,7 @@ RaftStage::RaftStage(RaftStageOptions options, std::unique_ptr<raft::MemoryStora
       prng_(seed),
       storage_(std::move(storage)),
       node_(std::make_unique<raft::RawNode>(options_.raft, *storage_, prng_, observer_)),
-      probe_(std::make_unique<Probe>(metrics)),
+      probe_(std::make_unique<RaftProbe>(metrics)),
       backlog_(clock, log, metrics),
       handed_state_(node_->raft().hard_state()),
       // The state machine begins with the snapshot.
@@ -132,7 +107,6 @@ void RaftStage::tick() {
   const io::MonotonicNs before = last_tick_.exchange(now, std::memory_order_relaxed);
   if (before != 0) {
     const int64_t gap = now - before;
-    if (leading() && gap > 2 * options_.tick_ns) probe_->heartbeat_failures.inc();
     if (gap > longest_tick_gap_.load(std::memory_order_relaxed)) {
       longest_tick_gap_.store(gap, std::memory_order_relaxed);
     }
@@ -141,20 +115,26 @@ void RaftStage::tick() {
   backlog_.watch();
   expire(now);
   check_read_round(now);
+  check_transfer(now);
+  hand_over_if_stuck(now);
   schedule_ready();
 }
 
-void RaftStage::post_appended(std::vector<raft::Entry> entries, raft::HardState hard_state,
-                              std::vector<raft::Message> responses) {
-  strand_.post([this, entries = std::move(entries), hard_state, responses = std::move(responses)]() mutable {
+void RaftStage::post_appended(AppendBatch batch) {
+  strand_.post([this, batch = std::move(batch)]() mutable {
     backlog_.durable();
-    if (!hard_state.empty()) storage_->set_hard_state(hard_state);
-    if (!entries.empty()) storage_->append(std::move(entries));
-    for (raft::Message& m : responses) {
-      // A cluster of one has no other member to answer; responses to this member go back in.
-      if (m.to != self_) continue;
-      Result<> r = node_->step(std::move(m));
-      CHECK(r.has_value(), "own append response refused: {}", r.error().text());
+    if (batch.snapshot) {
+      const Result<> taken = storage_->apply_snapshot(batch.snapshot);
+      CHECK(taken.has_value(), "a snapshot older than the one before: {}", taken.error().text());
+      installing_ = batch.snapshot->metadata.index;
+      sink_.install_snapshot(std::move(batch.snapshot));
+    }
+    if (!batch.hard_state.empty()) storage_->set_hard_state(batch.hard_state);
+    if (!batch.entries.empty()) storage_->append(std::move(batch.entries));
+    if (installing_) {
+      std::move(batch.responses.begin(), batch.responses.end(), std::back_inserter(held_responses_));
+    } else {
+      release(std::move(batch.responses));
     }
     schedule_ready();
   });
@@ -193,6 +173,7 @@ void RaftStage::post_stop(io::Executor& executor, absl::AnyInvocable<void(raft::
   strand_.post([this, &executor, done = std::move(done)]() mutable {
     stopped_ = true;
     tick_timer_.reset();
+    end_transfer(Error(Code::kServerStopped));
     parked_.clear();
     parked_bytes_ = 0;
     const Error stopped(Code::kServerStopped);
@@ -231,6 +212,7 @@ void RaftStage::propose(std::vector<Proposal>&& proposals) {
   entries.reserve(proposals.size());
   for (Proposal& p : proposals) {
     raft::Entry e;
+    e.type = p.type;
     e.data = p.data;
     if (p.only_in_term) {
       std::vector<raft::Entry> one;
@@ -317,12 +299,18 @@ void RaftStage::expire(io::MonotonicNs now) {
   }
   for (Waiter& w : waiters_.expire(limit)) {
     probe_->failed.inc();
-    const int64_t lost = became_leader_ - 2 * options_.raft.election_ticks * options_.tick_ns;
-    const bool leader_failed = w.since > lost && w.since < became_leader_;
-    const Error error(leader_failed ? Code::kTimeoutLeaderFail : Code::kTimeout);
+    const Error error(timeout_code(w.since));
     outbox_.answer(std::move(w), {.error = error});
   }
   outbox_.flush();
+}
+
+// Why a request that began at `since` may have met no answer (spec 31.2).
+Code RaftStage::timeout_code(io::MonotonicNs since) const {
+  const int64_t lost = became_leader_ - 2 * options_.raft.election_ticks * options_.tick_ns;
+  if (since > lost && since < became_leader_) return Code::kTimeoutLeaderFail;
+  if (lead_ && !sink_.connected_since(since, lead_)) return Code::kTimeoutConnectionLost;
+  return Code::kTimeout;
 }
 
 // ---- out ----
@@ -347,26 +335,18 @@ void RaftStage::run_ready() {
 }
 
 void RaftStage::handle_ready(raft::Ready ready) {
-  if (ready.soft_state) {
-    const raft::SoftState& s = *ready.soft_state;
-    probe_->has_leader.set(s.lead ? 1 : 0);
-    probe_->is_leader.set(s.role == raft::Role::kLeader ? 1 : 0);
-    if (s.lead && s.lead != lead_) probe_->leader_changes.inc();
-    const bool changed = s.lead != lead_;
-    lead_ = s.lead;
-    if (s.role == raft::Role::kLeader && changed) became_leader_ = clock_.monotonic();
-    publish();
-    sink_.soft_state_changed(s, node_->raft().term());
-    if (changed && round_) fail_read_round(Error(Code::kLeaderChanged));
-  }
+  if (ready.soft_state) soft_state_changed(*ready.soft_state);
   for (const raft::ReadState& state : ready.read_states) on_read_state(state);
   if (!ready.hard_state.empty()) probe_->committed.set(static_cast<double>(ready.hard_state.commit.v));
   // Published before apply can answer: nobody may see a request applied and not committed.
   publish();
+  // Before the write: others need not wait for the disk of this member.
+  if (!ready.messages.empty()) send(std::move(ready.messages));
   if (ready.needs_append()) {
     if (!ready.hard_state.empty()) handed_state_ = ready.hard_state;
     backlog_.handed(ready.entries);
-    sink_.append_entries(ready.hard_state, std::move(ready.entries), std::move(ready.append_responses));
+    sink_.append({ready.hard_state, std::move(ready.entries), std::move(ready.snapshot),
+                  std::move(ready.append_responses)});
   }
   if (ready.needs_apply()) sink_.apply_entries(std::move(ready.committed_entries));
 }

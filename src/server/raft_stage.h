@@ -10,6 +10,8 @@
 // memory for followers up to kLogBytesMax. Readers are bounded by their connections' calls.
 // Source: spec raft-and-peers 2, 14, 15, 31; design.md section 1.
 #pragma once
+#include <absl/container/flat_hash_map.h>
+
 #include <atomic>
 #include <deque>
 #include <memory>
@@ -26,23 +28,45 @@
 #include "raft/rawnode.h"
 #include "server/answers.h"
 #include "server/append_backlog.h"
+#include "server/peers.h"
 #include "server/proposal.h"
 #include "server/request_ids.h"
 #include "server/waiters.h"
 
 namespace quoin::server {
 
+struct RaftProbe;
+
+// One write to the log, in the order of its fields: the snapshot of another member, which replaces all
+// before it, with its record; the hard state; the entries. `responses` become due when it is durable.
+struct AppendBatch {
+  raft::HardState hard_state;
+  std::vector<raft::Entry> entries;
+  std::shared_ptr<const raft::Snapshot> snapshot;  // null: none
+  std::vector<raft::Message> responses;
+};
+
 // Where raft's effects go; implemented by the append and apply stages. Called on the raft strand.
 class RaftSink {
  public:
   virtual ~RaftSink() = default;
   // Write in order, then hand the same back by post_appended().
-  virtual void append_entries(raft::HardState hard_state, std::vector<raft::Entry> entries,
-                              std::vector<raft::Message> responses) = 0;
+  virtual void append(AppendBatch batch) = 0;
   // Apply in order; then post_applied().
   virtual void apply_entries(std::vector<raft::Entry> entries) = 0;
+  // The log holds a snapshot that another member sent: replace the state machine by it, once what was handed
+  // out before is applied; then post_snapshot_installed(). Nothing more is handed out until then.
+  virtual void install_snapshot(std::shared_ptr<const raft::Snapshot> snapshot) = 0;
   // Leadership of this member began or ended, or another leader is known.
   virtual void soft_state_changed(const raft::SoftState& state, Term term) = 0;
+  // To other members, each in order; never MsgSnap.
+  virtual void send(std::vector<raft::Message> messages) = 0;
+  // A member needs a snapshot, which is made when it can be (spec 32.2): `message` names the member and the
+  // term. The outcome comes by post_snapshot_sent().
+  virtual void snapshot_wanted(raft::Message message) = 0;
+  // Whether this member is and was, all the time since then, in touch with the leader, or with a quorum if it
+  // leads itself.
+  virtual bool connected_since(io::MonotonicNs since, MemberId leader) const = 0;
 };
 
 // What other threads may know of raft's position, published after each Ready.
@@ -94,12 +118,35 @@ class RaftStage {
   // Starts raft's clock, which runs until post_stop(). Its timer fires on the raft strand, and that runs in
   // the timers' thread if no other thread runs it, so a request that apply works on does not delay it.
   void post_start_ticking();
-  void post_appended(std::vector<raft::Entry> entries, raft::HardState hard_state,
-                     std::vector<raft::Message> responses);
+  // The oldest batch that was handed out is durable.
+  void post_appended(AppendBatch batch);
+  // The state machine is the snapshot's.
+  void post_snapshot_installed(Index index);
   void post_applied(Index last, uint64_t encoded_bytes, uint64_t payload_bytes);
   // A committed change, in the order of the log; `done` runs on `executor` with the configuration it led to.
   void post_conf_change(raft::ConfChange change, Index at, io::Executor& executor,
                         absl::AnyInvocable<void(raft::ConfState)> done);
+  // The first entry of a new leader's term was applied: a read that waits for the leader asks again.
+  void post_first_commit_in_term();
+
+  // ---- other members, any thread (server/peers.h) ----
+  void post_messages(std::vector<raft::Message> messages, Charge charge);
+  // One message; `done` runs on `executor` once raft took it, or with why it did not.
+  void post_message(raft::Message message, Charge charge, io::Executor& executor,
+                    absl::AnyInvocable<void(Result<>)> done);
+  void post_unreachable(MemberId id);
+  void post_snapshot_sent(MemberId id, bool failed);
+  // Hands leadership to `target`; `done` runs on `executor` when it leads, or with kNotLeader,
+  // kBadLeaderTransferee (unknown, or a learner), kTimeoutLeaderTransfer. One at a time: a later call ends the one
+  // before as timed out.
+  void post_transfer(MemberId target, io::Executor& executor, absl::AnyInvocable<void(Result<>)> done);
+  // How far each member's log is known to match, and whether it is a learner; empty unless this member leads.
+  struct Follower {
+    MemberId id;
+    Index match;
+    bool learner = false;
+  };
+  void post_followers(io::Executor& executor, absl::AnyInvocable<void(std::vector<Follower>)> done);
   // The snapshot in memory is now that of `snapshot_index`. Forgets entries up to `upto`, and more of what
   // the snapshot covers while the log is larger than kLogBytesMax.
   void post_compact(Index snapshot_index, raft::ConfState conf_state, Blob snapshot_data, Index upto);
@@ -133,7 +180,6 @@ class RaftStage {
     Proposal proposal;
     io::MonotonicNs since = 0;
   };
-  struct Probe;
   friend class RaftStagePeer;  // tests: what only the network could bring about
 
   void schedule_tick();
@@ -141,12 +187,22 @@ class RaftStage {
   void schedule_ready();
   void run_ready();
   void handle_ready(raft::Ready ready);
+  void soft_state_changed(const raft::SoftState& state);
+  void release(std::vector<raft::Message> responses);
+  void send(std::vector<raft::Message> messages);
+  void watch_heartbeats(const std::vector<raft::Message>& messages);
+  Result<> step(raft::Message message);
+  void park_forwarded(raft::Message message);
+  void check_transfer(io::MonotonicNs now);
+  void end_transfer(const Result<>& result);
+  void hand_over_if_stuck(io::MonotonicNs now);
   void publish();
   void propose(std::vector<Proposal>&& proposals);
   void park(std::vector<Proposal>&& proposals);
   bool retry_parked();
   void taken(const std::vector<Proposal>& proposals);
   void expire(io::MonotonicNs now);
+  Code timeout_code(io::MonotonicNs since) const;
   void refuse(const Proposal& proposal, Error error);
   // Its client has gone, and it counted as failed when that happened.
   bool given_up(const Proposal& proposal) const;
@@ -174,7 +230,7 @@ class RaftStage {
   std::unique_ptr<raft::MemoryStorage> storage_;
   std::unique_ptr<raft::RawNode> node_;
   raft::LeaderWatch leader_watch_;
-  std::unique_ptr<Probe> probe_;
+  std::unique_ptr<RaftProbe> probe_;
   AppendBacklog backlog_;
 
   bool stopped_ = false;
@@ -188,6 +244,18 @@ class RaftStage {
   std::vector<Reader> next_readers_;  // wait for the next round
   std::optional<ReadRound> round_;
   std::deque<WaitApplied> wait_applied_;  // by index
+  // From the write of a snapshot to its installation: responses wait here, in order.
+  Index installing_;
+  std::vector<raft::Message> held_responses_;
+  struct Transfer {
+    MemberId target;
+    io::MonotonicNs deadline = 0;
+    io::Executor* executor = nullptr;
+    absl::AnyInvocable<void(Result<>)> done;
+  };
+  std::optional<Transfer> transfer_;
+  io::MonotonicNs handed_over_ = 0;                            // the last attempt of hand_over_if_stuck()
+  absl::flat_hash_map<MemberId, io::MonotonicNs> heartbeats_;  // the last to each member, while it leads
   MemberId lead_;
   Outbox outbox_;
 

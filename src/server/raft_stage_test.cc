@@ -30,11 +30,18 @@ class RaftStageTest : public ::testing::Test, public RaftSink {
   ~RaftStageTest() override { machine_.kill(); }
 
   // ---- RaftSink ----
-  void append_entries(raft::HardState hs, std::vector<raft::Entry> entries,
-                      std::vector<raft::Message> responses) override {
-    log_.push_back({hs, std::move(entries), std::move(responses)});
+  void append(AppendBatch batch) override {
+    log_.push_back(std::move(batch));
     if (!stuck) write();
   }
+  void install_snapshot(std::shared_ptr<const raft::Snapshot> snapshot) override {
+    installing_.push_back(snapshot->metadata.index);
+  }
+  void send(std::vector<raft::Message> messages) override {
+    std::move(messages.begin(), messages.end(), std::back_inserter(sent_));
+  }
+  void snapshot_wanted(raft::Message message) override { wanted_.push_back(std::move(message)); }
+  bool connected_since(io::MonotonicNs, MemberId) const override { return connected; }
   void apply_entries(std::vector<raft::Entry> entries) override {
     if (slow) return to_apply_.push_back(std::move(entries));
     applied_ = entries.back().index;
@@ -45,9 +52,7 @@ class RaftStageTest : public ::testing::Test, public RaftSink {
   void soft_state_changed(const raft::SoftState&, Term) override {}
 
   void write() {
-    for (auto& b : std::exchange(log_, {})) {
-      stage->post_appended(std::move(b.entries), b.hard_state, std::move(b.responses));
-    }
+    for (AppendBatch& b : std::exchange(log_, {})) stage->post_appended(std::move(b));
   }
   void lead() {
     stage->post_campaign();
@@ -83,11 +88,6 @@ class RaftStageTest : public ::testing::Test, public RaftSink {
     return m;
   }
 
-  struct Batch {
-    raft::HardState hard_state;
-    std::vector<raft::Entry> entries;
-    std::vector<raft::Message> responses;
-  };
   sim::Machine machine_{1};
   sim::Process& process_ = machine_.process();
   sim::SimExecutor& strand_ = machine_.executor();
@@ -95,13 +95,16 @@ class RaftStageTest : public ::testing::Test, public RaftSink {
   metrics::Registry metrics_;
   Waiters waiters_;
   RequestIds ids_{MemberId{1}, 0};
-  std::vector<Batch> log_;
+  std::vector<AppendBatch> log_;
+  std::vector<raft::Message> sent_, wanted_;
+  std::vector<Index> installing_;
   std::vector<std::vector<raft::Entry>> to_apply_;
   Index applied_;
   uint64_t payload_ = 0;  // applied bytes
   std::vector<Code> errors_;
   bool stuck = false;  // the disk
   bool slow = false;   // the state machine
+  bool connected = true;
   std::unique_ptr<RaftStage> stage;
 };
 

@@ -7,24 +7,15 @@ namespace quoin::server {
 
 namespace {
 
-Result<> check(const raft::tracker::Config& config, MemberId self) {
+bool alone(const raft::tracker::Config& config, MemberId self) {
   const auto voters = config.voters.all();
-  if (voters.empty()) return {};  // not founded yet
-  if (!config.joint() && voters.size() == 1 && voters.contains(self)) return {};
-  std::string text;
-  for (MemberId id : voters) text += fmt::format("{}{:x}", text.empty() ? "" : ", ", id.v);
-  return make_error(
-      Code::kUnsupported,
-      "quoin: this data directory belongs to member {:x} of a cluster whose voters are {}; running in "
-      "a cluster of several members is not supported yet (--force-new-cluster makes it a cluster of "
-      "its own)",
-      self.v, text);
+  return !config.joint() && voters.size() == 1 && voters.contains(self);
 }
 
 }  // namespace
 
-Result<> check_single_voter(membership::Membership start, const raft::ConfState& conf_state,
-                            std::span<const raft::Entry> entries, Index commit, int64_t max_learners) {
+Result<bool> is_single_voter(membership::Membership start, const raft::ConfState& conf_state,
+                             std::span<const raft::Entry> entries, Index commit, int64_t max_learners) {
   constexpr size_t kWindow = 1;  // nothing is sent
   raft::tracker::Tracker tracker(kWindow, 0);
   const auto take = [&tracker](raft::confchange::Changed changed) {
@@ -35,7 +26,9 @@ Result<> check_single_voter(membership::Membership start, const raft::ConfState&
   take(std::move(restored));
   bool at_commit = false;
   for (const raft::Entry& e : entries) {
-    if (e.index > commit && !std::exchange(at_commit, true)) TRY(check(tracker.config, start.local_id));
+    if (e.index > commit && !std::exchange(at_commit, true) && !alone(tracker.config, start.local_id)) {
+      return false;
+    }
     if (e.type != raft::EntryType::kConfChange) continue;
     // What can't be read ends the member when it is applied, with the entry's place.
     const auto cc = raft::decode_conf_change(e.data);
@@ -46,7 +39,7 @@ Result<> check_single_voter(membership::Membership start, const raft::ConfState&
     if (auto changed = raft::confchange::apply(tracker, Index{0}, raft::to_v2(*cc)))
       take(std::move(*changed));
   }
-  return check(tracker.config, start.local_id);
+  return alone(tracker.config, start.local_id);
 }
 
 }  // namespace quoin::server

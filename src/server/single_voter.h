@@ -1,6 +1,5 @@
-// Whether a member can go on alone from a log: while this program does not talk to other members, a directory
-// of a cluster with several voters must be refused by name. Started, it would wait for votes for ever and,
-// without pre-vote, write ever higher terms into its log.
+// Whether a member is the only voter of its cluster, as far as its log says: then it need not wait for an
+// election timeout.
 #pragma once
 #include <span>
 
@@ -11,9 +10,9 @@
 namespace quoin::server {
 
 // `start` and `conf_state`: members and configuration where the log begins; `entries` follow, committed up to
-// `commit`. kUnsupported unless this member is the only voter both there and at the end of the log (a change
-// that is not committed yet will be). A log that shrank from several voters to this one is fine.
-Result<> check_single_voter(membership::Membership start, const raft::ConfState& conf_state,
-                            std::span<const raft::Entry> entries, Index commit, int64_t max_learners);
+// `commit`. True if this member is the only voter both there and at the end of the log (a change that is not
+// committed yet may be). Errors: a configuration that cannot be.
+Result<bool> is_single_voter(membership::Membership start, const raft::ConfState& conf_state,
+                             std::span<const raft::Entry> entries, Index commit, int64_t max_learners);
 
 }  // namespace quoin::server

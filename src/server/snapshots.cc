@@ -20,7 +20,15 @@ void Snapshots::after_batch(const Moment& now) {
   snapshot.metadata = {now.conf_state, now.applied, now.term};
   memory_ = now.applied;
   const uint64_t kept = config_.snapshot_catchup_entries;
-  const Index upto(now.applied.v > kept ? now.applied.v - kept : 1);
+  Index upto(now.applied.v > kept ? now.applied.v - kept : 1);
+  if (sending_ > 0 || clock_.monotonic() < keep_until_) {
+    if (!std::exchange(told_kept_, true)) {
+      LOG(log_, kInfo, "skip compaction since there is an inflight snapshot", );
+    }
+    upto = Index(1);
+  } else {
+    told_kept_ = false;
+  }
   sink_.compact_log(now.applied, now.conf_state, snapshot.data, upto);
   if (!to_disk) return;
   LOG(log_, kInfo, "triggering snapshot", {"local-member-id", log::Hex{self_.v}},
@@ -30,12 +38,25 @@ void Snapshots::after_batch(const Moment& now) {
   forced_ = false;
   disk_ = now.applied;
   // The database must be durable up to the snapshot's index before the file exists.
-  backend_.commit([this, snapshot = std::move(snapshot)] {
-    sink_.save_snapshot(snapshot, [this] {
+  backend_->commit([this, era = era_, snapshot = std::move(snapshot)] {
+    if (era != era_) return;
+    sink_.save_snapshot(snapshot, [this, era] {
+      if (era != era_) return;
       running_ = false;
       saved_();
     });
   });
+}
+
+void Snapshots::sent(bool failed) {
+  --sending_;
+  if (!failed) keep_until_ = clock_.monotonic() + kKeepAfterSentNs;
+}
+
+void Snapshots::replaced(Index disk) {
+  ++era_;
+  disk_ = memory_ = disk;
+  running_ = forced_ = false;
 }
 
 }  // namespace quoin::server

@@ -8,9 +8,11 @@
 // Source: spec raft-and-peers 32.1, storage-formats 5 (crash ordering).
 #pragma once
 #include <functional>
+#include <memory>
 
 #include "backend/backend.h"
 #include "base/log.h"
+#include "io/clock.h"
 #include "membership/membership.h"
 #include "server/apply_sink.h"
 #include "server/config.h"
@@ -19,13 +21,18 @@ namespace quoin::server {
 
 class Snapshots {
  public:
+  // While a snapshot is on its way to another member, and kKeepAfterSentNs longer, the log in memory is not cut:
+  // that member goes on from there.
+  static constexpr int64_t kKeepAfterSentNs = 30 * io::kSecond;
+
   // `disk`: the newest `.snap` there is. `saved` runs on apply after each `.snap` whose record is in the log.
-  Snapshots(const Config& config, MemberId self, Index disk, backend::Backend& backend, ApplySink& sink,
-            log::Logger& log, std::function<void()> saved)
+  Snapshots(const Config& config, MemberId self, Index disk, const std::unique_ptr<backend::Backend>& backend,
+            ApplySink& sink, io::Clock& clock, log::Logger& log, std::function<void()> saved)
       : config_(config),
         self_(self),
         backend_(backend),
         sink_(sink),
+        clock_(clock),
         log_(log),
         saved_(std::move(saved)),
         disk_(disk),
@@ -46,15 +53,26 @@ class Snapshots {
   Index disk() const { return disk_; }
   bool under_way() const { return running_ || forced_; }
 
+  // A snapshot for another member begins, and ends.
+  void sending() { ++sending_; }
+  void sent(bool failed);
+  // The state is that of a received snapshot, whose `.snap` is there.
+  void replaced(Index disk);
+
  private:
   const Config& config_;
   const MemberId self_;
-  backend::Backend& backend_;
+  const std::unique_ptr<backend::Backend>& backend_;
   ApplySink& sink_;
+  io::Clock& clock_;
   log::Logger& log_;
   const std::function<void()> saved_;
   Index disk_, memory_;
   bool forced_ = false, running_ = false;
+  uint64_t era_ = 0;  // of the backend: what it promised ends with it
+  size_t sending_ = 0;
+  bool told_kept_ = false;
+  io::MonotonicNs keep_until_ = 0;
 };
 
 }  // namespace quoin::server

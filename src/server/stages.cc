@@ -1,6 +1,9 @@
 #include "server/stages.h"
 
+#include <algorithm>
+
 #include "raft/render.h"
+#include "server/open_state.h"
 
 namespace quoin::server {
 
@@ -63,15 +66,25 @@ Stages::Stages(Config c, Environment e, RaftStageOptions options, Bootstrapped b
       wal_probe(std::move(b.wal_probe)),
       snap_probe(std::move(b.snap_probe)),
       lines(std::make_unique<RaftLines>(env.log.named("raft"))),
+      peers(env.peers != nullptr ? *env.peers : no_peers),
       raft(std::move(options), std::move(b.storage), *lines, env.seed, env.raft, env.timers, env.clock,
            waiters, ids, *this, env.log, env.metrics),
-      append(config, env.append_fs, env.append, env.timers, env.clock, env.log, *wal_probe, std::move(b.tail),
-             std::move(b.snapshotter), raft, [this](Error error) { failed(std::move(error)); }),
-      apply(config, self, std::move(b.state), env.apply, env.clock, env.log, env.metrics, metrics,
-            slow_requests, waiters, ids, *this, [this](Error error) { failed(std::move(error)); }),
+      appender(config, env.append_fs, env.append, env.timers, env.clock, env.log, *wal_probe,
+               std::move(b.tail), std::move(b.snapshotter), raft,
+               [this](Error error) { failed(std::move(error)); }),
+      apply(
+          config, self, std::move(b.state), env.apply, env.file, env.clock, env.log, env.metrics, metrics,
+          slow_requests, waiters, ids, *this,
+          [this](Index index, std::shared_ptr<backend::Probe> probe, mvcc::CompactionObserver* compactions) {
+            return open_received(config, env, index, std::move(probe), compactions);
+          },
+          [this](Error error) { failed(std::move(error)); }),
       chores(*this),
+      admin(*this),
+      inbound(*this),
       forced(std::move(b.forced)),
-      defragment_at_start(b.defragment) {}
+      defragment_at_start(b.defragment),
+      alone(b.alone) {}
 
 Stages::~Stages() = default;
 
@@ -104,15 +117,37 @@ bool Stages::report_failures_to(std::function<void(Error)> report) {
 
 // ---- RaftSink: called on the raft strand ----
 
-void Stages::append_entries(raft::HardState hard_state, std::vector<raft::Entry> entries,
-                            std::vector<raft::Message> responses) {
-  append.post_append(hard_state, std::move(entries), std::move(responses));
+void Stages::append(AppendBatch batch) {
+  appender.post_append(std::move(batch));
 }
 void Stages::apply_entries(std::vector<raft::Entry> entries) {
   apply.post_entries(std::move(entries));
 }
 void Stages::soft_state_changed(const raft::SoftState& state, Term term) {
   apply.post_soft_state(state, term);
+}
+
+void Stages::install_snapshot(std::shared_ptr<const raft::Snapshot> snapshot) {
+  apply.post_snapshot(std::move(snapshot));
+}
+void Stages::send(std::vector<raft::Message> messages) {
+  peers.send(std::move(messages));
+}
+void Stages::snapshot_wanted(raft::Message message) {
+  apply.post_snapshot_wanted(std::move(message));
+}
+
+bool Stages::connected_since(io::MonotonicNs since, MemberId leader) const {
+  const auto connected = [&](MemberId id) {
+    if (id == self) return true;
+    const auto active = peers.active_since(id);
+    return active && *active <= since;
+  };
+  if (leader != self) return connected(leader);
+  const auto members = apply.members();
+  const auto voters = members->voters();
+  const size_t reached = static_cast<size_t>(std::ranges::count_if(voters, connected));
+  return reached >= voters.size() / 2 + 1;
 }
 
 // ---- ApplySink: called on the apply strand ----
@@ -139,7 +174,68 @@ bool Stages::wants_compaction() const {
   return raft.wants_compaction();
 }
 void Stages::save_snapshot(raft::Snapshot snapshot, Task done) {
-  append.post_snapshot(std::move(snapshot), env.apply, std::move(done));
+  appender.post_snapshot(std::move(snapshot), env.apply, std::move(done));
+}
+
+void Stages::member_changed(const membership::Change& change) {
+  const membership::Member& m = change.member;
+  if (m.id == self) return;
+  switch (change.kind) {
+    case membership::ChangeKind::kAdd:
+    case membership::ChangeKind::kAddLearner:
+      return peers.add(m.id, m.peer_urls);
+    case membership::ChangeKind::kUpdate:
+      return peers.update(m.id, m.peer_urls);
+    case membership::ChangeKind::kRemove:
+      return peers.remove(m.id);
+    case membership::ChangeKind::kPromote:
+      return;
+  }
+}
+
+void Stages::members_replaced(const membership::Membership&) {
+  peers.remove_all();
+  add_peers();
+}
+
+void Stages::add_peers() {
+  for (const membership::Member& m : apply.members()->list()) {
+    if (m.id != self) peers.add(m.id, m.peer_urls);
+  }
+}
+
+void Stages::removed_self() {
+  // The others must hear of what this member acknowledged, and its clients get their answers.
+  constexpr int64_t kGraceNs = io::kSecond;
+  removed_timer = env.timers.schedule(kGraceNs, env.apply, [this] { stop_removed(); });
+}
+
+void Stages::stop_removed() {
+  LOG(env.log, kWarn, "server error", {"error", "the member has been permanently removed from the cluster"});
+  failed(Error(Code::kStopped, "the member has been permanently removed from the cluster"));
+}
+
+void Stages::empty_entry_applied() {
+  raft.post_first_commit_in_term();
+  chores.first_commit_in_term();
+}
+
+void Stages::send_snapshot(raft::Message message, std::shared_ptr<backend::SnapshotSource> source) {
+  peers.send_snapshot(std::move(message), std::move(source));
+}
+
+void Stages::snapshot_failed(MemberId to) {
+  raft.post_snapshot_sent(to, /*failed=*/true);
+}
+
+void Stages::snapshot_sent(MemberId to, bool failed) {
+  raft.post_snapshot_sent(to, failed);
+  apply.post_snapshot_sent(failed);
+}
+
+void Stages::snapshot_installed(raft::SnapshotMetadata meta) {
+  raft.post_snapshot_installed(meta.index);
+  appender.post_snapshot_installed(std::move(meta));
 }
 
 }  // namespace quoin::server

@@ -12,11 +12,15 @@
 #include <optional>
 #include <vector>
 
+#include "server/admin.h"
 #include "server/append_stage.h"
 #include "server/apply_stage.h"
 #include "server/bootstrap.h"
 #include "server/chores.h"
+#include "server/inbound.h"
 #include "server/member.h"
+#include "server/no_peers.h"
+#include "server/peers.h"
 #include "server/quota.h"
 #include "server/raft_stage.h"
 #include "server/server_metrics.h"
@@ -31,10 +35,13 @@ class Stages final : public RaftSink, public ApplySink {
   ~Stages() override;
 
   // RaftSink, on the raft strand.
-  void append_entries(raft::HardState hard_state, std::vector<raft::Entry> entries,
-                      std::vector<raft::Message> responses) override;
+  void append(AppendBatch batch) override;
   void apply_entries(std::vector<raft::Entry> entries) override;
+  void install_snapshot(std::shared_ptr<const raft::Snapshot> snapshot) override;
   void soft_state_changed(const raft::SoftState& state, Term term) override;
+  void send(std::vector<raft::Message> messages) override;
+  void snapshot_wanted(raft::Message message) override;
+  bool connected_since(io::MonotonicNs since, MemberId leader) const override;
 
   // ApplySink, on the apply strand.
   void propose(Proposal proposal) override;
@@ -45,6 +52,20 @@ class Stages final : public RaftSink, public ApplySink {
   void compact_log(Index snapshot_index, raft::ConfState conf_state, Blob snapshot_data, Index upto) override;
   bool wants_compaction() const override;
   void save_snapshot(raft::Snapshot snapshot, Task done) override;
+  void member_changed(const membership::Change& change) override;
+  void members_replaced(const membership::Membership& members) override;
+  void removed_self() override;
+  void empty_entry_applied() override;
+  void send_snapshot(raft::Message message, std::shared_ptr<backend::SnapshotSource> source) override;
+  void snapshot_failed(MemberId to) override;
+  void snapshot_installed(raft::SnapshotMetadata meta) override;
+
+  // The transport told of the end of a transfer.
+  void snapshot_sent(MemberId to, bool failed);
+  // Another member says that this one was removed. It stops at once, or in a second where it found out itself.
+  void stop_removed();
+  // The members that this one talks to, from now on.
+  void add_peers();
 
   // Any strand: the member can't go on. Only the first reason is told; one from before run() is told by
   // run().
@@ -70,13 +91,20 @@ class Stages final : public RaftSink, public ApplySink {
   const std::unique_ptr<wal::Probe> wal_probe;
   const std::unique_ptr<snap::Probe> snap_probe;
   const std::unique_ptr<raft::Observer> lines;
+  NoPeers no_peers;
+  Peers& peers;
   RaftStage raft;
-  AppendStage append;
+  AppendStage appender;
   ApplyStage apply;
   Chores chores;
+  Admin admin;
+  Inbound inbound;
+  std::unique_ptr<io::Timer> removed_timer;
   // What run() has to do first: write these entries to the log, rewrite the database.
   std::vector<raft::Entry> forced;
   const bool defragment_at_start;
+  // The only voter, as far as its log says: nobody else could lead.
+  const bool alone;
 };
 
 RaftStageOptions raft_stage_options(const Config& config, MemberId self);

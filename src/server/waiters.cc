@@ -7,10 +7,11 @@ namespace quoin::server {
 void Waiters::add(uint64_t id, Waiter waiter) {
   Shard& s = shard(id);
   const io::MonotonicNs since = waiter.since;
+  const bool patient = waiter.patient;
   std::lock_guard lock(s.mutex);
   const bool inserted = s.waiters.emplace(id, std::move(waiter)).second;
   CHECK(inserted, "request id {:x} used twice", id);
-  s.by_age.emplace_back(since, id);
+  if (!patient) s.by_age.emplace_back(since, id);
   size_.fetch_add(1, std::memory_order_relaxed);
 }
 
@@ -23,7 +24,7 @@ std::optional<Waiter> Waiters::take(uint64_t id) {
   s.waiters.erase(it);
   // Ids end nearly in the order they began: most are at the front when they are taken. Others linger until
   // they are half of what is there, and are cleared out then.
-  if (s.by_age.front().second == id) {
+  if (!s.by_age.empty() && s.by_age.front().second == id) {
     s.by_age.pop_front();
   } else if (s.by_age.size() > 2 * s.waiters.size() + kLingerMax) {
     std::erase_if(s.by_age, [&](const auto& age) { return !s.waiters.contains(age.second); });
@@ -66,7 +67,17 @@ std::vector<Waiter> Waiters::expire(io::MonotonicNs limit) {
 }
 
 std::vector<Waiter> Waiters::take_all() {
-  return expire(INT64_MAX);
+  std::vector<Waiter> all = expire(INT64_MAX);
+  const size_t expired = all.size();
+  for (Shard& s : shards_) {
+    std::lock_guard lock(s.mutex);
+    for (auto& [id, waiter] : s.waiters) {
+      if (!waiter.given_up) all.push_back(std::move(waiter));
+    }
+    s.waiters.clear();
+  }
+  size_.fetch_sub(all.size() - expired, std::memory_order_relaxed);
+  return all;
 }
 
 }  // namespace quoin::server

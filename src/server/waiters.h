@@ -33,7 +33,7 @@ class Waiters {
   // proposal costs as much as before: a call's reference tells its connection of that. `done` itself is not
   // called. False if nobody waited.
   bool give_up(uint64_t id);
-  // Takes every waiter registered before `limit`; those given up are dropped.
+  // Takes every waiter registered before `limit`, but no patient one; those given up are dropped.
   std::vector<Waiter> expire(io::MonotonicNs limit);
   // Takes all; later add() calls still work.
   std::vector<Waiter> take_all();
@@ -45,8 +45,9 @@ class Waiters {
   static constexpr size_t kLingerMax = 64;
   struct Shard {
     mutable std::mutex mutex;
-    absl::flat_hash_map<uint64_t, Waiter> waiters;            // guarded by mutex
-    std::deque<std::pair<io::MonotonicNs, uint64_t>> by_age;  // guarded by mutex; taken ids linger here
+    absl::flat_hash_map<uint64_t, Waiter> waiters;  // guarded by mutex
+    // Guarded by mutex. Without the patient ones. Taken ids linger here.
+    std::deque<std::pair<io::MonotonicNs, uint64_t>> by_age;
   };
   Shard& shard(uint64_t id) { return shards_[id % kShards]; }
   const Shard& shard(uint64_t id) const { return shards_[id % kShards]; }

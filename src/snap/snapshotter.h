@@ -14,6 +14,7 @@
 #pragma once
 #include <absl/functional/function_ref.h>
 
+#include <atomic>
 #include <cstdint>
 #include <list>
 #include <memory>
@@ -86,7 +87,8 @@ class Snapshotter {
   // record.
   void purge(size_t files_max, io::Completion done);
 
-  // Name for receiving a database into: `tmp` and a number, in the directory; unique within the process.
+  // Name for receiving a database into: `tmp` and a number, in the directory; unique within the process. Any
+  // thread.
   std::string new_tmp_path();
   // Makes a received and synced temporary file the database of `index`: renames it and syncs the directory.
   // If that name exists already the temporary file is removed instead; the file that is there, and its name,
@@ -120,7 +122,7 @@ class Snapshotter {
   Index needed_index_;
   std::vector<std::shared_ptr<Saving>> saving_;    // writes under way
   std::list<std::unique_ptr<Existing>> existing_;  // files being synced once more
-  uint64_t next_tmp_ = 0;
+  std::atomic<uint64_t> next_tmp_{0};
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };
 

@@ -97,6 +97,21 @@ TEST(Appender, BatchesQueuedDuringASyncShareTheNext) {
   expect_entries(m.must_open(), 1, 10);
 }
 
+// Also where the term is the same, so that the hard state alone would not be synced.
+TEST(Appender, AReceivedSnapshotsHardStateStandsBeforeTheEntriesBehindIt) {
+  for (const bool at_once : {true, false}) {
+    LogMachine m(1);
+    m.create();
+    m.save(state(1, 1, 2), entries(1, 1, 3));
+    const std::string before = record_types(m.file(segments(m)[0]));
+    m.appender->save_snapshot(snapshot(50, 1), nullptr);
+    m.appender->save(state(1, 1, 50), {}, nullptr);
+    if (!at_once) m.machine.run_until([] { return false; }, 100 * io::kMillisecond);
+    m.save(state(1, 1, 51), entries(1, 51, 52));
+    EXPECT_EQ(record_types(m.file(segments(m)[0])), before + "psees");
+  }
+}
+
 TEST(Appender, ACommitAloneIsNotSyncedAndGoesWithTheNextBatch) {
   LogMachine m(3);
   m.create();

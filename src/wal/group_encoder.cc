@@ -1,12 +1,14 @@
 #include "wal/group_encoder.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace quoin::wal {
 
 void GroupEncoder::add(const std::vector<raft::Entry>& entries, const raft::HardState& state,
                        const SnapshotRecord* snapshot) {
   const auto changes_configuration = [](const raft::Entry& e) { return e.type != raft::EntryType::kNormal; };
+  if (!entries.empty() && std::exchange(received_, false)) add_state();
   if (std::any_of(entries.begin(), entries.end(), changes_configuration)) add_state();
   for (const raft::Entry& entry : entries) encoder_.add_entry(entry);
   if (!entries.empty()) last_ = entries.back().index;
@@ -14,6 +16,7 @@ void GroupEncoder::add(const std::vector<raft::Entry>& entries, const raft::Hard
   if (snapshot == nullptr) return;
   add_state();
   encoder_.add_snapshot(*snapshot);
+  received_ = snapshot->index > state_.commit;
   last_ = std::max(last_, snapshot->index);
 }
 

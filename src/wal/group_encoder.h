@@ -5,6 +5,8 @@
 //   - before a batch with a configuration change: the commit of the change before must not be lost while the
 //     next change is kept, or a restarted member would count votes by a configuration two changes old;
 //   - before a snapshot record: the record only counts if a commit that covers it stands in the log;
+//   - behind the record of a received snapshot, before the first entry: without a commit that covers the record,
+//     the entries would stand behind a gap;
 //   - at the end of a write.
 //
 // Threads: confined to its owner. Entries must stay until clear().
@@ -50,6 +52,7 @@ class GroupEncoder {
   raft::HardState state_;          // newest given
   raft::HardState written_state_;  // newest in the file or in encoder_
   quoin::Index last_;
+  bool received_ = false;  // behind a received snapshot's record the hard state is still due
 };
 
 }  // namespace quoin::wal

@@ -1,0 +1,158 @@
+#include "scenarios/peer_network.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "raft/codec.h"
+
+namespace quoin::scenarios {
+
+std::unique_ptr<PeerNetwork::Peers> PeerNetwork::join(sim::Process& process, std::string url) {
+  return std::make_unique<Peers>(*this, process, std::move(url));
+}
+
+PeerNetwork::Peers* PeerNetwork::at(const std::string& url) const {
+  const auto found = lives_.find(url);
+  return found == lives_.end() || !found->second->alive() ? nullptr : found->second;
+}
+
+void PeerNetwork::deliver(const std::string& from, const std::string& to, raft::Message message) {
+  ++counts_.sent;
+  if (is_cut(from, to) || prng_.chance(faults_.drop, 1000)) {
+    ++counts_.dropped;
+    return;
+  }
+  const auto extra = faults_.delay_max_ns > 0
+                         ? static_cast<int64_t>(prng_.below(static_cast<uint64_t>(faults_.delay_max_ns)))
+                         : 0;
+  io::MonotonicNs when = world_.now() + kLatencyNs + extra;
+  io::MonotonicNs& last = arrival_[{from, to}];
+  if (!prng_.chance(faults_.reorder, 1000)) when = last = std::max(when, last);
+  // As bytes, so that nothing is shared but what a wire carries.
+  const Blob bytes = raft::encode_blob(message);
+  const int copies = prng_.chance(faults_.duplicate, 1000) ? 2 : 1;
+  if (copies == 2) ++counts_.doubled;
+  for (int i = 0; i < copies; ++i) {
+    world_.at(when, [this, from, to, bytes] {
+      Peers* receiver = at(to);
+      if (receiver == nullptr || is_cut(from, to)) return;
+      auto message = raft::decode_message(bytes);
+      CHECK(message.has_value(), "{}", message.error().text());
+      std::vector<raft::Message> one;
+      one.push_back(std::move(*message));
+      receiver->handler_->received(std::move(one), nullptr);
+    });
+  }
+}
+
+void PeerNetwork::deliver_database(const std::string& from, const std::string& to, raft::Message message,
+                                   std::shared_ptr<backend::SnapshotSource> source) {
+  ++counts_.databases;
+  const MemberId id = message.to;
+  const auto fail = [this, from, id] {
+    ++counts_.databases_cut;
+    if (Peers* sender = at(from)) {
+      sender->handler_->unreachable(id);
+      sender->handler_->snapshot_sent(id, /*failed=*/true);
+    }
+  };
+  Peers* receiver = at(to);
+  if (receiver == nullptr || is_cut(from, to)) {
+    world_.after(kLatencyNs, fail);
+    return;
+  }
+  auto bytes = std::make_shared<std::string>(source->size(), '\0');
+  const Result<> read = source->read(0, std::span<char>(bytes->data(), bytes->size()));
+  CHECK(read.has_value(), "{}", read.error().text());
+  const Blob head = raft::encode_blob(message);
+  world_.after(10 * kLatencyNs, [this, from, to, head, bytes, source, fail, id] {
+    Peers* receiver = at(to);
+    if (receiver == nullptr || is_cut(from, to)) return fail();
+    server::PeerHandler& handler = *receiver->handler_;
+    auto message = raft::decode_message(head);
+    CHECK(message.has_value(), "{}", message.error().text());
+    auto shared = std::make_shared<raft::Message>(std::move(*message));
+    handler.snapshot_executor().post([this, &handler, bytes, shared, from, id, source]() mutable {
+      const auto ended = [this, from, id](bool failed) {
+        if (Peers* sender = at(from)) sender->handler_->snapshot_sent(id, failed);
+      };
+      const std::string path = handler.new_snapshot_path();
+      auto file = handler.snapshot_files().open(path, {.write = true, .create = true, .truncate = true});
+      if (!file || !(*file)->write_at(0, *bytes) || !(*file)->sync()) return ended(true);
+      file->reset();
+      const Index index = shared->snapshot->metadata.index;
+      handler.keep_snapshot(path, index, handler.snapshot_executor(),
+                            [&handler, shared, ended](Result<> kept) mutable {
+                              if (!kept) return ended(true);
+                              handler.process(std::move(*shared), nullptr, handler.snapshot_executor(),
+                                              [ended](Result<> taken) { ended(!taken); });
+                            });
+    });
+  });
+}
+
+// ---- one life ----
+
+PeerNetwork::Peers::~Peers() {
+  const auto here = net_.lives_.find(url_);
+  if (here != net_.lives_.end() && here->second == this) net_.lives_.erase(here);
+}
+
+void PeerNetwork::Peers::serve(server::PeerHandler& handler, Answer answer) {
+  handler_ = &handler;
+  answer_ = std::move(answer);
+}
+
+void PeerNetwork::Peers::add(MemberId id, std::vector<std::string> urls) {
+  urls_.try_emplace(id, std::move(urls));
+}
+
+std::string PeerNetwork::Peers::url_of(MemberId id) const {
+  const auto found = urls_.find(id);
+  return found == urls_.end() || found->second.empty() ? std::string() : found->second.front();
+}
+
+void PeerNetwork::Peers::send(std::vector<raft::Message> messages) {
+  for (raft::Message& m : messages) {
+    const std::string to = url_of(m.to);
+    if (to.empty()) continue;
+    if (net_.at(to) == nullptr) {
+      if (handler_ != nullptr) handler_->unreachable(m.to);
+      continue;
+    }
+    net_.deliver(url_, to, std::move(m));
+  }
+}
+
+void PeerNetwork::Peers::send_snapshot(raft::Message message,
+                                       std::shared_ptr<backend::SnapshotSource> source) {
+  const std::string to = url_of(message.to);
+  net_.deliver_database(url_, to, std::move(message), std::move(source));
+}
+
+std::optional<io::MonotonicNs> PeerNetwork::Peers::active_since(MemberId id) const {
+  const std::string to = url_of(id);
+  if (to.empty() || net_.at(to) == nullptr || net_.is_cut(url_, to) || net_.is_cut(to, url_))
+    return std::nullopt;
+  return 0;
+}
+
+void PeerNetwork::Peers::fetch(std::string url, server::PeerRequest request, io::Executor& executor,
+                               server::PeerAnswered done) {
+  // There and back.
+  auto answer = std::make_shared<Result<server::PeerAnswer>>(fetch_now(std::move(url), std::move(request)));
+  net_.world_.after(2 * kLatencyNs,
+                    [&executor, answer, done = std::make_shared<server::PeerAnswered>(std::move(done))] {
+                      executor.post([answer, done] { (*done)(std::move(*answer)); });
+                    });
+}
+
+Result<server::PeerAnswer> PeerNetwork::Peers::fetch_now(std::string url, server::PeerRequest request) {
+  Peers* other = net_.at(url);
+  if (other == nullptr || net_.is_cut(url_, url) || net_.is_cut(url, url_)) {
+    return make_error(Code::kIo, "Get \"{}{}\": dial tcp: connect: connection refused", url, request.path);
+  }
+  return other->answer_(request);
+}
+
+}  // namespace quoin::scenarios

@@ -1,0 +1,307 @@
+#include "server/admin.h"
+
+#include <algorithm>
+
+#include "base/coding.h"
+#include "raft/codec.h"
+#include "server/leader_question.h"
+#include "server/stages.h"
+
+namespace quoin::server {
+
+namespace {
+
+constexpr double kReadyPart = 0.9;               // of the leader's log, that a learner must have
+constexpr int64_t kHealthyNs = 5 * io::kSecond;  // connected for so long counts
+constexpr int64_t kCaughtUpNs = 1 * io::kSecond;
+constexpr int64_t kPromoteRetryNs = 50 * io::kMillisecond;  // etcd asks without a pause
+
+// As Go prints the member.
+std::string member_text(const membership::Member& m) {
+  return fmt::format(
+      "{{ID:{} RaftAttributes:{{PeerURLs:[{}] IsLearner:{}}} Attributes:{{Name:{} ClientURLs:[{}]}}}}",
+      hex(m.id.v), fmt::join(m.peer_urls, " "), m.is_learner, m.name, fmt::join(m.client_urls, " "));
+}
+
+std::string_view conf_change_name(raft::ConfChangeType type) {
+  switch (type) {
+    case raft::ConfChangeType::kAddNode:
+      return "ConfChangeAddNode";
+    case raft::ConfChangeType::kRemoveNode:
+      return "ConfChangeRemoveNode";
+    case raft::ConfChangeType::kUpdateNode:
+      return "ConfChangeUpdateNode";
+    case raft::ConfChangeType::kAddLearnerNode:
+      return "ConfChangeAddLearnerNode";
+  }
+  return "";
+}
+
+template <class Done>
+auto on_executor(io::Executor& executor, Done done) {
+  return [&executor, done = std::move(done)](auto result) mutable {
+    executor.post(
+        [done = std::move(done), result = std::move(result)]() mutable { done(std::move(result)); });
+  };
+}
+
+}  // namespace
+
+membership::Connected Admin::connected() const {
+  const io::MonotonicNs now = s_.env.clock.monotonic();
+  return {.self = s_.self,
+          .active = [this](MemberId id) { return s_.peers.active_since(id).has_value(); },
+          .long_active =
+              [this, now](MemberId id) {
+                const auto since = s_.peers.active_since(id);
+                return since && *since <= now - kHealthyNs;
+              }};
+}
+
+Result<> Admin::check(const membership::Change& change) const {
+  if (!s_.config.strict_reconfig_check) return {};
+  const auto members = s_.apply.members();
+  const membership::Connected connected = this->connected();
+  const log::Field local{"local-member-id", log::Hex{s_.self.v}};
+  switch (change.kind) {
+    case membership::ChangeKind::kAdd:
+    case membership::ChangeKind::kAddLearner: {
+      membership::Member added = change.member;
+      added.is_learner = change.kind == membership::ChangeKind::kAddLearner;
+      const Result<> ok = membership::check_add(*members, added.is_learner, connected);
+      if (ok) return {};
+      LOG(s_.env.log, kWarn,
+          ok.error().code() == Code::kUnhealthy
+              ? "rejecting member add request; local member has not been connected to majority peers, "
+                "reconfigure breaks active quorum"
+              : "rejecting member add request; not enough healthy members",
+          local, {"requested-member-add", member_text(added)}, {"error", ok.error().text()});
+      return ok;
+    }
+    case membership::ChangeKind::kRemove: {
+      const std::string id = hex(change.member.id.v);
+      const Result<> ok = membership::check_remove(*members, change.member.id, connected);
+      if (ok) return {};
+      if (ok.error().code() != Code::kUnhealthy) {
+        LOG(s_.env.log, kWarn, "rejecting member remove request; not enough healthy members", local,
+            {"requested-member-remove-id", id}, {"error", ok.error().text()});
+        return ok;
+      }
+      const auto voters = members->voters();
+      const auto active = std::ranges::count_if(
+          voters, [&](MemberId voter) { return voter == s_.self || connected.long_active(voter); });
+      LOG(s_.env.log, kWarn,
+          "rejecting member remove request; local member has not been connected to all peers, reconfigure "
+          "breaks active quorum",
+          local, {"requested-member-remove", id}, {"active-peers", active}, {"error", ok.error().text()});
+      return ok;
+    }
+    case membership::ChangeKind::kPromote: {
+      const Result<> ok = membership::check_promote(*members, change.member.id);
+      if (ok) return {};
+      LOG(s_.env.log, kWarn, "rejecting member promote request; not enough healthy members", local,
+          {"requested-member-remove-id", hex(change.member.id.v)}, {"error", ok.error().text()});
+      return ok;
+    }
+    case membership::ChangeKind::kUpdate:
+      return {};
+  }
+  return {};
+}
+
+void Admin::change(uint64_t id, membership::Change change, io::Executor& executor, MembersDone done) {
+  s_.env.apply.post([this, id, change = std::move(change), &executor, done = std::move(done)]() mutable {
+    auto reply = on_executor(executor, std::move(done));
+    if (s_.apply.stopped())
+      return reply(Result<std::vector<membership::Member>>(Error(Code::kServerStopped)));
+    if (const Result<> ok = check(change); !ok) {
+      return reply(Result<std::vector<membership::Member>>(ok.error()));
+    }
+    propose(id, change, std::move(reply));
+  });
+}
+
+void Admin::propose(uint64_t id, const membership::Change& change, MembersDone done) {
+  raft::ConfChange cc = membership::encode_change(change);
+  cc.id = id;
+  Waiter waiter;
+  waiter.executor = &s_.env.apply;
+  waiter.since = s_.env.clock.monotonic();
+  waiter.patient = true;
+  waiter.done = [this, type = cc.type, node = change.member.id, done = std::move(done)](Answer a) mutable {
+    if (!a.error || a.error->code() != Code::kServerStopped) {
+      LOG(s_.env.log, kInfo, "applied a configuration change through raft",
+          {"local-member-id", log::Hex{s_.self.v}}, {"raft-conf-change", conf_change_name(type)},
+          {"raft-conf-change-node-id", log::Hex{a.error ? 0 : node.v}});
+    }
+    if (a.error) return done(*a.error);
+    done(s_.apply.members()->list());
+  };
+  s_.waiters.add(id, std::move(waiter));
+  std::vector<Proposal> one;
+  one.push_back({.id = id,
+                 .data = raft::encode_blob(cc),
+                 .only_in_term = {},
+                 .awaited = true,
+                 .type = raft::EntryType::kConfChange});
+  s_.raft.post_proposals(std::move(one));
+}
+
+// ---- promotion ----
+
+void Admin::when_caught_up(absl::AnyInvocable<void(Result<>)> done) {
+  struct Wait {
+    absl::AnyInvocable<void(Result<>)> done;
+    std::unique_ptr<io::Timer> timeout;
+    bool over = false;
+  };
+  const Index committed(s_.raft.progress().committed.load(std::memory_order_acquire));
+  if (s_.apply.applied() >= committed) return done({});
+  auto wait = std::make_shared<Wait>();
+  wait->done = std::move(done);
+  wait->timeout = s_.env.timers.schedule(kCaughtUpNs, s_.env.apply, [wait = wait.get()] {
+    wait->over = true;
+    wait->done(Error(Code::kTimeoutWaitAppliedIndex));
+  });
+  s_.apply.when_applied(committed, [wait] {
+    if (wait->over) return;
+    wait->timeout.reset();
+    wait->done({});
+  });
+}
+
+Result<> Admin::check_progress(MemberId learner, const std::vector<RaftStage::Follower>& followers) const {
+  if (followers.empty()) return Error(Code::kNotLeader);
+  const auto of = [&](MemberId id) { return std::ranges::find(followers, id, &RaftStage::Follower::id); };
+  if (of(learner) == followers.end()) return Error(Code::kMemberNotFound);
+  const auto leader = of(s_.self);
+  if (leader == followers.end()) return Error(Code::kNotLeader);
+  const double part = static_cast<double>(of(learner)->match.v) / static_cast<double>(leader->match.v);
+  if (part >= kReadyPart) return {};
+  LOG(s_.env.log, kError, "rejecting promote learner: learner is not ready",
+      {"learner-ready-percent", fmt::format("{}", part)},
+      {"ready-percent-threshold", fmt::format("{}", kReadyPart)});
+  return Error(Code::kLearnerNotReady);
+}
+
+void Admin::promote_locally(uint64_t id, MemberId learner, MembersDone done) {
+  when_caught_up([this, id, learner, done = std::move(done)](Result<> caught_up) mutable {
+    if (!caught_up) return done(caught_up.error());
+    s_.raft.post_followers(s_.env.apply, [this, id, learner, done = std::move(done)](
+                                             std::vector<RaftStage::Follower> followers) mutable {
+      if (s_.apply.stopped()) return done(Error(Code::kServerStopped));
+      membership::Change change;
+      change.kind = membership::ChangeKind::kPromote;
+      change.member.id = learner;
+      Result<> ok = check_progress(learner, followers);
+      if (ok) ok = check(change);
+      if (!ok) return done(ok.error());
+      propose(id, change, std::move(done));
+    });
+  });
+}
+
+void Admin::promote_here(uint64_t id, MemberId learner, io::Executor& executor, MembersDone done) {
+  s_.env.apply.post([this, id, learner, &executor, done = std::move(done)]() mutable {
+    promote_locally(id, learner, on_executor(executor, std::move(done)));
+  });
+}
+
+void Admin::promote(uint64_t id, MemberId learner, std::string token, io::Executor& executor,
+                    MembersDone done) {
+  s_.env.apply.post(
+      [this, id, learner, token = std::move(token), &executor, done = std::move(done)]() mutable {
+        MembersDone reply = on_executor(executor, std::move(done));
+        promote_locally(id, learner,
+                        [this, learner, token = std::move(token),
+                         reply = std::move(reply)](Result<std::vector<membership::Member>> result) mutable {
+                          if (result || result.error().code() != Code::kNotLeader)
+                            return reply(std::move(result));
+                          ask_leader_to_promote(learner, token, std::move(reply));
+                        });
+      });
+}
+
+void Admin::ask_leader_to_promote(MemberId learner, const std::string& token, MembersDone done) {
+  PeerRequest request;
+  request.method = "POST";
+  request.path = fmt::format("/members/promote/{}", learner.v);
+  if (!token.empty()) request.fields.emplace_back("Authorization", token);
+  auto shared = std::make_shared<MembersDone>(std::move(done));
+  LeaderQuestion::ask(
+      s_, std::move(request), s_.config.request_timeout_ns(), kPromoteRetryNs,
+      [shared](const PeerAnswer& answer) {
+        const auto says = [&](Code code) {
+          return answer.body.find(Error(code).text()) != std::string::npos;
+        };
+        if (answer.status == 200) {
+          auto members = membership::parse_members(answer.body);
+          if (!members) return false;
+          (*shared)(std::move(*members));
+        } else if (answer.status == 404) {
+          (*shared)(Error(Code::kMemberNotFound));
+        } else if (answer.status == 412 && says(Code::kLearnerNotReady)) {
+          (*shared)(Error(Code::kLearnerNotReady));
+        } else if (answer.status == 412 && answer.body.find(membership::refusal_text(
+                                               membership::Refusal::kNotLearner)) != std::string::npos) {
+          (*shared)(Error(Code::kMemberNotLearner));
+        } else {
+          return false;
+        }
+        return true;
+      },
+      [shared](Error error) { (*shared)(std::move(error)); });
+}
+
+// ---- leadership ----
+
+void Admin::move_leader(MemberId target, io::Executor& executor, absl::AnyInvocable<void(Result<>)> done) {
+  s_.raft.post_transfer(target, executor, std::move(done));
+}
+
+void Admin::hand_over(io::Executor& executor, Task done) {
+  s_.env.apply.post([this, &executor, done = std::move(done)]() mutable {
+    const MemberId leader(s_.raft.progress().lead.load(std::memory_order_relaxed));
+    const log::Field local{"local-member-id", log::Hex{s_.self.v}};
+    const log::Field current{"current-leader-member-id", log::Hex{leader.v}};
+    const auto skip = [&](std::string_view why) {
+      LOG(s_.env.log, kInfo, why, local, current);
+      executor.post(std::move(done));
+    };
+    if (leader != s_.self) return skip("skipped leadership transfer; local server is not leader");
+    const auto voters = s_.apply.members()->voters();
+    if (voters.size() <= 1) return skip("skipped leadership transfer for single voting member cluster");
+    MemberId target;
+    io::MonotonicNs longest = INT64_MAX;
+    for (const MemberId id : voters) {
+      const auto since = id == s_.self ? std::nullopt : s_.peers.active_since(id);
+      if (!since || *since >= longest) continue;
+      target = id;
+      longest = *since;
+    }
+    const auto failed = [this, local](const Error& error) {
+      LOG(s_.env.log, kWarn, "leadership transfer failed", local, {"error", error.text()});
+    };
+    if (!target) {
+      failed(Error(Code::kUnhealthy));
+      return executor.post(std::move(done));
+    }
+    LOG(s_.env.log, kInfo, "leadership transfer starting", local, current,
+        {"transferee-member-id", log::Hex{target.v}});
+    const io::MonotonicNs begin = s_.env.clock.monotonic();
+    s_.raft.post_transfer(
+        target, s_.env.apply,
+        [this, local, failed, target, begin, &executor, done = std::move(done)](Result<> moved) mutable {
+          if (moved) {
+            LOG(s_.env.log, kInfo, "leadership transfer finished", local,
+                {"old-leader-member-id", log::Hex{s_.self.v}}, {"new-leader-member-id", log::Hex{target.v}},
+                {"took", log::Duration{s_.env.clock.monotonic() - begin}});
+          } else {
+            failed(moved.error());
+          }
+          executor.post(std::move(done));
+        });
+  });
+}
+
+}  // namespace quoin::server
