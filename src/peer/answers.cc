@@ -30,7 +30,7 @@ Result<> check_answer(Context& context, MemberId peer, std::string_view url,
   if (reason == kClusterIdMismatch) {
     std::string_view cluster;
     for (const auto& [name, value] : answer.fields) {
-      if (http1::equals_folded(name, "X-Etcd-Cluster-ID")) cluster = value;
+      if (http1::equals_folded(name, "X-Etcd-Cluster-Id")) cluster = value;
     }
     LOG(context.log, kError, "request sent was ignored due to cluster ID mismatch",
         {"remote-peer-id", log::Hex{peer.v}}, {"remote-peer-cluster-id", cluster},

@@ -58,10 +58,10 @@ Fields request_fields(const Context& context) {
   Fields fields{{"X-Server-From", hex(context.self.v)},
                 {"X-Server-Version", std::string(kEtcdVersion)},
                 {"X-Min-Cluster-Version", std::string(kMinClusterVersion)},
-                {"X-Etcd-Cluster-ID", hex(context.cluster.v)}};
+                {"X-Etcd-Cluster-Id", hex(context.cluster.v)}};
   std::string urls;
   for (const std::string& url : context.options.peer_urls) urls.append(urls.empty() ? "" : ",").append(url);
-  fields.emplace_back("X-PeerURLs", std::move(urls));
+  fields.emplace_back("X-Peerurls", std::move(urls));
   return fields;
 }
 
@@ -91,7 +91,7 @@ Compatibility check_compatibility(const Context& context, const http1::Request& 
                               name, server_text, own_text)});
     return Compatibility::kIncompatible;
   }
-  const std::string_view cluster = request.field("X-Etcd-Cluster-ID").value_or("");
+  const std::string_view cluster = request.field("X-Etcd-Cluster-Id").value_or("");
   if (cluster != hex(context.cluster.v)) {
     LOG(context.log, kWarn, "request cluster ID mismatch", {"local-member-id", log::Hex{context.self.v}},
         {"local-member-cluster-id", log::Hex{context.cluster.v}}, {"local-member-server-version", own_text},

@@ -30,7 +30,7 @@ struct Version {
 std::optional<Version> parse_version(std::string_view text);
 const Version& own_version();
 
-// X-Server-From, X-Server-Version, X-Min-Cluster-Version, X-Etcd-Cluster-ID, X-PeerURLs.
+// X-Server-From, X-Server-Version, X-Min-Cluster-Version, X-Etcd-Cluster-Id, X-Peerurls, as Go writes names.
 Fields request_fields(const Context& context);
 
 enum class Compatibility : uint8_t {

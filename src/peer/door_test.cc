@@ -32,8 +32,8 @@ std::string refusal(const std::string& status, const std::string& more, const st
       "Content-Length: {}\r\n\r\n{}\n",
       status, more, text.size() + 1, text);
 }
-const std::string kStreamFields = "X-Server-Version: 3.6.16\r\nX-Etcd-Cluster-ID: c1\r\n";
-const std::string kPostFields = "X-Etcd-Cluster-ID: c1\r\n";
+const std::string kStreamFields = "X-Server-Version: 3.6.16\r\nX-Etcd-Cluster-Id: c1\r\n";
+const std::string kPostFields = "X-Etcd-Cluster-Id: c1\r\n";
 
 TEST(Door, RefusesStreamsInEtcdsOrder) {
   Asked t;
@@ -43,16 +43,16 @@ TEST(Door, RefusesStreamsInEtcdsOrder) {
   const std::string incompatible = refusal("412 Precondition Failed", kStreamFields, "incompatible version");
   const std::string other = refusal("412 Precondition Failed", kStreamFields, "cluster ID mismatch");
   EXPECT_EQ(none(""), incompatible);
-  EXPECT_EQ(none("X-Server-Version: 2.3.0\r\nX-Min-Cluster-Version: 2.1.0\r\nX-Etcd-Cluster-ID: c1\r\n"),
+  EXPECT_EQ(none("X-Server-Version: 2.3.0\r\nX-Min-Cluster-Version: 2.1.0\r\nX-Etcd-Cluster-Id: c1\r\n"),
             incompatible);
-  EXPECT_EQ(none("X-Server-Version: 3.9.0\r\nX-Min-Cluster-Version: 3.7.0\r\nX-Etcd-Cluster-ID: c1\r\n"),
+  EXPECT_EQ(none("X-Server-Version: 3.9.0\r\nX-Min-Cluster-Version: 3.7.0\r\nX-Etcd-Cluster-Id: c1\r\n"),
             incompatible);
   EXPECT_EQ(none("X-Server-Version: 3.5.1\r\nX-Min-Cluster-Version: 3.0.0\r\n"), other);
   EXPECT_EQ(none("X-Server-Version: 3.5.1\r\nX-Min-Cluster-Version: 3.0.0\r\nX-Etcd-Cluster-ID: 00c1\r\n"),
             other);
   EXPECT_EQ(none("X-Server-Version: 3.5.1\r\nX-Etcd-Cluster-ID: c2\r\n"), other);
   // What is no version ends the connection.
-  EXPECT_EQ(none("X-Server-Version: 3.6\r\nX-Etcd-Cluster-ID: c1\r\n"), "<end>");
+  EXPECT_EQ(none("X-Server-Version: 3.6\r\nX-Etcd-Cluster-Id: c1\r\n"), "<end>");
   EXPECT_EQ(none("X-Server-Version: 3.6.14\r\nX-Min-Cluster-Version: x\r\n"), "<end>");
 
   const auto not_found = [](const std::string& text) {
@@ -63,6 +63,10 @@ TEST(Door, RefusesStreamsInEtcdsOrder) {
   EXPECT_EQ(t.ask("GET", "/raft/stream/msgapp/101/x"), not_found("invalid path"));
   EXPECT_EQ(t.ask("GET", "/raft/stream/msgapp/xyz"), not_found("invalid from"));
   EXPECT_EQ(t.ask("GET", "/raft/stream/msgapp/"), not_found("invalid from"));
+  EXPECT_TRUE(t.b().log.contains("path=xyz error=strconv.ParseUint: parsing \"xyz\": invalid syntax"));
+  EXPECT_TRUE(t.b().log.contains("path=msgapp error=strconv.ParseUint: parsing \"msgapp\": invalid syntax"));
+  EXPECT_EQ(t.ask("GET", "/raft/stream/msgapp/11111111111111111"), not_found("invalid from"));
+  EXPECT_TRUE(t.b().log.contains("parsing \"11111111111111111\": value out of range"));
   t.b().member.removed_members.insert(MemberId{0x109});
   EXPECT_EQ(t.ask("GET", "/raft/stream/message/109"), refusal("410 Gone", kStreamFields, "removed member"));
   EXPECT_EQ(t.ask("GET", "/raft/stream/message/108", "X-PeerURLs: http://m8:1,http://m9:2\r\n"),

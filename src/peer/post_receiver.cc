@@ -1,6 +1,10 @@
 #include "peer/post_receiver.h"
 
+#include <charconv>
+
+#include "base/check.h"
 #include "http1/chunk.h"
+#include "peer/arriving_blob.h"
 #include "peer/context.h"
 #include "peer/http_answers.h"
 #include "peer/stream_codec.h"
@@ -13,14 +17,19 @@ struct PostReceiver::Post final : http1::BodyReader {
   std::unique_ptr<http1::Exchange> exchange;
   Fields fields;
   Place place;
-  std::string body;
-  size_t unread = 0;  // of `body`, not told as consumed yet
+  // Of a body whose length is known, as all members send it; `text` takes the others.
+  bool length_known = false;
+  ArrivingBlob blob;
+  std::string text;
+  size_t received = 0;
+  size_t unread = 0;  // of that, not told as consumed yet
   bool receiving = true;
   std::shared_ptr<int> alive = std::make_shared<int>(0);
 
   Post(PostReceiver& o, std::unique_ptr<http1::Exchange> e, Fields f)
       : owner(o), exchange(std::move(e)), fields(std::move(f)) {}
   void on_body(std::string_view piece) override { owner.received(*this, piece); }
+  Blob take_body() { return length_known ? blob.take() : Blob::copy(text); }
   void on_body_end() override { owner.whole(*this); }
   void on_body_failed(Error error) override { owner.failed(*this, error); }
 };
@@ -63,6 +72,12 @@ void PostReceiver::take(std::unique_ptr<http1::Exchange> exchange, Fields fields
   posts_.push_back(std::make_unique<Post>(*this, std::move(exchange), std::move(fields)));
   Post& post = *posts_.back();
   post.place = std::prev(posts_.end());
+  const std::string_view length = post.exchange->request().field("Content-Length").value_or("");
+  size_t bytes = 0;
+  const auto [end, error] = std::from_chars(length.data(), length.data() + length.size(), bytes);
+  post.length_known =
+      error == std::errc() && end == length.data() + length.size() && bytes <= kMessageBytesMax;
+  if (post.length_known) post.blob.begin(bytes);
   post.exchange->when_aborted([this, &post] { forget(post); });
   post.exchange->read_body(post, kMessageBytesMax);
 }
@@ -74,7 +89,12 @@ bool PostReceiver::room() const {
 }
 
 void PostReceiver::received(Post& post, std::string_view piece) {
-  post.body += piece;
+  if (post.length_known) {
+    CHECK_EQ(post.blob.feed(piece), piece.size());
+  } else {
+    post.text += piece;
+  }
+  post.received += piece.size();
   post.unread += piece.size();
   receiving_bytes_ += piece.size();
   context_.probe.posted_bytes_held.add(static_cast<double>(piece.size()));
@@ -98,8 +118,8 @@ void PostReceiver::pump() {
 }
 
 void PostReceiver::forget(Post& post) {
-  receiving_bytes_ -= post.body.size();
-  context_.probe.posted_bytes_held.add(-static_cast<double>(post.body.size()));
+  receiving_bytes_ -= post.received;
+  context_.probe.posted_bytes_held.add(-static_cast<double>(post.received));
   const std::unique_ptr<Post> gone = std::move(*post.place);
   posts_.erase(gone->place);
   pump();
@@ -115,11 +135,11 @@ void PostReceiver::failed(Post& post, const Error& error) {
 
 void PostReceiver::whole(Post& post) {
   post.receiving = false;
-  const size_t bytes = post.body.size();
-  Result<raft::Message> message = raft::decode_message(Blob::copy(post.body));
+  const size_t bytes = std::exchange(post.received, 0);
+  Result<raft::Message> message = raft::decode_message(post.take_body());
   receiving_bytes_ -= bytes;
   context_.probe.posted_bytes_held.add(-static_cast<double>(bytes));
-  post.body = {};
+  post.text = {};
   if (!message) {
     LOG(context_.log, kWarn, "failed to unmarshal Raft message",
         {"local-member-id", log::Hex{context_.self.v}}, {"error", message.error().text()});

@@ -40,14 +40,13 @@ Prober::Prober(Context& context, Kind kind, MemberId peer, std::vector<std::stri
       name_(kind == Kind::kMessages ? "ROUND_TRIPPER_RAFT_MESSAGE" : "ROUND_TRIPPER_SNAPSHOT"),
       peer_(peer),
       urls_(std::move(urls)),
-      links_(links),
-      interval_ns_(context.options.read_timeout_ns - io::kSecond) {
-  ask_timer_ = context_.timers.schedule(interval_ns_, context_.loop, [this] { ask(); });
+      links_(links) {
+  ask_timer_ = context_.timers.schedule(kIntervalNs, context_.loop, [this] { ask(); });
   report_timer_ = context_.timers.schedule(kFirstReportNs, context_.loop, [this] { report(); });
 }
 
 void Prober::ask() {
-  ask_timer_ = context_.timers.schedule(interval_ns_, context_.loop, [this] { ask(); });
+  ask_timer_ = context_.timers.schedule(kIntervalNs, context_.loop, [this] { ask(); });
   if (call_ != nullptr) return;  // not answered yet: the tick is lost, as a ticker's is
   http1::ClientRequest request;
   request.target = "/raft/probing";

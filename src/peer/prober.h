@@ -20,6 +20,7 @@ class Prober {
  public:
   // As etcd has two, one on each of its kinds of connections, which the log and the metric show.
   enum class Kind : uint8_t { kMessages, kSnapshots };
+  static constexpr int64_t kIntervalNs = 4 * io::kSecond;  // whatever --raft-read-timeout says, as in etcd
   static constexpr int64_t kFirstReportNs = 5 * io::kSecond;
   static constexpr int64_t kHealthyReportNs = 30 * io::kSecond;
   static constexpr int64_t kUnhealthyReportNs = 5 * io::kSecond;
@@ -38,7 +39,6 @@ class Prober {
   const MemberId peer_;
   const std::vector<std::string> urls_;
   IdleLinks* const links_;
-  const int64_t interval_ns_;
   size_t pinned_ = 0;
   bool healthy_ = false;
   std::string error_;

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/coding.h"
+#include "base/go_text.h"
 #include "base/version.h"
 #include "peer/context.h"
 #include "peer/http_answers.h"
@@ -88,7 +89,7 @@ bool RaftDoor::compatible(http1::Exchange& exchange, const Fields& fields) {
 
 void RaftDoor::remember_sender(const http1::Request& request) {
   uint64_t from = 0;
-  const std::string_view urls = request.field("X-PeerURLs").value_or("");
+  const std::string_view urls = request.field("X-Peerurls").value_or("");
   if (urls.empty() || !parse_hex(request.field("X-Server-From").value_or(""), &from)) return;
   members_.add_remote(MemberId{from}, split(urls));
 }
@@ -97,7 +98,7 @@ void RaftDoor::remember_sender(const http1::Request& request) {
 
 void RaftDoor::post(std::unique_ptr<http1::Exchange> exchange) {
   if (exchange->request().method != "POST") return exchange->respond(method_not_allowed("POST"));
-  Fields fields{{"X-Etcd-Cluster-ID", hex(context_.cluster.v)}};
+  Fields fields{{"X-Etcd-Cluster-Id", hex(context_.cluster.v)}};
   if (!compatible(*exchange, fields)) return;
   remember_sender(exchange->request());
   posts_.take(std::move(exchange), std::move(fields));
@@ -111,7 +112,7 @@ void RaftDoor::snapshot(std::unique_ptr<http1::Exchange> exchange) {
     count_refusal();
     return exchange->respond(method_not_allowed("POST"));
   }
-  Fields fields{{"X-Etcd-Cluster-ID", hex(context_.cluster.v)}};
+  Fields fields{{"X-Etcd-Cluster-Id", hex(context_.cluster.v)}};
   if (!compatible(*exchange, fields)) return count_refusal();
   remember_sender(exchange->request());
   snapshots_.take(std::move(exchange), std::move(fields));
@@ -121,7 +122,7 @@ void RaftDoor::stream(std::unique_ptr<http1::Exchange> exchange) {
   const http1::Request& request = exchange->request();
   if (request.method != "GET") return exchange->respond(method_not_allowed("GET"));
   Fields fields{{"X-Server-Version", std::string(kEtcdVersion)},
-                {"X-Etcd-Cluster-ID", hex(context_.cluster.v)}};
+                {"X-Etcd-Cluster-Id", hex(context_.cluster.v)}};
   const auto refuse = [&](unsigned status, std::string_view text) {
     exchange->respond(error_answer(status, text, std::move(fields)));
   };
@@ -142,9 +143,13 @@ void RaftDoor::stream(std::unique_ptr<http1::Exchange> exchange) {
   }
   uint64_t id = 0;
   if (!parse_hex(name, &id)) {
+    // Of a path that ends in a slash Go takes the part before it.
+    const std::string_view shown = name.empty() ? folder.substr(folder.rfind('/') + 1) : name;
+    const bool hex_digits = shown.find_first_not_of("0123456789abcdefABCDEF") == std::string_view::npos;
     LOG(context_.log, kWarn, "failed to parse path into ID", {"local-member-id", log::Hex{context_.self.v}},
-        {"remote-peer-id-stream-handler", log::Hex{context_.self.v}}, {"path", name},
-        {"error", fmt::format("strconv.ParseUint: parsing \"{}\": invalid syntax", name)});
+        {"remote-peer-id-stream-handler", log::Hex{context_.self.v}}, {"path", shown},
+        {"error", fmt::format("strconv.ParseUint: parsing {}: {}", go_quote(shown),
+                              hex_digits ? "value out of range" : "invalid syntax")});
     return refuse(404, "invalid from");
   }
   const MemberId from{id};
@@ -157,7 +162,7 @@ void RaftDoor::stream(std::unique_ptr<http1::Exchange> exchange) {
   Peer* const peer = members_.find(from);
   if (peer == nullptr) {
     // Of another cluster with the same id, or one that joined after what this member has applied so far.
-    const std::string_view urls = request.field("X-PeerURLs").value_or("");
+    const std::string_view urls = request.field("X-Peerurls").value_or("");
     if (!urls.empty()) members_.add_remote(from, split(urls));
     LOG(context_.log, kWarn, "failed to find remote peer in cluster",
         {"local-member-id", log::Hex{context_.self.v}},

@@ -216,7 +216,7 @@ TEST(Snapshots, WhatIsNoSnapshotIsRefused) {
   Pair p(25);
   const std::string refused =
       "HTTP/1.1 400 Bad Request\r\n"
-      "X-Etcd-Cluster-ID: c1\r\nContent-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: "
+      "X-Etcd-Cluster-Id: c1\r\nContent-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: "
       "nosniff\r\n";
   const auto body_of = [](const std::string& answer) { return answer.substr(answer.find("\r\n\r\n") + 4); };
   const auto ask = [&](const std::string& body) {

@@ -104,7 +104,7 @@ void StreamReader::on_head(const http1::ResponseHead& head) {
     case 412:
       state_ = State::kRefused;
       refusal_.clear();
-      refusal_cluster_ = head.field("X-Etcd-Cluster-ID").value_or("");
+      refusal_cluster_ = head.field("X-Etcd-Cluster-Id").value_or("");
       return;
     default:
       return dial_failed(fmt::format("unhandled http status {}", head.status));

@@ -24,6 +24,7 @@ DRIVERS = [
     ("interchange.swap", "interop/interchange.py", ["--only", "swap"], 300, 900),
     ("interchange.versions", "interop/interchange.py", ["--only", "versions"], 200, 200),
     ("interchange.snapshots", "interop/interchange.py", ["--only", "snapshots"], 200, 200),
+    ("peers", "interop/peers.py", [], 300, 300),
     ("impatient", "interop/impatient.py", [], 240, 1200),
     ("crash", "interop/crash.py", [], 300, 900),
     ("client.etcdctl", "clients/etcdctl.py", [], 120, 120),
