@@ -372,20 +372,26 @@ class Cluster:
         node = self._node(kind)
         self.nodes.remove(node)
 
+        # What follows may have no majority before the new member runs: no linearizable list.
+        members = []
+
         def added():
             leader = self.leader() or self.live[0]
             answer = self.ctl.call("add", leader, 10, URLs=[node.peer_url], Learner=learner)
             if answer["code"] == "OK":
+                members[:] = answer["members"]
                 node.id = answer["id"]
                 return True
-            for m in self.members():
+            listed = self.ctl.call("members", leader, 5, Serial=True)
+            for m in listed.get("members", []):
                 if node.peer_url in m["peer_urls"]:  # an answer was lost
+                    members[:] = listed["members"]
                     node.id = m["id"]
                     return True
             return answer
         wait_until(added, f"{node} is added", seconds, every=0.2)
         names = {n.peer_url: n.name for n in [*self.nodes, node]}
-        node.initial = ",".join(f"{names[u]}={u}" for m in self.members() for u in m["peer_urls"])
+        node.initial = ",".join(f"{names[u]}={u}" for m in members for u in m["peer_urls"])
         node.state = "existing"
         self.nodes.append(node)
         if start:
@@ -612,4 +618,4 @@ def seed_of(args):
 
 
 __all__ = ["Cluster", "Conversation", "Ctl", "Load", "Node", "add_arguments", "die_with_parent", "kinds_of", "seed_of",
-           "wait_until"]
+           "run", "wait_until"]

@@ -190,10 +190,10 @@ def add_argument(parser, default="auto"):
                         help="how members reach each other; auto: namespaces where a user may make them, else proxies")
 
 
-def prepare(argv=None):
-    """Called first by a driver that may use namespaces: starts it again inside one of its own, if that is asked for."""
-    argv = argv or sys.argv
-    asked = "auto"
+def prepare(asked="auto"):
+    """Called first by a driver that may use namespaces: starts it again inside one of its own, if that is asked for.
+    `asked` is the driver's default."""
+    argv = sys.argv
     for i, a in enumerate(argv):
         if a == "--network" and i + 1 < len(argv):
             asked = argv[i + 1]
@@ -209,6 +209,8 @@ def make(kind, tools):
     inside = bool(os.environ.get(_IN_NAMESPACE))
     if kind == "namespaces" and not inside:
         raise Skip("this user may not make network namespaces here (unshare -rn)")
+    if inside and kind != "namespaces" and kind != "auto":
+        _ip("link", "set", "lo", "up")
     if kind == "auto":
         kind = "namespaces" if inside else "proxies"
         if not inside:

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"sync"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -51,7 +52,41 @@ type ctlRequest struct {
 type ctlAnswer = map[string]any
 
 type ctl struct {
-	conns map[string]*grpc.ClientConn
+	conns   map[string]*grpc.ClientConn
+	watches map[string]*ctlWatch
+}
+
+// ctlWatch is a watch that goes on between two calls. What it was told is asked for with "watched".
+type ctlWatch struct {
+	mu        sync.Mutex
+	revisions []int64 // of the events, in order
+	progress  []int64 // of answers without events
+	end       string
+	compacted int64
+}
+
+func (w *ctlWatch) follow(s pb.Watch_WatchClient) {
+	for {
+		r, err := s.Recv()
+		w.mu.Lock()
+		switch {
+		case err != nil:
+			w.end = status.Convert(err).Code().String() + ": " + status.Convert(err).Message()
+		case r.Canceled:
+			w.end, w.compacted = "canceled "+r.CancelReason, r.CompactRevision
+		case len(r.Events) == 0 && !r.Created:
+			w.progress = append(w.progress, r.Header.Revision)
+		}
+		if r != nil {
+			for _, e := range r.Events {
+				w.revisions = append(w.revisions, e.Kv.ModRevision)
+			}
+		}
+		w.mu.Unlock()
+		if err != nil {
+			return
+		}
+	}
 }
 
 func (c *ctl) conn(endpoint string) (*grpc.ClientConn, error) {
@@ -268,6 +303,28 @@ func (c *ctl) call(ctx context.Context, r *ctlRequest) (ctlAnswer, error) {
 				return ctlAnswer{"canceled": w.Canceled, "compact": w.CompactRevision, "reason": w.CancelReason, "events": len(w.Events)}, nil
 			}
 		}
+	case "watching": // opens a watch that goes on; Value is its name
+		s, err := pb.NewWatchClient(conn).Watch(context.Background())
+		if err != nil {
+			return nil, err
+		}
+		if err := s.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{
+			Key: []byte(r.Key), RangeEnd: end, StartRevision: r.Revision, ProgressNotify: true}}}); err != nil {
+			return nil, err
+		}
+		created, err := s.Recv()
+		if err != nil {
+			return nil, err
+		}
+		w := &ctlWatch{}
+		c.watches[r.Value] = w
+		go w.follow(s)
+		return headerJSON(created.Header), nil
+	case "watched":
+		w := c.watches[r.Value]
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return ctlAnswer{"revisions": append([]int64{}, w.revisions...), "progress": append([]int64{}, w.progress...), "end": w.end, "compacted": w.compacted}, nil
 	case "health":
 		h, err := healthpb.NewHealthClient(conn).Check(ctx, &healthpb.HealthCheckRequest{Service: r.Key})
 		return ctlAnswer{"status": h.GetStatus().String()}, err
@@ -276,7 +333,7 @@ func (c *ctl) call(ctx context.Context, r *ctlRequest) (ctlAnswer, error) {
 }
 
 func runCtl([]string) error {
-	c := &ctl{conns: map[string]*grpc.ClientConn{}}
+	c := &ctl{conns: map[string]*grpc.ClientConn{}, watches: map[string]*ctlWatch{}}
 	in := bufio.NewScanner(os.Stdin)
 	in.Buffer(nil, 1<<26)
 	out := json.NewEncoder(os.Stdout)
