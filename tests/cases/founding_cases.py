@@ -56,7 +56,7 @@ def join_by_host_name(t):
     node.initial = node.initial.replace("127.0.0.1", "localhost").replace(f"{node.name}=http://localhost", f"{node.name}=http://127.0.0.1")
     node.start()
     t.ended("it", node, 6)
-    t.logged("it says", node, "unmatched member while checking PeerURLs", "has different advertised URLs", "has no matching")
+    t.logged("it says", node, "error validating peerURLs", "unmatched member while checking PeerURLs")
 
 
 @case
@@ -116,11 +116,22 @@ def peer_urls_in_use(t):
     t.call("update to a URL in use", c, "update", leader, ID=leader.id, URLs=[other.peer_url])
     t.call("update an unknown member", c, "update", leader, ID="123", URLs=["http://127.0.0.1:5"])
     t.call("update to what it has", c, "update", leader, ID=leader.id, URLs=[leader.peer_url])
-    t.call("update to what is no URL", c, "update", leader, ID=leader.id, URLs=["x"])
     added = t.call("add by another name of a place", c, "add", leader, URLs=[other.peer_url.replace("127.0.0.1", "localhost")])
     if added["code"] == "OK":
         t.call("and remove it", c, "remove", leader, ID=added["id"])
     t.lists("members", c)
+
+
+@case
+def update_to_what_is_no_url(t):
+    """A peer URL without a scheme: real members take it, and those who apply it panic."""
+    c = t.settled_cluster(3)
+    leader = c.wait_leader()
+    leader.status()
+    t.call("update", c, "update", leader, ID=leader.id, URLs=["x"])
+    time.sleep(1.5)
+    for n in c.nodes:
+        t.note(f"{'the leader' if n is leader else 'a follower'} then", "runs" if n.running else "has ended")
 
 
 @case
