@@ -39,6 +39,7 @@ ABOUT_MESSAGES = re.compile("|".join([
 # An error field that tells of a broken line, and of nothing that came over it.
 LINE_BROKEN = re.compile("connection refused|connection reset|broken pipe|i/o timeout|EOF|context (canceled|deadline)|"
                          "use of closed network connection|Client.Timeout|no route to host|invalid argument")
+OVER_A_LINE = re.compile("failed to (get version|read Raft message|save incoming database snapshot)")
 # What faults themselves make a real member say as an error, or what it says of an operator's own request.
 HARMLESS = re.compile("|".join([
     "lost the TCP streaming|failed to (find remote peer|heartbeat|publish|send|dial|reach|close|process Raft message)",
@@ -113,6 +114,8 @@ class Node(Member):
 
     def start(self, kind=None, wait=False, extra=()):
         """Starts the member on its directory, as another kind if one is told; `extra` flags are for this start only."""
+        if kind and kind != self.kind and self.log.exists():
+            self.cluster.marks[self.name] = self.log_end()  # what it said as another kind is not judged as this one's
         self.kind = kind or self.kind
         self.flags, kept = [*self.flags, *extra], self.flags
         super().start(self.cluster.program(self.kind), wait=False)
@@ -500,7 +503,7 @@ class Cluster:
             if allow and re.search(allow, text):
                 continue
             about = (ABOUT_MESSAGES.search(msg) and level not in ("info", "debug")
-                     and not LINE_BROKEN.search(str(line.get("error", ""))))
+                     and not (OVER_A_LINE.search(msg) and LINE_BROKEN.search(str(line.get("error", "")))))
             if about or (level in ("error", "dpanic", "panic", "fatal") and not HARMLESS.search(text)):
                 bad.append(text)
         return bad

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // links stands between the members of a cluster: one listener in front of each member's peer port, whose address the
@@ -114,6 +116,27 @@ func (l *links) passes(c *linkConn, k link) (time.Duration, bool) {
 	return l.delay[k], l.conns[c]
 }
 
+func (l *links) isCut(k link) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.cut[k]
+}
+
+// gone tells whether the other side has closed, also behind bytes that nobody has read.
+func gone(c net.Conn) bool {
+	raw, err := c.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		return true
+	}
+	closed := true
+	_ = raw.Control(func(fd uintptr) {
+		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+		const established = 1
+		closed = err != nil || info.State != established
+	})
+	return closed
+}
+
 type late struct {
 	at   time.Time
 	data []byte
@@ -176,11 +199,13 @@ func (l *links) serve(name string, in net.Conn, target string) {
 	l.mu.Lock()
 	l.conns[c] = true
 	l.mu.Unlock()
-	// A handshake needs both directions.
-	for _, k := range []link{{c.dialer, name}, {name, c.dialer}} {
-		if _, ok := l.passes(c, k); !ok {
+	// A handshake needs both directions. Who gives up meanwhile was never there: no late request of theirs arrives.
+	for l.isCut(link{c.dialer, name}) || l.isCut(link{name, c.dialer}) {
+		if gone(in) {
+			l.drop(c)
 			return
 		}
+		time.Sleep(20 * time.Millisecond)
 	}
 	out, err := net.DialTimeout("tcp", target, 5*time.Second)
 	if err != nil {
