@@ -70,9 +70,10 @@ class Prober(threading.Thread):
 def join(tools, name, cluster, kind, args):
     """Fills a cluster and lets a learner join it: seconds until it is in sync, longest put."""
     leader = cluster.wait_leader()
-    args.keys, args.value = max(1, args.size_mb * 1000), 1000
+    # One call of the filling has 100 keys, and must fit into the window that a stream begins with (64 KiB).
+    args.keys, args.value = max(1, args.size_mb * 2000), 500
     began = time.monotonic()
-    load(tools.interop, leader, "fill", args, connections=2, inflight=2)
+    load(tools.interop, leader, "fill", args, connections=4, inflight=1)
     cluster.wait_in_sync(300)
     filled = time.monotonic() - began
     leader = cluster.wait_leader()

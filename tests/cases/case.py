@@ -28,6 +28,7 @@ class Case:
         self.args = args
         self.long = args.long
         self.notes = []
+        self.names = True  # false: who is who depends on who led
         self.clusters = []
 
     @property
@@ -56,11 +57,14 @@ class Case:
 
     def call(self, label, c, do, node, timeout=10, **fields):
         """A call whose code and text are noted."""
+        began = time.monotonic()
         a = c.ctl.call(do, node, timeout, **fields)
         text = a["code"]
         if text != "OK":
             text += " " + re.sub(r"\b[0-9a-f]{14,16}\b", "ID", a["message"])
-        if a["code"] == "DeadlineExceeded" or "connection error" in text or "connection refused" in text:
+        if a["code"] != "OK" and time.monotonic() - began > timeout - 0.3:
+            text = "no answer in time"  # member and client have one deadline: whose word is heard is chance
+        elif a["code"] == "DeadlineExceeded" or "connection error" in text or "connection refused" in text:
             text = a["code"]  # the client's own words
         self.note(label, text)
         return a
@@ -68,9 +72,12 @@ class Case:
     def list(self, label, c, node=None):
         """The list of members, by name."""
         members = c.ctl.must("members", node, 10, Serial=True)["members"] if node else c.members()
-        names = sorted(f"{m['name'] or 'unstarted'}{' learner' if m['learner'] else ''}" for m in members)
-        self.note(label, ", ".join(names))
+        self.note(label, self.text_of(members))
         return members
+
+    def text_of(self, members):
+        return ", ".join(sorted(f"{(m['name'] if self.names else 'member') if m['name'] else 'unstarted'}"
+                                f"{' learner' if m['learner'] else ''}" for m in members))
 
     def lists(self, label, c):
         """One note, if all members tell one list."""
@@ -82,17 +89,18 @@ class Case:
                     break  # a learner does not tell
                 text = a["code"]
                 if a["code"] == "OK":
-                    text = ", ".join(sorted(f"{m['name'] or 'unstarted'}{' learner' if m['learner'] else ''}" for m in a["members"]))
+                    text = self.text_of(a["members"])
                 seen[n.name] = text
                 if len(set(seen.values())) == 1:
                     break
                 time.sleep(0.05)
         self.note(label, next(iter(seen.values())) if len(set(seen.values())) == 1 else seen)
 
-    def ended(self, label, node, seconds=20):
-        """Whether a member ends by itself, and how."""
+    def ended(self, label, node, seconds=20, how=True):
+        """Whether a member ends by itself, and how (unless that is chance)."""
         try:
-            self.note(label, f"ends with {'0' if node.wait_exit(seconds) == 0 else 'an error'}")
+            code = node.wait_exit(seconds)
+            self.note(label, "ends" if not how else "ends with 0" if code == 0 else "ends with an error")
             return True
         except Exception:  # pylint: disable=broad-except
             self.note(label, "runs")
