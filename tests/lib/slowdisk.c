@@ -20,11 +20,12 @@
 
 enum { kMostWaiting = 1024, kPollMs = 2 };
 
-static void supervise(int listener, const char *file) {
+static void supervise(int listener, const char *file, pid_t program) {
   // Requests that wait. One for each thread of the program at most.
   static unsigned long long waiting[kMostWaiting];
   int count = 0;
   prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != program) return;  // it ended before that was said
   for (;;) {
     struct pollfd p = {.fd = listener, .events = POLLIN};
     if (poll(&p, 1, count > 0 ? kPollMs : -1) < 0 && errno != EINTR) return;
@@ -67,6 +68,7 @@ int main(int argc, char **argv) {
     perror("slowdisk: seccomp");
     return 3;
   }
+  const pid_t program_id = getpid();
   const pid_t child = fork();
   if (child < 0) {
     perror("slowdisk: fork");
@@ -75,7 +77,7 @@ int main(int argc, char **argv) {
   if (child == 0) {
     for (int fd = 0; fd < 256; fd++)
       if (fd != listener) close(fd);
-    supervise(listener, argv[1]);
+    supervise(listener, argv[1], program_id);
     _exit(0);
   }
   close(listener);
