@@ -95,4 +95,5 @@ def main(tools, args, folder):
         member.stop()
 
 
-drive(main, __doc__, add_arguments)
+if __name__ == "__main__":
+    drive(main, __doc__, add_arguments)

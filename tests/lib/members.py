@@ -46,7 +46,8 @@ _reserved = []
 def free_port():
     """A port nobody listens on, below the range outgoing connections are given, and reserved against other
     drivers that run beside this one until it ends."""
-    folder = pathlib.Path(tempfile.gettempdir()) / f"quoin-test-ports-{os.getuid()}"
+    user = os.environ.get("QUOIN_TEST_USER", os.getuid())  # a driver in a namespace of its own is 0 there
+    folder = pathlib.Path(tempfile.gettempdir()) / f"quoin-test-ports-{user}"
     folder.mkdir(exist_ok=True)
     for _ in range(1000):
         port = random.randrange(11000, 32000)

@@ -12,6 +12,9 @@
 //	interop stalls       --endpoint HOST:PORT --phase P      work that may hold others up, for tests/bench/stalls.py
 //	interop flood        --endpoint HOST:PORT --kind K       one attacker, for tests/bench/floods.py
 //	interop bystander    --endpoint HOST:PORT                who measures what others notice of it
+//	interop ctl                                              single calls to the members of a cluster, codes and texts told
+//	interop links                                            what stands between the members of a cluster, to cut and delay
+//	interop cluster      --endpoints HOST:PORT,...           clients of a cluster, and the check of all they saw
 //
 // Exit codes: 0 passed, 1 a difference or a failed check, 2 wrong usage.
 package main
@@ -34,9 +37,12 @@ func main() {
 		"stalls":       runStalls,
 		"flood":        runFlood,
 		"bystander":    runBystander,
+		"ctl":          runCtl,
+		"links":        runLinks,
+		"cluster":      runCluster,
 	}
 	if len(os.Args) < 2 || programs[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: interop differential|rangestream|malformed|journal|client|kubernetes|impatient|load|stalls|flood|bystander ARGS...")
+		fmt.Fprintln(os.Stderr, "usage: interop differential|rangestream|malformed|journal|client|kubernetes|impatient|load|stalls|flood|bystander|ctl|links|cluster ARGS...")
 		os.Exit(2)
 	}
 	if err := programs[os.Args[1]](os.Args[2:]); err != nil {

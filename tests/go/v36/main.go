@@ -3,6 +3,7 @@
 //
 //	oracle-3.6 etcd|etcdctl|etcdutl ARGS...
 //	oracle-3.6 bbolt-check FILE      Go's own whole-file check; prints OK or the findings, exit 1
+//	oracle-3.6 bbolt-spoil FILE      changes one byte of the last value in the key bucket, as a broken disk would
 package main
 
 import (
@@ -41,6 +42,11 @@ func main() {
 		}
 	case "bbolt-check":
 		check(os.Args[1])
+	case "bbolt-spoil":
+		if err := spoil(os.Args[1]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 	default:
 		fmt.Fprintln(os.Stderr, "unknown program", program)
 		os.Exit(2)
@@ -67,4 +73,23 @@ func check(path string) {
 		os.Exit(1)
 	}
 	fmt.Println("OK")
+}
+
+func spoil(path string) error {
+	db, err := bbolt.Open(path, 0o600, nil)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	return db.Update(func(tx *bbolt.Tx) error {
+		bucket := tx.Bucket([]byte("key"))
+		key, value := bucket.Cursor().Last()
+		if len(value) == 0 {
+			return fmt.Errorf("%s has no keys", path)
+		}
+		// A key-value record begins with the key, whose second byte is its length: the third belongs to the key itself.
+		changed := append([]byte{}, value...)
+		changed[2] ^= 1
+		return bucket.Put(append([]byte{}, key...), changed)
+	})
 }

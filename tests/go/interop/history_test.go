@@ -1,0 +1,157 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// A small history in which everything is right, as a base for faults.
+func rightHistory() ([]*attempt, []*watched) {
+	h := []*attempt{
+		{client: 1, kind: opPut, key: "a", value: "1", begin: 10, end: 20, revision: 2},
+		{client: 2, kind: opGet, key: "a", begin: 30, end: 40, seen: "1", mod: 2, revision: 2},
+		{client: 1, kind: opPut, key: "a", value: "2", begin: 50, end: 60, outcome: unknown},
+		{client: 2, kind: opGet, key: "a", begin: 70, end: 80, seen: "2", mod: 3, revision: 3},
+		{client: 1, kind: opCas, key: "a", value: "3", expect: "2", begin: 90, end: 100, done: true, revision: 4},
+		{client: 2, kind: opCas, key: "a", value: "4", expect: "2", begin: 110, end: 120, seen: "3", mod: 4, revision: 4},
+		{client: 1, kind: opDelete, key: "a", begin: 130, end: 140, done: true, seen: "3", mod: 4, revision: 5},
+		{client: 2, kind: opStale, key: "a", begin: 150, end: 160, seen: "1", mod: 2, revision: 2},
+		{client: 2, kind: opGet, key: "a", begin: 170, end: 180, revision: 5},
+		{client: 1, kind: opPut, key: "b", value: "5", begin: 190, end: 200, outcome: failed},
+		{client: 1, kind: opPut, key: "b", value: "6", begin: 210, end: 220, revision: 6},
+		{client: 1, kind: opPut, key: "c", value: "6", begin: 210, end: 220, revision: 6},
+		{client: 2, kind: opGet, key: "b", begin: 230, end: 240, seen: "6", mod: 6, revision: 6},
+	}
+	e := []event{{2, "a", "1"}, {3, "a", "2"}, {4, "a", "3"}, {5, "a", ""}, {6, "b", "6"}, {6, "c", "6"}}
+	late := append([]event{}, e[2:]...)
+	return h, []*watched{{name: "x", from: 1, events: append([]event{}, e...)}, {name: "y", from: 1, events: late, gaps: [][2]int64{{1, 4}}}}
+}
+
+func TestARightHistoryPasses(t *testing.T) {
+	h, w := rightHistory()
+	if err := checkHistory(h, w, 6); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestPlantedFaultsAreFound(t *testing.T) {
+	remove := func(e []event, i int) []event { return append(append([]event{}, e[:i]...), e[i+1:]...) }
+	for _, c := range []struct {
+		name  string
+		plant func(h []*attempt, w []*watched) ([]*attempt, []*watched)
+		want  string
+	}{
+		{"an acknowledged write is lost", func(h []*attempt, w []*watched) ([]*attempt, []*watched) {
+			h[12].seen, h[12].mod = "", 0
+			return h, w
+		}, "no order"},
+		{"a linearizable read is stale in its value", func(h []*attempt, w []*watched) ([]*attempt, []*watched) {
+			h[8].seen, h[8].mod = "3", 4
+			return h, w
+		}, "no order"},
+		{"a linearizable read is stale in its revision", func(h []*attempt, w []*watched) ([]*attempt, []*watched) {
+			return append(h, &attempt{kind: opGet, client: 3, key: "z", begin: 300, end: 310, revision: 5}), w
+		}, "revisions went back"},
+		{"two leaders acknowledge", func(h []*attempt, w []*watched) ([]*attempt, []*watched) {
+			return append(h, &attempt{kind: opPut, client: 3, key: "z", value: "z", begin: 205, end: 230, revision: 6}), w
+		}, "given to two writes"},
+		{"a later write has a lower revision", func(h []*attempt, w []*watched) ([]*attempt, []*watched) {
+			h[10].revision, h[11].revision = 1, 1
+			return h, w
+		}, "revisions went back"},
+		{"a cas succeeds on a value that is gone", func(h []*attempt, w []*watched) ([]*attempt, []*watched) {
+			h[4].expect = "1"
+			return h, w
+		}, "no order"},
+		{"two cas of one value succeed", func(h []*attempt, _ []*watched) ([]*attempt, []*watched) {
+			h[5].done, h[5].revision, h[5].seen = true, 5, ""
+			return h[:6], nil
+		}, "no order"},
+		{"a failed write is there", func(h []*attempt, w []*watched) ([]*attempt, []*watched) {
+			h[12].seen = "5"
+			return h, w
+		}, "no order"},
+		{"a read tells another revision of the change", func(h []*attempt, w []*watched) ([]*attempt, []*watched) {
+			h[12].mod = 5
+			return h, w
+		}, "no order"},
+		{"an unknown write appears, vanishes, and appears again", func(h []*attempt, _ []*watched) ([]*attempt, []*watched) {
+			h[3].seen, h[3].mod = "2", 3
+			return append(h[:4], &attempt{kind: opGet, client: 3, key: "a", begin: 81, end: 82, seen: "1", mod: 2, revision: 3},
+				&attempt{kind: opGet, client: 3, key: "a", begin: 83, end: 84, seen: "2", mod: 3, revision: 3}), nil
+		}, "no order"},
+		{"a write is applied twice", func(h []*attempt, w []*watched) ([]*attempt, []*watched) {
+			w[0].events = append(w[0].events, event{7, "b", "6"})
+			w[1].events = append(w[1].events, event{7, "b", "6"})
+			return h, w
+		}, "a watch has it at revision"},
+		{"a serializable read shows what nobody wrote", func(h []*attempt, w []*watched) ([]*attempt, []*watched) {
+			h[7].seen = "9"
+			return h, w
+		}, "nobody wrote"},
+		{"a watch misses an event", func(h []*attempt, w []*watched) ([]*attempt, []*watched) {
+			w[0].events = remove(w[0].events, 2)
+			return h, w
+		}, "misses a at revision 4"},
+		{"a watch misses half of a transaction", func(h []*attempt, w []*watched) ([]*attempt, []*watched) {
+			w[1].events = remove(w[1].events, 3)
+			return h, w
+		}, "misses c at revision 6"},
+		{"no watch has an acknowledged write", func(h []*attempt, w []*watched) ([]*attempt, []*watched) {
+			w[0].events, w[1].events = remove(w[0].events, 4), remove(w[1].events, 2)
+			return h, w
+		}, "no watch has it"},
+		{"a watch repeats an event", func(h []*attempt, w []*watched) ([]*attempt, []*watched) {
+			w[0].events = append(w[0].events[:2], w[0].events[1:]...)
+			return h, w
+		}, "twice"},
+		{"a watch goes back", func(h []*attempt, w []*watched) ([]*attempt, []*watched) {
+			w[0].events = append(w[0].events, event{4, "a", "3"})
+			return h, w
+		}, "revision 4 after 6"},
+		{"a watch begins before its start", func(h []*attempt, w []*watched) ([]*attempt, []*watched) {
+			w[0].from = 3
+			return h, w
+		}, "but it starts at 3"},
+		{"two watches differ", func(h []*attempt, w []*watched) ([]*attempt, []*watched) {
+			w[1].events[1].value = "7"
+			return h, w
+		}, "another watch has"},
+		{"a watch has what failed", func(h []*attempt, w []*watched) ([]*attempt, []*watched) {
+			w[0].events = append(w[0].events, event{7, "b", "5"})
+			w[1].events = append(w[1].events, event{7, "b", "5"})
+			return h, w
+		}, "failed by its answer"},
+		{"a watch has what nobody sent", func(h []*attempt, w []*watched) ([]*attempt, []*watched) {
+			w[0].events = append(w[0].events, event{7, "b", "77"})
+			w[1].events = append(w[1].events, event{7, "b", "77"})
+			return h, w
+		}, "nobody sent"},
+	} {
+		h, w := rightHistory()
+		h, w = c.plant(h, w)
+		err := checkHistory(h, w, 7)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: found %v, not %q", c.name, err, c.want)
+		}
+	}
+}
+
+// Many writes with lost answers must not keep the search from its verdict.
+func TestManyUnknownWritesAreDecided(t *testing.T) {
+	var h []*attempt
+	at := int64(1)
+	for i := range 150 {
+		value := strings.Repeat("v", i+1)
+		h = append(h, &attempt{client: i, kind: opPut, key: "k", value: value, begin: at, end: at + 5, outcome: outcome(2 * (i % 2)), revision: int64(2+i/2) * int64(1-i%2)})
+		at += 10
+		if i%2 == 0 {
+			h = append(h, &attempt{client: i, kind: opGet, key: "k", begin: at, end: at + 5, seen: value, mod: int64(2 + i/2), revision: int64(2 + i/2)})
+			at += 10
+		}
+	}
+	if err := checkLinear(h, 20*time.Second); err != nil {
+		t.Fatal(err)
+	}
+}
