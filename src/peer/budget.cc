@@ -4,17 +4,18 @@
 
 namespace quoin::peer {
 
-server::Charge Budget::charge(size_t bytes) {
+server::Charge Budget::charge(size_t bytes, size_t messages) {
   held_ += bytes;
-  ++charges_;
+  messages_ += messages;
   gauge_.add(static_cast<double>(bytes));
   // The pointer is never used; its deleter is the charge.
-  return server::Charge(this, [budget = shared_from_this(), bytes](void*) { budget->release(bytes); });
+  return server::Charge(
+      this, [budget = shared_from_this(), bytes, messages](void*) { budget->release(bytes, messages); });
 }
 
-void Budget::release(size_t bytes) {
+void Budget::release(size_t bytes, size_t messages) {
   held_ -= bytes;
-  --charges_;
+  messages_ -= messages;
   gauge_.add(-static_cast<double>(bytes));
   if (waiting_) wake();
 }

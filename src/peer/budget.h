@@ -18,19 +18,19 @@ class Budget : public std::enable_shared_from_this<Budget> {
   // `gauge` shows the bytes of all budgets that share it, and outlives them.
   Budget(io::Executor& loop, metrics::Gauge& gauge) : loop_(&loop), gauge_(gauge) {}
 
-  server::Charge charge(size_t bytes);
+  server::Charge charge(size_t bytes, size_t messages = 1);
   size_t held() const { return held_; }
-  size_t charges() const { return charges_; }
+  size_t messages() const { return messages_; }
   // Runs `room` once, as a task of the loop, when held() is at most `bytes`. Only one may wait.
   void when_below(size_t bytes, Task room);
   // `room` does not run any more, and the loop is not touched.
   void stop();
 
  private:
-  void release(size_t bytes);
+  void release(size_t bytes, size_t messages);
   void wake();
 
-  std::atomic<size_t> held_{0}, charges_{0};
+  std::atomic<size_t> held_{0}, messages_{0};
   std::atomic<bool> waiting_{false};
   std::mutex mutex_;    // guards what follows
   io::Executor* loop_;  // null: stopped

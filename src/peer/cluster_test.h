@@ -30,8 +30,8 @@ class FakeMember final : public server::PeerHandler {
   MemberId self() const override { return self_; }
   ClusterId cluster() const override { return cluster_id; }
   bool removed(MemberId id) const override { return removed_members.count(id) != 0; }
-  void received(raft::Message message, server::Charge charge) override {
-    messages.push_back(std::move(message));
+  void received(std::vector<raft::Message> batch, server::Charge charge) override {
+    for (raft::Message& m : batch) messages.push_back(std::move(m));
     if (hold) held.push_back(std::move(charge));
   }
   void process(raft::Message message, server::Charge charge, io::Executor& executor,

@@ -146,7 +146,7 @@ TEST(Budget, TellsWhenThereIsRoom) {
   const auto budget = std::make_shared<Budget>(loop, gauge);
   server::Charge a = budget->charge(100), b = budget->charge(50), copy = a;
   EXPECT_EQ(budget->held(), 150u);
-  EXPECT_EQ(budget->charges(), 2u);
+  EXPECT_EQ(budget->messages(), 2u);
   EXPECT_EQ(gauge.value(), 150);
   int room = 0;
   budget->when_below(60, [&] { ++room; });

@@ -93,11 +93,11 @@ class Real final : public server::PeerHandler {
   MemberId self() const override { return id_; }
   ClusterId cluster() const override { return ClusterId{1}; }
   bool removed(MemberId) const override { return false; }
-  void received(raft::Message message, server::Charge charge) override {
-    raft_.post([this, message = std::move(message), charge = std::move(charge)]() mutable {
+  void received(std::vector<raft::Message> messages, server::Charge charge) override {
+    raft_.post([this, messages = std::move(messages), charge = std::move(charge)]() mutable {
       {
         std::lock_guard lock(mutex_);
-        indexes.push_back(message.index.v);
+        for (const raft::Message& m : messages) indexes.push_back(m.index.v);
       }
       charge.reset();
       changed_.notify_all();

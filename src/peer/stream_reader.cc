@@ -148,25 +148,30 @@ void StreamReader::on_body(std::string_view bytes) {
     return;
   }
   if (state_ != State::kReading) return;
-  const Result<> ok = decoder_->feed(bytes, [this](raft::Message message) { take(std::move(message)); });
+  Batch batch;
+  const Result<> ok = decoder_->feed(bytes, [&](raft::Message message) { take(std::move(message), batch); });
+  hand_on(std::move(batch));
   if (!ok) return lost(ok.error().text(), false);
   pause_if_full();
 }
 
-void StreamReader::take(raft::Message message) {
+void StreamReader::take(raft::Message message, Batch& batch) {
   const size_t bytes = raft::encoded_size(message);
   context_.probe.received_bytes.of(message.from).inc(bytes);
   if (is_link_heartbeat(message)) return;
   if (message.type != raft::MessageType::kProp) {
-    server::Charge charge = budget_->charge(bytes);
-    return context_.handler->received(std::move(message), std::move(charge));
+    batch.bytes += bytes;
+    batch.messages.push_back(std::move(message));
+    return;
   }
-  const bool full =
-      proposals_->charges() >= context_.options.received_proposals_max ||
-      (proposals_->held() > 0 && proposals_->held() + bytes > context_.options.received_bytes_max);
-  if (!full) {
-    server::Charge charge = proposals_->charge(bytes);
-    return context_.handler->received(std::move(message), std::move(charge));
+  const size_t waiting = proposals_->messages() + batch.proposals.size();
+  const size_t waiting_bytes = proposals_->held() + batch.proposal_bytes;
+  const Options& o = context_.options;
+  if (waiting < o.received_proposals_max &&
+      (waiting_bytes == 0 || waiting_bytes + bytes <= o.received_bytes_max)) {
+    batch.proposal_bytes += bytes;
+    batch.proposals.push_back(std::move(message));
+    return;
   }
   LOG(context_.log, kWarn,
       status_.active() ? "dropped internal Raft message since receiving buffer is full (overloaded network)"
@@ -176,6 +181,17 @@ void StreamReader::take(raft::Message message) {
       {"remote-peer-active", status_.active()});
   context_.probe.received_failures.of(message.from).inc();
   context_.probe.proposals_dropped.inc();
+}
+
+void StreamReader::hand_on(Batch batch) {
+  if (!batch.messages.empty()) {
+    server::Charge charge = budget_->charge(batch.bytes, batch.messages.size());
+    context_.handler->received(std::move(batch.messages), std::move(charge));
+  }
+  if (!batch.proposals.empty()) {
+    server::Charge charge = proposals_->charge(batch.proposal_bytes, batch.proposals.size());
+    context_.handler->received(std::move(batch.proposals), std::move(charge));
+  }
 }
 
 void StreamReader::pause_if_full() {

@@ -3,7 +3,8 @@
 // Dials, reads until the connection ends, and dials again: at most once in kRedialNs, the next URL after each
 // failure. A stream that is silent for the read time-out is given up.
 //
-// What is received and not taken by raft is counted; at the bound the stream is not read until half of it is free.
+// What one read brings is handed on together, proposals by themselves. What is received and not taken by raft is
+// counted; at the bound the stream is not read until half of it is free.
 // Proposals are counted by themselves and dropped at the bound: without a leader they wait, and must not keep votes
 // and appends from being read.
 //
@@ -11,6 +12,7 @@
 #pragma once
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/ids.h"
 #include "io/timer.h"
@@ -50,7 +52,13 @@ class StreamReader final : public http1::ResponseHandler {
   void lost(std::string_view why, bool ended);
   void redial();
   void give_up_link();
-  void take(raft::Message message);
+  // What one read brought, handed on together.
+  struct Batch {
+    std::vector<raft::Message> messages, proposals;
+    size_t bytes = 0, proposal_bytes = 0;
+  };
+  void take(raft::Message message, Batch& batch);
+  void hand_on(Batch batch);
   void pause_if_full();
 
   Context& context_;

@@ -110,8 +110,9 @@ class PeerMember final : public server::PeerHandler {
   MemberId self() const override { return self_; }
   ClusterId cluster() const override { return cluster_; }
   bool removed(MemberId) const override { return false; }
-  void received(raft::Message message, server::Charge) override {
-    if (node_.step(std::move(message))) pump();
+  void received(std::vector<raft::Message> messages, server::Charge) override {
+    for (raft::Message& m : messages) (void)node_.step(std::move(m)).has_value();
+    pump();
   }
   void process(raft::Message message, server::Charge, io::Executor& executor,
                absl::AnyInvocable<void(Result<>)> done) override {
