@@ -48,6 +48,7 @@ void AppendStage::write(AppendBatch batch) {
 // is there already.
 void AppendStage::save_received(AppendBatch batch) {
   saving_received_ = true;
+  received_ = batch.snapshot->metadata.index;
   const raft::Snapshot& snapshot = *batch.snapshot;
   snapshotter_->save(snapshot, [this, batch = std::move(batch)](Result<> saved) mutable {
     if (!saved) return failed_(saved.error());
@@ -96,7 +97,8 @@ void AppendStage::post_snapshot(raft::Snapshot snapshot, io::Executor& executor,
     const raft::SnapshotMetadata meta = snapshot.metadata;
     snapshotter_->save(snapshot, [this, meta, &executor, done = std::move(done)](Result<> saved) mutable {
       if (!saved) return failed_(saved.error());
-      if (closed_) return;
+      // Another member's snapshot has replaced what this one is of; its record must stay the last.
+      if (closed_ || meta.index <= received_) return;
       appender_->save_snapshot({meta.index, meta.term, meta.conf_state},
                                [this, meta, &executor, done = std::move(done)]() mutable {
                                  LOG(log_, kInfo, "saved snapshot to disk", {"snapshot-index", meta.index.v});

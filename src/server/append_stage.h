@@ -65,6 +65,7 @@ class AppendStage {
   bool closed_ = false;
   bool saving_received_ = false;     // the `.snap` of a received snapshot is being written
   std::deque<AppendBatch> waiting_;  // behind it
+  Index received_;                   // of the last one
 };
 
 }  // namespace quoin::server

@@ -32,8 +32,9 @@ inline Config life_config() {
 class MemberProcess {
  public:
   // Founds or opens the data directory; see `start_error`. run() is the test's.
-  MemberProcess(sim::World& world, sim::SimDisk& disk, const Config& config)
-      : world_(world),
+  MemberProcess(sim::World& world, sim::SimDisk& disk, const Config& config, Peers* peers = nullptr)
+      : peers_(peers),
+        world_(world),
         process_(world.start_process("member")),
         loop_(process_.executor("loop")),
         append_fs_(disk, process_.executor("append")),
@@ -90,9 +91,11 @@ class MemberProcess {
             process_.clock(),
             log,
             metrics_,
-            1};
+            1,
+            peers_};
   }
 
+  Peers* const peers_;
   sim::World& world_;
   sim::Process& process_;
   sim::SimExecutor& loop_;

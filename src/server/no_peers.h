@@ -4,7 +4,7 @@
 
 namespace quoin::server {
 
-class NoPeers final : public Peers {
+class NoPeers : public Peers {
  public:
   void send(std::vector<raft::Message>) override {}
   void send_snapshot(raft::Message, std::shared_ptr<backend::SnapshotSource>) override {}

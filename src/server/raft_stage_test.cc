@@ -365,5 +365,132 @@ TEST_F(RaftStageTest, TicksGoOnUntilTheStop) {
   EXPECT_EQ(stage->last_tick(), last);
 }
 
+// ---- other members ----
+
+raft::Message snapshot_of(uint64_t index) {
+  raft::Message m;
+  m.type = raft::MessageType::kSnap;
+  m.from = MemberId{2};
+  m.to = MemberId{1};
+  m.term = Term{1};
+  auto snapshot = std::make_shared<raft::Snapshot>();
+  snapshot->metadata = {{.voters = {MemberId{1}, MemberId{2}}}, Index{index}, Term{1}};
+  m.snapshot = snapshot;
+  return m;
+}
+
+// The leader counts on an acknowledged snapshot: until log and state machine have it, nothing is said, and nothing
+// that came behind it either.
+TEST_F(RaftStageTest, ASnapshotIsAcknowledgedWhenTheStateMachineHasIt) {
+  start(2);
+  stuck = true;
+  stage->post_messages({snapshot_of(50)}, nullptr);
+  settle();
+  ASSERT_EQ(log_.size(), 1u);
+  ASSERT_TRUE(log_[0].snapshot);
+  EXPECT_EQ(log_[0].hard_state.commit, Index{50});
+  EXPECT_TRUE(installing_.empty());
+  raft::Message append = from_2(raft::MessageType::kApp);
+  append.index = Index{50};
+  append.log_term = Term{1};
+  append.entries.push_back({Term{1}, Index{51}, raft::EntryType::kNormal, Blob::copy("x")});
+  append.commit = Index{51};
+  stage->post_messages({std::move(append)}, nullptr);
+  settle();
+  stuck = false;
+  write();
+  settle();
+  EXPECT_EQ(installing_, std::vector<Index>{Index{50}});
+  EXPECT_TRUE(sent_.empty());
+  EXPECT_LT(applied_, Index{51}) << "applied on top of the state before the snapshot";
+  stage->post_snapshot_installed(Index{50});
+  settle();
+  ASSERT_FALSE(sent_.empty());
+  EXPECT_EQ(sent_.back().type, raft::MessageType::kAppResp);
+  EXPECT_EQ(sent_.back().index, Index{51});
+  EXPECT_EQ(applied_, Index{51});
+}
+
+TEST_F(RaftStageTest, OfSeveralAcknowledgementsTheLastIsSent) {
+  start(2);
+  stuck = true;
+  for (uint64_t i = 1; i <= 3; ++i) {
+    raft::Message append = from_2(raft::MessageType::kApp);
+    append.index = Index{kSnapshotIndex + i - 1};
+    append.log_term = Term{1};
+    append.entries.push_back({Term{1}, Index{kSnapshotIndex + i}, raft::EntryType::kNormal, Blob::copy("x")});
+    stage->post_messages({std::move(append)}, nullptr);
+  }
+  settle();
+  EXPECT_TRUE(sent_.empty()) << "an acknowledgement before the write";
+  stuck = false;
+  write();
+  settle();
+  std::erase_if(sent_, [](const raft::Message& m) { return m.type != raft::MessageType::kAppResp; });
+  ASSERT_FALSE(sent_.empty());
+  EXPECT_EQ(sent_.back().index, Index{kSnapshotIndex + 3});
+}
+
+// A proposal that another member forwarded is not lost while there is no leader.
+TEST_F(RaftStageTest, AForwardedProposalWaitsForALeader) {
+  start(1);
+  raft::Message forwarded = from_2(raft::MessageType::kProp);
+  forwarded.term = Term{};
+  forwarded.entries.push_back({Term{}, Index{}, raft::EntryType::kNormal, Blob::copy("forwarded")});
+  stage->post_messages({std::move(forwarded)}, nullptr);
+  settle();
+  lead();
+  settle();
+  EXPECT_EQ(payload_, std::string_view("forwarded").size());
+}
+
+TEST_F(RaftStageTest, LeadershipIsHandedToVotersOnly) {
+  start(1);
+  const auto transfer = [&](uint64_t to) {
+    std::optional<Result<>> result;
+    stage->post_transfer(MemberId{to}, strand_, [&](Result<> r) { result = r; });
+    settle();
+    return result ? (*result ? std::optional<Code>() : (*result).error().code()) : Code::kStopped;
+  };
+  EXPECT_EQ(transfer(1), Code::kNotLeader);
+  lead();
+  EXPECT_EQ(transfer(2), Code::kBadLeaderTransferee);
+  EXPECT_EQ(transfer(1), std::nullopt) << "it leads";
+}
+
+TEST_F(RaftStageTest, ATimeoutSaysWhatMayHaveCausedIt) {
+  start(1);
+  lead();
+  stage->post_start_ticking();
+  machine_.run_until([] { return false; }, 10 * io::kSecond);  // leadership began long ago
+  stuck = true;
+  for (const bool still : {true, false}) {
+    connected = still;
+    const uint64_t id = ids_.next();
+    std::optional<Answer> answer;
+    waiters_.add(id, {&strand_, [&](Answer a) { answer = std::move(a); }, process_.clock().monotonic()});
+    stage->post_proposals({{.id = id, .data = Blob::copy("x"), .only_in_term = {}}});
+    ASSERT_TRUE(machine_.run_until([&] { return answer.has_value(); }));
+    EXPECT_EQ(answer->error->code(), still ? Code::kTimeout : Code::kTimeoutConnectionLost);
+  }
+}
+
+// A configuration change is waited for as long as its client likes.
+TEST_F(RaftStageTest, APatientWaiterDoesNotExpire) {
+  start(1);
+  lead();
+  stage->post_start_ticking();
+  std::optional<Answer> answer;
+  Waiter waiter{&strand_, [&](Answer a) { answer = std::move(a); }, process_.clock().monotonic()};
+  waiter.patient = true;
+  waiters_.add(1, std::move(waiter));
+  machine_.run_until([] { return false; }, 60 * io::kSecond);
+  EXPECT_FALSE(answer);
+  stage->post_stop(strand_, [](raft::HardState) {});
+  settle();
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->error->code(), Code::kServerStopped);
+}
+
 }  // namespace
 }  // namespace quoin::server
