@@ -125,6 +125,9 @@ Admin::CallPtr Admin::begin(uint64_t id, membership::Change change, io::Executor
           {"raft-conf-change", conf_change_name(membership::encode_change(call->change).type)},
           {"raft-conf-change-node-id", log::Hex{a.error ? 0 : call->change.member.id.v}});
     }
+    // One that was forwarded is counted where it was decided.
+    if (call->change.kind == membership::ChangeKind::kPromote && !call->forwarded)
+      s_.metrics.promotion(a.error);
     if (a.error) return reply(Result<std::vector<membership::Member>>(*a.error));
     reply(Result<std::vector<membership::Member>>(call->forwarded ? std::move(call->members)
                                                                   : s_.apply.members()->list()));

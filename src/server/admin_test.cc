@@ -99,5 +99,23 @@ TEST_F(AdminTest, AClientThatGoesWhileNothingCanBeDecidedLeavesNothing) {
   EXPECT_EQ(life_.metric("etcd_server_proposals_pending"), 0);
 }
 
+TEST_F(AdminTest, CountsPromotions) {
+  EXPECT_EQ(life_.metric("etcd_server_learner_promote_successes"), 0);
+  EXPECT_EQ(life_.metric("etcd_server_learner_promote_failures"), -1);
+  EXPECT_EQ(life_.metric("etcd_server_is_learner"), 0);
+  EXPECT_EQ(life_.change(change_of(K::kPromote, 7)), "etcdserver: member not found");
+  EXPECT_EQ(life_.metric("etcd_server_learner_promote_failures", "membership: ID not found"), 1);
+  const MemberId self = life_.member().id();
+  EXPECT_EQ(life_.change(change_of(K::kPromote, self.v)), "etcdserver: can only promote a learner member");
+  EXPECT_EQ(
+      life_.metric("etcd_server_learner_promote_failures", "membership: can only promote a learner member"),
+      1);
+  ASSERT_EQ(life_.change(change_of(K::kAddLearner, 7, "http://h:1")), "ok");
+  const std::string behind = "etcdserver: can only promote a learner member which is in sync with leader";
+  EXPECT_EQ(life_.change(change_of(K::kPromote, 7)), behind);
+  EXPECT_EQ(life_.metric("etcd_server_learner_promote_failures", behind), 1);
+  EXPECT_EQ(life_.metric("etcd_server_learner_promote_successes"), 0);
+}
+
 }  // namespace
 }  // namespace quoin::server
