@@ -1,5 +1,6 @@
 #include "v3rpc/services.h"
 
+#include "v3rpc/cluster_service.h"
 #include "v3rpc/health_service.h"
 #include "v3rpc/kv_service.h"
 #include "v3rpc/lease_service.h"
@@ -16,6 +17,7 @@ struct Services::Impl {
         kv(loop, gate, methods),
         watch(loop, gate, methods, seed),
         lease(loop, gate, methods),
+        cluster(loop, gate, methods),
         maintenance(loop, gate, methods),
         health(gate, methods) {
     loop.turns = &turns;
@@ -27,6 +29,7 @@ struct Services::Impl {
   KvService kv;
   WatchService watch;
   LeaseService lease;
+  ClusterService cluster;
   MaintenanceService maintenance;
   HealthService health;
 };
