@@ -6,9 +6,10 @@ JOBS ?= $(shell nproc)
 PRESET ?= release
 BUILD := build/$(PRESET)
 DATA ?= default.etcd
+CLUSTER_DATA ?= cluster.etcd
 TIMED := ^interop\.(logs|own_checks)$$
 
-.PHONY: help packages configure build test serve check bench sim fuzz asan tsan interop mutants
+.PHONY: help packages configure build test serve cluster check bench sim fuzz asan tsan interop mutants
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,6 +26,9 @@ build: configure ## the release programs, into bin/
 
 serve: build ## build, then run a member on 127.0.0.1:2379 with data in ./default.etcd
 	@tools/serve.sh $(DATA)
+
+cluster: build ## build, then run three members on loopback with data in ./cluster.etcd
+	@tools/run_cluster.sh $(CLUSTER_DATA)
 
 test: configure ## packages, build, every test (short sets of the long ones)
 	@ninja -C $(BUILD) -j $(JOBS)

@@ -172,6 +172,32 @@ TEST(Streams, StayInOrderWhenConnectionsBreak) {
   }
 }
 
+// What the two ends of a msgapp stream remember belongs to one connection.
+TEST(Streams, ANewConnectionBeginsAnew) {
+  Cluster c(18);
+  c.form(2);
+  Node &a = c[1], &b = c[2];
+  for (uint64_t i = 1; i <= 9; ++i) {
+    if (i % 3 == 0) {
+      const size_t before =
+          a.log.count("established TCP streaming connection") + b.log.count("established TCP streaming");
+      c.net.reset_all("m1", "m2");
+      ASSERT_TRUE(c.until([&] {
+        return a.log.count("established TCP streaming connection") +
+                   b.log.count("established TCP streaming") ==
+               before + 8;
+      }));
+    }
+    std::vector<raft::Message> batch;
+    batch.push_back(message(MessageType::kApp, a, b, i, 10));
+    a.transport().send(std::move(batch));
+    ASSERT_TRUE(c.until([&] { return b.member.messages.size() == i; }));
+    EXPECT_EQ(b.member.messages.back().index, Index{i});
+    EXPECT_EQ(b.member.messages.back().term, Term{1});
+    EXPECT_EQ(b.member.messages.back().log_term, Term{1});
+  }
+}
+
 TEST(Streams, AReaderThatDoesNotFollowIsNotReadAndThenDropped) {
   Options options;
   options.received_bytes_max = 1u << 20;

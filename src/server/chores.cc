@@ -22,7 +22,9 @@ constexpr size_t kRenewalsAtOnce = 256;  // in one task: about 50 µs
 }  // namespace
 
 Chores::Chores(Stages& stages)
-    : s_(stages), corruption_check_(std::make_unique<CorruptionCheck>(stages, [this] { raise_corrupt(); })) {
+    : s_(stages),
+      corruption_check_(
+          std::make_unique<CorruptionCheck>(stages, [this](MemberId member) { raise_corrupt(member); })) {
   const Config& c = s_.config;
   if (c.auto_compaction != Config::AutoCompaction::kNone && c.auto_compaction_retention > 0) {
     compactor_.emplace(c.auto_compaction, c.auto_compaction_retention, s_.env.clock.monotonic());
@@ -31,10 +33,10 @@ Chores::Chores(Stages& stages)
 
 Chores::~Chores() = default;
 
-void Chores::raise_corrupt() {
+void Chores::raise_corrupt(MemberId member) {
   Request request;
   pb::AlarmRequest& alarm = request.alarm.emplace();
-  alarm.member_id = s_.self.v;
+  alarm.member_id = member.v;
   alarm.action = pb::AlarmRequest::AlarmAction::kActivate;
   alarm.alarm = pb::AlarmType::kCorrupt;
   propose(request);

@@ -60,7 +60,7 @@ class Chores {
   std::string attributes_text() const;
   void publish();
   void advance_ticks(int64_t left_ns);
-  void raise_corrupt();
+  void raise_corrupt(MemberId member);
   // Proposes without waiting for the outcome, or with `done`, which runs on apply.
   void propose(Request& request, Term only_in_term = Term());
   void propose(Request& request, absl::AnyInvocable<void(std::optional<Error>)> done,
