@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "front/loop_front.h"
 #include "front/member_health.h"
+#include "front/member_peers.h"
 #include "v3rpc/grpc_metrics.h"
 
 namespace quoin::front {
@@ -78,6 +79,7 @@ struct Front::Impl {
   std::unique_ptr<v3rpc::RpcMetrics> rpc_metrics;
   std::vector<std::unique_ptr<LoopFront>> fronts;
   std::unique_ptr<MemberHealth> health;
+  std::unique_ptr<MemberPeers> member_peers;
   std::unique_ptr<httpapi::Endpoints> endpoints;
   std::vector<Bound> bound;
 };
@@ -118,6 +120,9 @@ void Front::attach(server::Member& member) {
   httpapi::Options http = i.options.http;
   http.raft_status = [health = i.health.get()] { return health->raft_status(); };
   i.endpoints = std::make_unique<httpapi::Endpoints>(*i.health, i.metrics, i.log, std::move(http));
+  // The last one is that of the peers, where they have one.
+  i.member_peers = std::make_unique<MemberPeers>(member, i.fronts.back()->port(), i.timers);
+  i.endpoints->set_peer_source(*i.member_peers);
   i.probe->register_methods(i.fronts[0]->methods());
   for (auto& f : i.fronts) f->set_endpoints(i.endpoints.get());
 }

@@ -8,7 +8,7 @@
 
 namespace quoin::front {
 
-class Source final : public httpapi::HealthSource {
+class Source final : public httpapi::HealthSource, public httpapi::PeerSource {
  public:
   std::vector<httpapi::Alarm> alarms() override { return {}; }
   bool has_leader() override { return true; }
@@ -28,6 +28,11 @@ class Source final : public httpapi::HealthSource {
     return members;
   }
   bool downgrade_enabled() override { return false; }
+  void linearizable_read(Done<void> done) override { done({}); }
+  void promote(uint64_t, std::string, Done<std::string> done) override { done(members_json()); }
+  void hash_kv(int64_t, Done<httpapi::PeerHash> done) override { done(httpapi::PeerHash{}); }
+  void renew_lease(int64_t, Done<int64_t> done) override { done(1); }
+  void lease_times(int64_t, bool, Done<httpapi::PeerLease> done) override { done(httpapi::PeerLease{}); }
 
   bool hold = false;
   int members_asked = 0;
@@ -70,7 +75,9 @@ class Http1Rig : public testing::Test {
         client_host_(network_, "client"),
         server_(world_.start_process("server")),
         client_process_(world_.start_process("client")),
-        endpoints_(source_, registry_, log::null_logger(), {.host_whitelist = {"x", "h"}}) {}
+        endpoints_(source_, registry_, log::null_logger(), {.host_whitelist = {"x", "h"}}) {
+    endpoints_.set_peer_source(source_);
+  }
   ~Http1Rig() override {
     transport_.reset();
     listener_.reset();

@@ -191,6 +191,7 @@ void Http1Transport::on_request(const http1::Request& request) {
   r.path = request.path;
   r.query = request.query;
   r.headers = request.fields;
+  r.body = request.body;
   r.host = request.authority.empty() ? r.header("Host") : request.authority;
   io::Loop& loop = stream_->loop();
   endpoints_.serve(surface_, /*tls=*/false, r, [self = self_, &loop](httpapi::Response response) {

@@ -1,7 +1,5 @@
 #include "front/member_health.h"
 
-#include "membership/member.h"
-
 namespace quoin::front {
 
 std::vector<httpapi::Alarm> MemberHealth::alarms() {
@@ -19,10 +17,6 @@ void MemberHealth::probe_read(bool serializable, absl::AnyInvocable<void(Result<
     if (serializable) return done({});
     port_.read_index([done = std::move(done)](Result<> r) mutable { done(std::move(r)); });
   });
-}
-
-std::string MemberHealth::members_json() {
-  return membership::members_json(member_.members());
 }
 
 // A leader voted for itself in its term; there are no followers to show the vote of.

@@ -40,12 +40,6 @@ class HealthSource {
   virtual std::string cluster_version() = 0;
   // "3.6.0"; empty while unknown.
   virtual std::string storage_version() = 0;
-
-  // ---- for the peer listener ----
-  virtual std::string cluster_id() = 0;  // hex
-  // The members as a JSON list, in the form of etcd's /members.
-  virtual std::string members_json() = 0;
-  virtual bool downgrade_enabled() = 0;
 };
 
 class Health {

@@ -57,9 +57,9 @@ Response error_response(int status, std::string_view text) {
           std::string(text) + "\n"};
 }
 
-Response method_not_allowed() {
+Response method_not_allowed(std::string_view allowed) {
   Response r = error_response(405, "Method Not Allowed");
-  r.headers.insert(r.headers.begin(), {"Allow", "GET"});
+  if (!allowed.empty()) r.headers.insert(r.headers.begin(), {"Allow", std::string(allowed)});
   return r;
 }
 

@@ -19,6 +19,7 @@ struct Request {
   std::vector<std::pair<std::string_view, std::string_view>> headers;
   // Whom the client wants to talk to, with a port or without: of an absolute target, else of Host.
   std::string_view host = {};
+  std::string_view body = {};
   // Value of the first header of that name (ASCII case ignored), or empty.
   std::string_view header(std::string_view name) const;
 };
@@ -32,8 +33,8 @@ using Reply = absl::AnyInvocable<void(Response)>;
 
 // Go's http.Error: plain text with a newline, not to be sniffed.
 Response error_response(int status, std::string_view text);
-// 405 with Allow: GET.
-Response method_not_allowed();
+// 405, with an Allow field unless it is empty.
+Response method_not_allowed(std::string_view allowed = "GET");
 
 // Values of a query ("a=1&b"), decoded as Go does: pairs with ';' or broken escapes are dropped.
 class Query {

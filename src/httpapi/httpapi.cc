@@ -190,34 +190,13 @@ void Endpoints::route(Surface surface, const Request& original, Reply reply) {
     if (health_.serve(request, reply)) return;
   }
   if (surface != Surface::kMetrics && path == "/version") return reply(version_page(request));
-  if (surface == Surface::kPeer && (path == "/members" || path == "/downgrade/enabled"))
-    return peer_page(request, std::move(reply));
+  if (surface == Surface::kPeer && peer_pages_ && peer_pages_->serve(request, reply)) return;
   if (client && path == "/debug/vars") {
     if (request.method != "GET") return reply(method_not_allowed());
     return in_background([this, reply = std::move(reply)]() mutable { reply(debug_vars()); });
   }
   if (client && next_ && path.substr(0, 4) == "/v3/") return next_(request, std::move(reply));
   reply(error_response(404, "404 page not found"));
-}
-
-// What members ask each other besides the peer protocol.
-void Endpoints::peer_page(const Request& request, Reply reply) {
-  if (request.method != "GET") return reply(method_not_allowed());
-  Headers headers = {{"X-Etcd-Cluster-Id", source_.cluster_id()}};
-  if (request.path == "/members") {
-    headers.emplace_back("Content-Type", "application/json");
-    return reply({200, std::move(headers), source_.members_json() + "\n"});
-  }
-  source_.probe_read(false, [this, headers = std::move(headers),
-                             reply = std::move(reply)](Result<> read) mutable {
-    if (!read) {
-      Response failed = error_response(500, fmt::format("failed linearized read: {}", read.error().text()));
-      failed.headers.insert(failed.headers.begin(), headers.begin(), headers.end());
-      return reply(std::move(failed));
-    }
-    headers.emplace_back("Content-Type", "text/plain");
-    reply({200, std::move(headers), source_.downgrade_enabled() ? "true" : "false"});
-  });
 }
 
 void Endpoints::in_background(Task task) const {

@@ -11,6 +11,7 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -23,6 +24,7 @@
 #include "httpapi/health.h"
 #include "httpapi/http.h"
 #include "httpapi/metrics_text.h"
+#include "httpapi/peer_pages.h"
 
 namespace quoin::httpapi {
 
@@ -30,7 +32,7 @@ namespace quoin::httpapi {
 enum class Surface : uint8_t {
   kClient,   // everything
   kMetrics,  // /metrics and health, no Host check, no CORS
-  kPeer,     // /version, /members, /downgrade/enabled (the peer protocol is served before this one)
+  kPeer,     // /version, peer_pages.h (raft's own protocol is served before this one)
 };
 
 struct Options {
@@ -59,10 +61,11 @@ class Endpoints {
   // rewriting. Returns by calling the reply; CORS headers are added to its answer. Without one: 404.
   using Next = std::function<void(const Request&, Reply)>;
   void set_next(Next next) { next_ = std::move(next); }
+  // Before the first request; without it the peer surface has /version alone.
+  void set_peer_source(PeerSource& source) { peer_pages_.emplace(source, logger_, options_.background); }
 
  private:
   void route(Surface surface, const Request& request, Reply reply);
-  void peer_page(const Request& request, Reply reply);
   void in_background(Task task) const;
   void serve_metrics(const Request& request, Reply reply);
   Response metrics_page(bool proto, std::string_view encoding);
@@ -76,6 +79,7 @@ class Endpoints {
   log::Logger& logger_;
   const Options options_;
   Next next_;
+  std::optional<PeerPages> peer_pages_;
   Health health_;
   metrics::Counter& scrapes_ok_;
   metrics::Gauge& scrapes_in_flight_;

@@ -1,4 +1,4 @@
-// Any request line and headers: "METHOD target\nName: value\n...". Every request is answered exactly once
+// Any request line and headers: "METHOD target\nName: value\n...\n\nbody". Every request is answered exactly once
 // with a status of HTTP, and the page parses its own encodings.
 #include <cstdint>
 #include <cstdlib>
@@ -10,7 +10,7 @@ namespace {
 
 using namespace quoin;
 
-class Source final : public httpapi::HealthSource {
+class Source final : public httpapi::HealthSource, public httpapi::PeerSource {
  public:
   std::vector<httpapi::Alarm> alarms() override { return {}; }
   bool has_leader() override { return true; }
@@ -21,6 +21,15 @@ class Source final : public httpapi::HealthSource {
   std::string cluster_id() override { return "a1"; }
   std::string members_json() override { return "[]"; }
   bool downgrade_enabled() override { return false; }
+  void linearizable_read(Done<void> done) override { done({}); }
+  void promote(uint64_t, std::string, Done<std::string> done) override { done(Error(Code::kMemberNotFound)); }
+  void hash_kv(int64_t revision, Done<httpapi::PeerHash> done) override {
+    done(httpapi::PeerHash{revision, 1, -1, revision});
+  }
+  void renew_lease(int64_t id, Done<int64_t> done) override { done(id); }
+  void lease_times(int64_t id, bool keys, Done<httpapi::PeerLease> done) override {
+    done(httpapi::PeerLease{id, 1, keys ? std::vector<std::string>{"k"} : std::vector<std::string>{}});
+  }
 };
 
 }  // namespace
@@ -30,6 +39,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static metrics::Registry registry;
   static httpapi::Endpoints endpoints(source, registry, log::null_logger(),
                                       {.cors = {"http://a"}, .host_whitelist = {"a", "b"}});
+  static const bool peers = [] {
+    endpoints.set_peer_source(source);
+    return true;
+  }();
+  CHECK(peers);
   std::string_view text(reinterpret_cast<const char*>(data), size);
   const auto line = [&text] {
     const size_t end = text.find('\n');
@@ -48,6 +62,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   while (!text.empty()) {
     const std::string_view h = line();
+    if (h.empty()) {
+      r.body = text;
+      break;
+    }
     const size_t colon = h.find(": ");
     if (colon != std::string_view::npos) r.headers.emplace_back(h.substr(0, colon), h.substr(colon + 2));
   }

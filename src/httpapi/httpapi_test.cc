@@ -29,12 +29,9 @@ class FakeSource final : public HealthSource {
   }
   std::string cluster_version() override { return cluster; }
   std::string storage_version() override { return storage; }
-  std::string cluster_id() override { return "cdf818194e3a8c32"; }
-  std::string members_json() override { return R"([{"id":1,"peerURLs":["http://a:1"]}])"; }
-  bool downgrade_enabled() override { return downgrading; }
 
   std::vector<Alarm> alarm_list;
-  bool leader = true, learner = false, hold = false, downgrading = false;
+  bool leader = true, learner = false, hold = false;
   std::optional<Error> local_error, linear_error;
   std::vector<absl::AnyInvocable<void(Result<>)>> held;
   std::string cluster = "3.6.0", storage = "3.6.0";
@@ -257,25 +254,6 @@ TEST_F(HttpApi, Surfaces) {
   EXPECT_EQ(header(*ask("/health", "GET", {}, Surface::kMetrics), "Access-Control-Allow-Origin"), "");
   EXPECT_EQ(ask("/version", "GET", {}, Surface::kPeer)->status, 200);
   EXPECT_EQ(ask("/health", "GET", {}, Surface::kPeer)->status, 404);
-}
-
-TEST_F(HttpApi, PeersAskForMembersAndDowngrade) {
-  const Response members = *ask("/members", "GET", {}, Surface::kPeer);
-  EXPECT_EQ(members.status, 200);
-  EXPECT_EQ(members.body, "[{\"id\":1,\"peerURLs\":[\"http://a:1\"]}]\n");
-  EXPECT_EQ(header(members, "Content-Type"), "application/json");
-  EXPECT_EQ(header(members, "X-Etcd-Cluster-Id"), "cdf818194e3a8c32");
-  EXPECT_EQ(ask("/members", "POST", {}, Surface::kPeer)->status, 405);
-  EXPECT_EQ(ask("/members")->status, 404);
-  EXPECT_EQ(ask("/members", "GET", {}, Surface::kMetrics)->status, 404);
-
-  EXPECT_EQ(ask("/downgrade/enabled", "GET", {}, Surface::kPeer)->body, "false");
-  source_.downgrading = true;
-  EXPECT_EQ(ask("/downgrade/enabled", "GET", {}, Surface::kPeer)->body, "true");
-  source_.linear_error = Error(Code::kTimeout);
-  const Response failed = *ask("/downgrade/enabled", "GET", {}, Surface::kPeer);
-  EXPECT_EQ(failed.status, 500);
-  EXPECT_EQ(failed.body.rfind("failed linearized read: ", 0), 0U);
 }
 
 TEST_F(HttpApi, Version) {

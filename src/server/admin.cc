@@ -109,37 +109,61 @@ Result<> Admin::check(const membership::Change& change) const {
   return {};
 }
 
-void Admin::change(uint64_t id, membership::Change change, io::Executor& executor, MembersDone done) {
-  s_.env.apply.post([this, id, change = std::move(change), &executor, done = std::move(done)]() mutable {
-    auto reply = on_executor(executor, std::move(done));
-    if (s_.apply.stopped())
-      return reply(Result<std::vector<membership::Member>>(Error(Code::kServerStopped)));
-    if (const Result<> ok = check(change); !ok) {
-      return reply(Result<std::vector<membership::Member>>(ok.error()));
-    }
-    propose(id, change, std::move(reply));
-  });
-}
-
-void Admin::propose(uint64_t id, const membership::Change& change, MembersDone done) {
-  raft::ConfChange cc = membership::encode_change(change);
-  cc.id = id;
+Admin::CallPtr Admin::begin(uint64_t id, membership::Change change, io::Executor& executor,
+                            MembersDone done) {
+  auto call = std::make_shared<Call>();
+  call->id = id;
+  call->change = std::move(change);
   Waiter waiter;
   waiter.executor = &s_.env.apply;
   waiter.since = s_.env.clock.monotonic();
   waiter.patient = true;
-  waiter.done = [this, type = cc.type, node = change.member.id, done = std::move(done)](Answer a) mutable {
-    if (!a.error || a.error->code() != Code::kServerStopped) {
+  waiter.done = [this, call, reply = on_executor(executor, std::move(done))](Answer a) mutable {
+    if (call->proposed && (!a.error || a.error->code() != Code::kServerStopped)) {
       LOG(s_.env.log, kInfo, "applied a configuration change through raft",
-          {"local-member-id", log::Hex{s_.self.v}}, {"raft-conf-change", conf_change_name(type)},
-          {"raft-conf-change-node-id", log::Hex{a.error ? 0 : node.v}});
+          {"local-member-id", log::Hex{s_.self.v}},
+          {"raft-conf-change", conf_change_name(membership::encode_change(call->change).type)},
+          {"raft-conf-change-node-id", log::Hex{a.error ? 0 : call->change.member.id.v}});
     }
-    if (a.error) return done(*a.error);
-    done(s_.apply.members()->list());
+    // One that was forwarded is counted where it was decided.
+    if (call->change.kind == membership::ChangeKind::kPromote && !call->forwarded)
+      s_.metrics.promotion(a.error);
+    if (a.error) return reply(Result<std::vector<membership::Member>>(*a.error));
+    reply(Result<std::vector<membership::Member>>(call->forwarded ? std::move(call->members)
+                                                                  : s_.apply.members()->list()));
   };
   s_.waiters.add(id, std::move(waiter));
+  return call;
+}
+
+void Admin::answer(const CallPtr& call, Result<std::vector<membership::Member>> result) {
+  std::optional<Waiter> waiter = s_.waiters.take(call->id);
+  if (!waiter) return;
+  Answer answer;
+  if (result) {
+    call->members = std::move(*result);
+  } else {
+    answer.error = result.error();
+  }
+  waiter->done(std::move(answer));
+}
+
+void Admin::change(uint64_t id, membership::Change change, io::Executor& executor, MembersDone done) {
+  CallPtr call = begin(id, std::move(change), executor, std::move(done));
+  s_.env.apply.post([this, call = std::move(call)] {
+    if (s_.apply.stopped()) return answer(call, Error(Code::kServerStopped));
+    if (const Result<> ok = check(call->change); !ok) return answer(call, ok.error());
+    propose(call);
+  });
+}
+
+void Admin::propose(const CallPtr& call) {
+  if (!s_.waiters.waiting(call->id)) return;
+  call->proposed = true;
+  raft::ConfChange cc = membership::encode_change(call->change);
+  cc.id = call->id;
   std::vector<Proposal> one;
-  one.push_back({.id = id,
+  one.push_back({.id = call->id,
                  .data = raft::encode_blob(cc),
                  .only_in_term = {},
                  .awaited = true,
@@ -184,73 +208,63 @@ Result<> Admin::check_progress(MemberId learner, const std::vector<RaftStage::Fo
   return Error(Code::kLearnerNotReady);
 }
 
-void Admin::promote_locally(uint64_t id, MemberId learner, MembersDone done) {
-  when_caught_up([this, id, learner, done = std::move(done)](Result<> caught_up) mutable {
-    if (!caught_up) return done(caught_up.error());
-    s_.raft.post_followers(s_.env.apply, [this, id, learner, done = std::move(done)](
+void Admin::promote_locally(CallPtr call, absl::AnyInvocable<void(Error)> refused) {
+  when_caught_up([this, call = std::move(call), refused = std::move(refused)](Result<> caught_up) mutable {
+    if (!caught_up) return refused(caught_up.error());
+    s_.raft.post_followers(s_.env.apply, [this, call = std::move(call), refused = std::move(refused)](
                                              std::vector<RaftStage::Follower> followers) mutable {
-      if (s_.apply.stopped()) return done(Error(Code::kServerStopped));
-      membership::Change change;
-      change.kind = membership::ChangeKind::kPromote;
-      change.member.id = learner;
-      Result<> ok = check_progress(learner, followers);
-      if (ok) ok = check(change);
-      if (!ok) return done(ok.error());
-      propose(id, change, std::move(done));
+      if (s_.apply.stopped()) return refused(Error(Code::kServerStopped));
+      Result<> ok = check_progress(call->change.member.id, followers);
+      if (ok) ok = check(call->change);
+      if (!ok) return refused(ok.error());
+      propose(call);
     });
-  });
-}
-
-void Admin::promote_here(uint64_t id, MemberId learner, io::Executor& executor, MembersDone done) {
-  s_.env.apply.post([this, id, learner, &executor, done = std::move(done)]() mutable {
-    promote_locally(id, learner, on_executor(executor, std::move(done)));
   });
 }
 
 void Admin::promote(uint64_t id, MemberId learner, std::string token, io::Executor& executor,
                     MembersDone done) {
-  s_.env.apply.post(
-      [this, id, learner, token = std::move(token), &executor, done = std::move(done)]() mutable {
-        MembersDone reply = on_executor(executor, std::move(done));
-        promote_locally(id, learner,
-                        [this, learner, token = std::move(token),
-                         reply = std::move(reply)](Result<std::vector<membership::Member>> result) mutable {
-                          if (result || result.error().code() != Code::kNotLeader)
-                            return reply(std::move(result));
-                          ask_leader_to_promote(learner, token, std::move(reply));
-                        });
-      });
+  membership::Change change;
+  change.kind = membership::ChangeKind::kPromote;
+  change.member.id = learner;
+  CallPtr call = begin(id, std::move(change), executor, std::move(done));
+  s_.env.apply.post([this, call = std::move(call), token = std::move(token)]() mutable {
+    if (s_.apply.stopped()) return answer(call, Error(Code::kServerStopped));
+    promote_locally(call, [this, call, token = std::move(token)](const Error& error) {
+      if (error.code() != Code::kNotLeader) return answer(call, error);
+      ask_leader_to_promote(call, token);
+    });
+  });
 }
 
-void Admin::ask_leader_to_promote(MemberId learner, const std::string& token, MembersDone done) {
+void Admin::ask_leader_to_promote(const CallPtr& call, const std::string& token) {
   PeerRequest request;
   request.method = "POST";
-  request.path = fmt::format("/members/promote/{}", learner.v);
+  request.path = fmt::format("/members/promote/{}", call->change.member.id.v);
   if (!token.empty()) request.fields.emplace_back("Authorization", token);
-  auto shared = std::make_shared<MembersDone>(std::move(done));
+  call->forwarded = true;
   LeaderQuestion::ask(
       s_, std::move(request), s_.config.request_timeout_ns(), kPromoteRetryNs,
-      [shared](const PeerAnswer& answer) {
-        const auto says = [&](Code code) {
-          return answer.body.find(Error(code).text()) != std::string::npos;
-        };
-        if (answer.status == 200) {
-          auto members = membership::parse_members(answer.body);
+      [this, call](const PeerAnswer& reply) {
+        if (!s_.waiters.waiting(call->id)) return true;
+        const auto says = [&](Code code) { return reply.body.find(Error(code).text()) != std::string::npos; };
+        if (reply.status == 200) {
+          auto members = membership::parse_members(reply.body);
           if (!members) return false;
-          (*shared)(std::move(*members));
-        } else if (answer.status == 404) {
-          (*shared)(Error(Code::kMemberNotFound));
-        } else if (answer.status == 412 && says(Code::kLearnerNotReady)) {
-          (*shared)(Error(Code::kLearnerNotReady));
-        } else if (answer.status == 412 && answer.body.find(membership::refusal_text(
-                                               membership::Refusal::kNotLearner)) != std::string::npos) {
-          (*shared)(Error(Code::kMemberNotLearner));
+          answer(call, std::move(*members));
+        } else if (reply.status == 404) {
+          answer(call, Error(Code::kMemberNotFound));
+        } else if (reply.status == 412 && says(Code::kLearnerNotReady)) {
+          answer(call, Error(Code::kLearnerNotReady));
+        } else if (reply.status == 412 && reply.body.find(membership::refusal_text(
+                                              membership::Refusal::kNotLearner)) != std::string::npos) {
+          answer(call, Error(Code::kMemberNotLearner));
         } else {
           return false;
         }
         return true;
       },
-      [shared](Error error) { (*shared)(std::move(error)); });
+      [this, call](Error error) { answer(call, std::move(error)); });
 }
 
 // ---- leadership ----

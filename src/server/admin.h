@@ -4,7 +4,8 @@
 // the same on all members (membership::Membership::validate), and answers.
 //
 // A change that raft refuses, because another one is not applied yet, is not heard of again, as in etcd: only the
-// caller's own time bounds the wait. When the caller has gone, Waiters::give_up() frees what waits.
+// caller's own time bounds the wait. Each call waits under its id from its first line on: when the caller has gone,
+// Waiters::give_up() frees what waits, at any time, and what was not proposed yet is not proposed any more.
 //
 // Threads: any; the work runs on apply, the answer on the executor given. Source: spec raft-and-peers 28,
 // api-semantics 5.1.
@@ -12,6 +13,7 @@
 #include <absl/functional/any_invocable.h>
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "io/executor.h"
@@ -36,8 +38,6 @@ class Admin {
   // A learner becomes a voter. Only the leader knows whether it has caught up: other members ask it. `token`
   // goes with that question.
   void promote(uint64_t id, MemberId learner, std::string token, io::Executor& executor, MembersDone done);
-  // The same at the leader alone: kNotLeader elsewhere. For those who ask it.
-  void promote_here(uint64_t id, MemberId learner, io::Executor& executor, MembersDone done);
   // kNotLeader, kBadLeaderTransferee, kTimeoutLeaderTransfer.
   void move_leader(MemberId target, io::Executor& executor, absl::AnyInvocable<void(Result<>)> done);
   // On apply: once everything that is committed is applied; kTimeoutWaitAppliedIndex after a second.
@@ -47,14 +47,25 @@ class Admin {
   void hand_over(io::Executor& executor, Task done);
 
  private:
-  struct Promotion;
+  // One call on its way, from its first line to its answer. Apply strand.
+  struct Call {
+    uint64_t id = 0;
+    membership::Change change;
+    bool proposed = false, forwarded = false;
+    std::vector<membership::Member> members;  // as the leader told them, of one that was forwarded
+  };
+  using CallPtr = std::shared_ptr<Call>;
+  // Any thread. Registers who waits.
+  CallPtr begin(uint64_t id, membership::Change change, io::Executor& executor, MembersDone done);
+  void answer(const CallPtr& call, Result<std::vector<membership::Member>> result);
   Result<> check(const membership::Change& change) const;
   Result<> check_progress(MemberId learner, const std::vector<RaftStage::Follower>& followers) const;
   membership::Connected connected() const;
-  // Calls `done` on apply.
-  void propose(uint64_t id, const membership::Change& change, MembersDone done);
-  void promote_locally(uint64_t id, MemberId learner, MembersDone done);
-  void ask_leader_to_promote(MemberId learner, const std::string& token, MembersDone done);
+  // Nothing, if nobody waits any more.
+  void propose(const CallPtr& call);
+  // `refused` runs with what keeps it from being proposed.
+  void promote_locally(CallPtr call, absl::AnyInvocable<void(Error)> refused);
+  void ask_leader_to_promote(const CallPtr& call, const std::string& token);
 
   Stages& s_;
 };

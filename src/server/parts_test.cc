@@ -46,6 +46,21 @@ TEST(Waiters, EachEndsOnce) {
   EXPECT_EQ(called, 0);  // who takes calls back
 }
 
+// Its outcome may never come, and nothing else would ever take it out.
+TEST(Waiters, APatientOneThatIsGivenUpIsDropped) {
+  Waiters waiters;
+  const auto work = std::make_shared<int>();
+  waiters.add(1, {nullptr, [work](Answer) {}, 10, /*given_up=*/false, /*patient=*/true});
+  EXPECT_TRUE(waiters.expire(INT64_MAX).empty());
+  EXPECT_EQ(work.use_count(), 2);
+  EXPECT_FALSE(waiters.give_up(1));  // no proposal that failed
+  EXPECT_EQ(work.use_count(), 1);
+  EXPECT_FALSE(waiters.waiting(1));
+  EXPECT_FALSE(waiters.take(1).has_value());
+  EXPECT_EQ(waiters.size(), 0u);
+  EXPECT_FALSE(waiters.give_up(1));
+}
+
 // What is done for a call that is gone goes on to count as its connection's until the entry is applied.
 TEST(Waiters, GivenUpKeepsWhatItHolds) {
   Waiters waiters;

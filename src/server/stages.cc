@@ -84,7 +84,9 @@ Stages::Stages(Config c, Environment e, RaftStageOptions options, Bootstrapped b
       inbound(*this),
       forced(std::move(b.forced)),
       defragment_at_start(b.defragment),
-      alone(b.alone) {}
+      alone(b.alone) {
+  note_learner();
+}
 
 Stages::~Stages() = default;
 
@@ -179,7 +181,7 @@ void Stages::save_snapshot(raft::Snapshot snapshot, Task done) {
 
 void Stages::member_changed(const membership::Change& change) {
   const membership::Member& m = change.member;
-  if (m.id == self) return;
+  if (m.id == self) return note_learner();
   switch (change.kind) {
     case membership::ChangeKind::kAdd:
     case membership::ChangeKind::kAddLearner:
@@ -196,6 +198,13 @@ void Stages::member_changed(const membership::Change& change) {
 void Stages::members_replaced(const membership::Membership&) {
   peers.remove_all();
   add_peers();
+  note_learner();
+}
+
+void Stages::note_learner() {
+  const auto members = apply.members();
+  const membership::Member* m = members->member(self);
+  metrics.is_learner.set(m != nullptr && m->is_learner ? 1 : 0);
 }
 
 void Stages::add_peers() {

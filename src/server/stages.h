@@ -74,6 +74,7 @@ class Stages final : public RaftSink, public ApplySink {
   bool report_failures_to(std::function<void(Error)> report);
 
  private:
+  void note_learner();  // tells the metric
   std::mutex failed_mutex_;
   std::optional<Error> failure_;          // guarded by failed_mutex_: the first
   std::function<void(Error)> on_failed_;  // guarded by failed_mutex_

@@ -35,9 +35,17 @@ std::optional<Waiter> Waiters::take(uint64_t id) {
 
 bool Waiters::give_up(uint64_t id) {
   Shard& s = shard(id);
+  std::optional<Waiter> patient;  // dropped after the lock
   std::lock_guard lock(s.mutex);
   auto it = s.waiters.find(id);
-  if (it == s.waiters.end() || std::exchange(it->second.given_up, true)) return false;
+  if (it == s.waiters.end() || it->second.given_up) return false;
+  if (it->second.patient) {
+    patient = std::move(it->second);
+    s.waiters.erase(it);
+    size_.fetch_sub(1, std::memory_order_relaxed);
+    return false;
+  }
+  it->second.given_up = true;
   it->second.done = [kept = std::move(it->second.done)](Answer) {};
   size_.fetch_sub(1, std::memory_order_relaxed);
   return true;

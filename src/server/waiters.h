@@ -31,7 +31,8 @@ class Waiters {
   bool waiting(uint64_t id) const;
   // Nobody asks for the outcome any more. What `done` holds is kept until the outcome is there, since the
   // proposal costs as much as before: a call's reference tells its connection of that. `done` itself is not
-  // called. False if nobody waited.
+  // called. A patient one is dropped at once: its outcome may never come. True if it was a proposal that now
+  // counts as failed: neither one that nobody waited for nor a patient one, as in etcd.
   bool give_up(uint64_t id);
   // Takes every waiter registered before `limit`, but no patient one; those given up are dropped.
   std::vector<Waiter> expire(io::MonotonicNs limit);

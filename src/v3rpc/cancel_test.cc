@@ -51,6 +51,20 @@ std::vector<Conversation> conversations() {
     members.linearizable = !serializable;
     add("etcdserverpb.Cluster/MemberList", framed(members));
   }
+  pb::MemberAddRequest member;
+  member.peer_urls = {"http://localhost:2380"};  // which is there already
+  member.is_learner = true;
+  add("etcdserverpb.Cluster/MemberAdd", framed(member));
+  pb::MemberUpdateRequest update;
+  update.id = 5;
+  update.peer_urls = {"http://localhost:2380"};
+  add("etcdserverpb.Cluster/MemberUpdate", framed(update));
+  pb::MemberRemoveRequest remove;
+  remove.id = 5;
+  add("etcdserverpb.Cluster/MemberRemove", framed(remove));
+  pb::MemberPromoteRequest promote;
+  promote.id = 5;
+  add("etcdserverpb.Cluster/MemberPromote", framed(promote));
   pb::PutRequest put;
   put.key = "put";
   put.value = "some value";

@@ -23,6 +23,8 @@ class MemoryBudget;
 
 namespace quoin::v3rpc {
 
+class LeaderMonitor;
+
 // One loop's view of the member, shared by its services.
 struct Loop {
   server::Member& member;
@@ -33,7 +35,9 @@ struct Loop {
   RpcMetrics& metrics;
   Limits limits = {};
   const grpc::MemoryBudget* memory = nullptr;  // what answers count in; null: no bound
-  grpc::Turns* turns = nullptr;                // set by Services
+  // Set by Services.
+  grpc::Turns* turns = nullptr;
+  LeaderMonitor* leader_monitor = nullptr;
 };
 
 class Gate {

@@ -1,5 +1,6 @@
 #include "v3rpc/health_service.h"
 
+#include "v3rpc/leader_monitor.h"
 #include "wire/health.h"
 
 namespace quoin::v3rpc {
@@ -15,8 +16,9 @@ void send(grpc::Call& call, const Response& r) {
 }
 }  // namespace
 
-HealthService::HealthService(Gate& gate, grpc::MethodTable& methods)
-    : gate_(gate),
+HealthService::HealthService(Loop& loop, Gate& gate, grpc::MethodTable& methods)
+    : loop_(loop),
+      gate_(gate),
       check_(gate, false,
              [](grpc::Call& call, std::string_view bytes) {
                auto request = decode_or_fail<pb::HealthCheckRequest>(call, bytes);
@@ -27,7 +29,7 @@ HealthService::HealthService(Gate& gate, grpc::MethodTable& methods)
                send(call, r);
                call.finish(GrpcStatus::kOk, {});
              }),
-      list_(gate, true, [](grpc::Call& call, std::string_view bytes) {
+      list_(gate, false, [](grpc::Call& call, std::string_view bytes) {
         if (!decode_or_fail<pb::HealthListRequest>(call, bytes)) return;
         pb::HealthListResponse r;
         r.statuses.emplace_back().value.status = Status::kServing;
@@ -42,23 +44,25 @@ HealthService::HealthService(Gate& gate, grpc::MethodTable& methods)
 
 class HealthService::Watch final : public grpc::StreamListener {
  public:
-  Watch(Gate& gate, grpc::Call& call) : gate_(gate), call_(call) {}
+  Watch(Loop& loop, Gate& gate, grpc::Call& call) : loop_(loop), gate_(gate), call_(call) {}
   void on_message(std::string_view bytes) override {
     auto request = wire::decode<pb::HealthCheckRequest>(bytes);
     if (!request) return call_.fail_decode(request.error().text());
     if (!gate_.admit(call_, false)) return;
+    loop_.leader_monitor->add(call_, GrpcStatus::kCanceled, "Stream has ended.");
     pb::HealthCheckResponse r;
     r.status = request->service.empty() ? Status::kServing : Status::kServiceUnknown;
     send(call_, r);  // the stream stays open
   }
 
  private:
+  Loop& loop_;
   Gate& gate_;
   grpc::Call& call_;
 };
 
 std::unique_ptr<grpc::StreamListener> HealthService::open(grpc::Call& call) {
-  return std::make_unique<Watch>(gate_, call);
+  return std::make_unique<Watch>(loop_, gate_, call);
 }
 
 }  // namespace quoin::v3rpc

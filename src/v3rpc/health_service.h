@@ -10,11 +10,12 @@ namespace quoin::v3rpc {
 
 class HealthService final : public grpc::StreamHandler {
  public:
-  HealthService(Gate& gate, grpc::MethodTable& methods);
+  HealthService(Loop& loop, Gate& gate, grpc::MethodTable& methods);
   std::unique_ptr<grpc::StreamListener> open(grpc::Call& call) override;  // Watch
 
  private:
   class Watch;
+  Loop& loop_;
   Gate& gate_;
   Unary check_, list_;
 };

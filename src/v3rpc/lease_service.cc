@@ -5,6 +5,7 @@
 
 #include "server/quota.h"
 #include "v3rpc/kv_service.h"
+#include "v3rpc/leader_monitor.h"
 #include "wire/message.h"
 
 namespace quoin::v3rpc {
@@ -167,6 +168,7 @@ class LeaseService::KeepAlive final : public StreamBase<KeepAlive> {
 
 std::unique_ptr<grpc::StreamListener> LeaseService::open(grpc::Call& call) {
   if (!gate_.admit(call, false)) return nullptr;
+  loop_.leader_monitor->add(call);
   return std::make_unique<KeepAlive>(loop_, call);
 }
 

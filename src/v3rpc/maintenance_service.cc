@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/version.h"
+#include "server/admin.h"
 #include "v3rpc/kv_service.h"
 #include "v3rpc/snapshot_stream.h"
 #include "wire/membership.h"
@@ -40,7 +41,7 @@ std::string_view major_minor(std::string_view version) {
 }  // namespace
 
 struct MaintenanceService::Handlers {
-  Unary status, alarm, defragment, hash, hash_kv, move_leader, downgrade, member_list;
+  Unary status, alarm, defragment, hash, hash_kv, move_leader, downgrade;
   SnapshotStreamHandler snapshot;
 };
 
@@ -52,8 +53,7 @@ MaintenanceService::MaintenanceService(Loop& loop, Gate& gate, grpc::MethodTable
   handlers_.reset(new Handlers{unary(&MaintenanceService::status, true), unary(&MaintenanceService::alarm),
                                unary(&MaintenanceService::defragment), unary(&MaintenanceService::hash),
                                unary(&MaintenanceService::hash_kv), unary(&MaintenanceService::move_leader),
-                               unary(&MaintenanceService::downgrade), unary(&MaintenanceService::member_list),
-                               SnapshotStreamHandler(loop, gate)});
+                               unary(&MaintenanceService::downgrade), SnapshotStreamHandler(loop, gate)});
   constexpr std::string_view kService = "etcdserverpb.Maintenance";
   methods.add_unary(kService, "Status", handlers_->status);
   methods.add_unary(kService, "Alarm", handlers_->alarm);
@@ -63,7 +63,6 @@ MaintenanceService::MaintenanceService(Loop& loop, Gate& gate, grpc::MethodTable
   methods.add_unary(kService, "MoveLeader", handlers_->move_leader);
   methods.add_unary(kService, "Downgrade", handlers_->downgrade);
   methods.add_stream(kService, "Snapshot", grpc::MethodKind::kServerStream, handlers_->snapshot);
-  methods.add_unary("etcdserverpb.Cluster", "MemberList", handlers_->member_list);
 }
 
 MaintenanceService::~MaintenanceService() = default;
@@ -145,13 +144,28 @@ void MaintenanceService::hash_kv(grpc::Call& call, std::string_view bytes) {
   loop_.member.hash_kv(request->revision, loop_.port.loop(), CallRef(call).then(answer));
 }
 
-// In a cluster of one the only member that can lead is this one.
 void MaintenanceService::move_leader(grpc::Call& call, std::string_view bytes) {
   auto request = decode_or_fail<pb::MoveLeaderRequest>(call, bytes);
   if (!request) return;
-  if (loop_.member.leader() != loop_.member.id()) return call.fail(Error(Code::kNotLeader));
-  if (MemberId(request->target_id) != loop_.member.id()) return call.fail(Error(Code::kBadLeaderTransferee));
-  call.respond(0, [](char*) {});
+  const MemberId self = loop_.member.id(), target(request->target_id);
+  if (loop_.member.leader() != self) return call.fail(Error(Code::kNotLeader));
+  const auto members = loop_.member.members();
+  const auto found = std::ranges::find(members, target, &membership::Member::id);
+  if (found == members.end() || found->is_learner) return call.fail(Error(Code::kBadLeaderTransferee));
+  LOG(loop_.log, kInfo, "leadership transfer starting", {"local-member-id", log::Hex{self.v}},
+      {"current-leader-member-id", log::Hex{self.v}}, {"transferee-member-id", log::Hex{target.v}});
+  // Told whatever became of the call.
+  auto moved = [this, self, target, began = loop_.clock.monotonic()](grpc::Call* c, const Result<>& done) {
+    if (done) {
+      LOG(loop_.log, kInfo, "leadership transfer finished", {"local-member-id", log::Hex{self.v}},
+          {"old-leader-member-id", log::Hex{self.v}}, {"new-leader-member-id", log::Hex{target.v}},
+          {"took", log::Duration{loop_.clock.monotonic() - began}});
+    }
+    if (c == nullptr) return;
+    if (!done) return c->fail(done.error());
+    c->respond(0, [](char*) {});
+  };
+  loop_.member.admin().move_leader(target, loop_.port.loop(), CallRef(call).always_then(moved));
 }
 
 void MaintenanceService::downgrade(grpc::Call& call, std::string_view bytes) {
@@ -203,30 +217,6 @@ void MaintenanceService::downgrade_confirmed(grpc::Call& call, std::string_view 
                        if (outcome.error) return c.fail(*outcome.error);
                        answer(c);
                      }));
-}
-
-void MaintenanceService::member_list(grpc::Call& call, std::string_view bytes) {
-  auto request = decode_or_fail<pb::MemberListRequest>(call, bytes);
-  if (!request) return;
-  if (!request->linearizable) return answer_member_list(call);
-  loop_.port.read_index(CallRef(call).then([this](grpc::Call& c, const Result<>& confirmed) {
-    if (!confirmed) return c.fail(confirmed.error());
-    answer_member_list(c);
-  }));
-}
-
-void MaintenanceService::answer_member_list(grpc::Call& call) {
-  const std::vector<membership::Member> members = loop_.member.members();
-  pb::MemberListResponse r;
-  for (const membership::Member& m : members) {
-    pb::Member& out = r.members.emplace_back();
-    out.id = m.id.v;
-    out.name = m.name;
-    out.peer_urls.assign(m.peer_urls.begin(), m.peer_urls.end());
-    out.client_urls.assign(m.client_urls.begin(), m.client_urls.end());
-    out.is_learner = m.is_learner;
-  }
-  respond(call, loop_.member, 0, r);
 }
 
 }  // namespace quoin::v3rpc

@@ -1,6 +1,4 @@
-// etcdserverpb.Maintenance (Status, Alarm, Defragment, Hash, HashKV, MoveLeader, Snapshot,
-// Downgrade) and
-// etcdserverpb.Cluster/MemberList on one loop.
+// etcdserverpb.Maintenance on one loop: Status, Alarm, Defragment, Hash, HashKV, MoveLeader, Snapshot, Downgrade.
 //
 // Threads: confined to its loop. Source: spec api-semantics 5, storage-formats 6.1.
 #pragma once
@@ -25,8 +23,6 @@ class MaintenanceService {
   void move_leader(grpc::Call& call, std::string_view bytes);
   void downgrade(grpc::Call& call, std::string_view bytes);
   void downgrade_confirmed(grpc::Call& call, std::string_view bytes);
-  void member_list(grpc::Call& call, std::string_view bytes);
-  void answer_member_list(grpc::Call& call);
 
   Loop& loop_;
   struct Handlers;

@@ -1,7 +1,9 @@
 #include "v3rpc/services.h"
 
+#include "v3rpc/cluster_service.h"
 #include "v3rpc/health_service.h"
 #include "v3rpc/kv_service.h"
+#include "v3rpc/leader_monitor.h"
 #include "v3rpc/lease_service.h"
 #include "v3rpc/maintenance_service.h"
 #include "v3rpc/watch_service.h"
@@ -12,21 +14,26 @@ struct Services::Impl {
   Impl(Loop l, uint64_t seed)
       : turns(l.port.loop()),
         loop(l),
+        leader_monitor(loop),
         gate(loop),
         kv(loop, gate, methods),
         watch(loop, gate, methods, seed),
         lease(loop, gate, methods),
+        cluster(loop, gate, methods),
         maintenance(loop, gate, methods),
-        health(gate, methods) {
+        health(loop, gate, methods) {
     loop.turns = &turns;
+    loop.leader_monitor = &leader_monitor;
   }
   grpc::Turns turns;
   Loop loop;
+  LeaderMonitor leader_monitor;
   Gate gate;
   grpc::MethodTable methods;
   KvService kv;
   WatchService watch;
   LeaseService lease;
+  ClusterService cluster;
   MaintenanceService maintenance;
   HealthService health;
 };

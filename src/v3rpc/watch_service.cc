@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "v3rpc/held_bytes.h"
+#include "v3rpc/leader_monitor.h"
 
 namespace quoin::v3rpc {
 
@@ -347,6 +348,7 @@ WatchService::~WatchService() = default;
 
 std::unique_ptr<grpc::StreamListener> WatchService::open(grpc::Call& call) {
   if (!gate_.admit(call, false)) return nullptr;
+  loop_.leader_monitor->add(call);
   const int64_t base = std::max(loop_.member.config().watch_progress_notify_ns, 100 * io::kMillisecond);
   const int64_t jitter = static_cast<int64_t>(prng_.below(static_cast<uint64_t>(base / 10) + 1));
   return std::make_unique<Stream>(loop_, call, mailbox_, base + jitter);

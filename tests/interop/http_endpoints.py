@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The HTTP side of the client port, beside a real etcd 3.6: /health, /livez, /readyz and /version with their
-variants, byte for byte; of /metrics the families, types, label names and label values that are not numbers of this
+"""The HTTP side of the client port and of the peer port, beside a real etcd 3.6: /health, /livez, /readyz and /version
+with their variants, and what members ask each other, byte for byte; of /metrics the families, types, label names and label values that are not numbers of this
 process, after the same requests to both. What only one side has is listed."""
 
 import http.client
@@ -33,6 +33,19 @@ CHECKS = [
 PEER_CHECKS = [
     ("GET", "/version"), ("POST", "/version"), ("GET", "/members"), ("POST", "/members"), ("GET", "/members/"),
     ("GET", "/downgrade/enabled"), ("PUT", "/downgrade/enabled"), ("GET", "/"), ("GET", "/health"), ("GET", "/metrics"), ("OPTIONS", "/version"),
+    ("HEAD", "/members"), ("GET", "/members/promote/5"), ("POST", "/members/promote"), ("GET", "/members/promote"), ("POST", "/members/promote/"),
+    ("POST", "/members/promote/x"), ("POST", "/members/promote/+5"), ("POST", "/members/promote/5/6"), ("POST", "/members/promote/5"),
+    ("POST", "/members/promote/%35"), ("POST", "/members/promote/18446744073709551615"), ("POST", "/members/promote/18446744073709551616"),
+    ("POST", "/members/promote/5?x=y"), ("POST", "/members/hashkv"), ("GET", "/members/hashkv/"), ("GET", "/members/hashkv"),
+    ("GET", "/members/hashkv", b"{}"), ("GET", "/members/hashkv", b"null"), ("GET", "/members/hashkv", b'{"revision":1}'),
+    ("GET", "/members/hashkv", b'{"Revision":0,"x":[{}]}'), ("GET", "/members/hashkv", b'{"revision":null}'), ("GET", "/members/hashkv", b'{"revision":1000}'),
+    ("GET", "/members/hashkv", b'{"revision":-3}'), ("GET", "/members/hashkv", b'{"revision":1.0}'), ("GET", "/members/hashkv", b'{"revision":"1"}'),
+    ("GET", "/members/hashkv", b'{"revision":9223372036854775808}'), ("GET", "/members/hashkv", b"[]"), ("GET", "/members/hashkv", b"{}x"),
+    ("GET", "/members/hashkv", b"{}", {"X-Etcd-Cluster-ID": "1"}), ("PUT", "/members/hashkv", b"{}", {"X-Etcd-Cluster-ID": "1"}),
+    ("POST", "/leases"), ("GET", "/leases"), ("POST", "/leases/"), ("POST", "/leases/x"), ("POST", "/leases", b"\x08\x05"), ("POST", "/leases", b"\x0b"),
+    ("POST", "/leases", b"\x08"), ("POST", "/leases", b"\0" * 65537), ("POST", "/leases", b"\x12" + b"\xfd\xff\x03" + b"\0" * 65533),
+    ("PUT", "/leases/internal"), ("POST", "/leases/internal", b"\x0a\x02\x08\x05"), ("POST", "/leases/internal", b"\x0a\x00"),
+    ("POST", "/leases/internal", b"\x0a\x05"), ("POST", "/leases/internal", b"\0" * 65537), ("POST", "/leases/internal/"),
 ]
 
 # Headers that tell the time or are the connection's own affair.
@@ -55,15 +68,17 @@ SILENT = re.compile("|".join(NOT_COMPARED))
 OWN_VALUES = {"server_id", "server_go_version", "version", "Local", "Remote"}
 
 
-def ask(member, method, path, port=None):
+def ask(member, method, path, body=None, fields=None, port=None):
     c = http.client.HTTPConnection("127.0.0.1", port or member.client_port, timeout=20)
     try:
-        c.request(method, path)
+        c.request(method, path, body, fields or {})
         r = c.getresponse()
         body = r.read().decode("utf-8", "replace")
         headers = sorted(f"{k}: {v}" for k, v in r.getheaders() if k.lower() not in IGNORED_HEADERS)
     finally:
         c.close()
+    if r.status == 413:
+        headers = [h for h in headers if h != "Connection: close"]  # Go reads nothing more; here the rest is thrown away
     if path == "/version" and r.status == 200 and body:
         shown = json.loads(body)
         shown.pop("quoin-version", None)  # meant: the program's own version beside the one it stands for
@@ -73,6 +88,64 @@ def ask(member, method, path, port=None):
         # The order of the checks is not fixed.
         body = "\n".join(sorted(body.split("\n")))
     return f"{r.status} {headers} {body!r}"
+
+
+def varint(value):
+    value %= 1 << 64
+    out = b""
+    while value > 127:
+        out += bytes([value & 127 | 128])
+        value >>= 7
+    return out + bytes([value])
+
+
+def peers_day(tools, member):
+    """What members ask each other about members and leases that are there. Ids are told as `ID`."""
+    ctl = [tools.oracle, "etcdctl", "--endpoints", member.endpoint]
+    said = []
+
+    def do(*command):
+        done = subprocess.run([*map(str, ctl), *map(str, command)], text=True, capture_output=True, timeout=60, check=False)
+        return done.stdout + done.stderr
+
+    def post(name, path, body=None, method="POST", **replaced):
+        answer = ask(member, method, path, body, None, member.peer_port)
+        for text in replaced.values():
+            answer = answer.replace(text, "ID")
+        said.append((name, answer))
+
+    for i in range(5):
+        do("put", f"k{i}", "value")
+    post("hash of revision 3", "/members/hashkv", b'{"revision":3}', "GET")
+    post("hash of all", "/members/hashkv", b"{}", "GET")
+    do("compact", "4")
+    post("hash after a compaction", "/members/hashkv", b"{}", "GET")
+    post("hash of a compacted revision", "/members/hashkv", b'{"revision":2}', "GET")
+
+    lease = re.search(r"lease ([0-9a-f]+) granted", do("lease", "grant", "1000")).group(1)
+    lease_id = int(lease, 16)
+    do("put", "leased", "v", f"--lease={lease}")
+    do("put", "also", "v", f"--lease={lease}")
+    tag = repr(varint(lease_id).decode("utf-8", "replace"))[1:-1]
+    post("renewal", "/leases", b"\x08" + varint(lease_id), id=tag)
+    question = b"\x08" + varint(lease_id)
+    post("times", "/leases/internal", b"\x0a" + varint(len(question)) + question, id=tag)
+    question += b"\x10\x01"
+    said.append(("times with keys", sorted(ask(member, "POST", "/leases/internal", b"\x0a" + varint(len(question)) + question, None,
+                                               member.peer_port).replace(tag, "ID"))))  # the keys in any order
+    do("lease", "revoke", lease)
+    post("renewal of a revoked lease", "/leases", b"\x08" + varint(lease_id), id=tag)
+
+    added = do("member", "add", "l", "--learner", "--peer-urls=http://127.0.0.1:3")
+    learner = re.search(r"Member\s+([0-9a-f]+) added", added).group(1)
+    decimal = str(int(learner, 16))
+    post("members", "/members", None, "GET", id=decimal)
+    post("promotion of one that has not caught up", f"/members/promote/{decimal}", id=decimal)
+    do("member", "remove", learner)
+    post("promotion of one that was removed", f"/members/promote/{decimal}", id=decimal)
+    self_id = re.search(r'"id":(\d+)', ask(member, "GET", "/members", None, None, member.peer_port)).group(1)
+    post("promotion of a voter", f"/members/promote/{self_id}", id=self_id)
+    return said
 
 
 def vars_of(member):
@@ -244,10 +317,15 @@ def main(tools, args, folder):
         a, b = ask(ours, method, path), ask(real, method, path)
         if a != b:
             report(f"http/{method} {path}", f"ours {a}\n  real {b}")
-    for method, path in PEER_CHECKS:
-        a, b = ask(ours, method, path, ours.peer_port), ask(real, method, path, real.peer_port)
+    for method, path, *rest in PEER_CHECKS:
+        body, fields = (rest + [None, None])[:2]
+        a, b = (ask(m, method, path, body, fields, m.peer_port) for m in (ours, real))
         if a != b:
-            report(f"http/peer {method} {path}", f"ours {a}\n  real {b}")
+            shown = f" {body[:40]!r}" if body else ""
+            report(f"http/peer {method} {path}{shown}{' of another cluster' if fields else ''}", f"ours {a}\n  real {b}")
+    for (name, a), (_, b) in zip(peers_day(tools, ours), peers_day(tools, real)):
+        if a != b:
+            report(f"http/peer {name}", f"ours {a}\n  real {b}")
     a, b = vars_of(ours), vars_of(real)
     if a != b:
         report("http/GET /debug/vars", f"ours {a}\n  real {b}")

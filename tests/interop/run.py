@@ -22,6 +22,7 @@ DRIVERS = [
     ("http", "interop/http_endpoints.py", [], 120, 120),
     ("process", "interop/process.py", [], 240, 240),
     ("history", "interop/history.py", [], 300, 300),
+    ("cluster.calls", "interop/cluster_calls.py", [], 300, 300),
     ("cluster.tools", "interop/cluster_tools.py", [], 300, 300),
     ("interchange.swap", "interop/interchange.py", ["--only", "swap"], 300, 900),
     ("interchange.versions", "interop/interchange.py", ["--only", "versions"], 200, 200),
