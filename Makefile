@@ -50,9 +50,10 @@ bench: build ## server CPU per request against a real etcd in the same run, the 
 	@failed=0; for b in stalls floods; do \
 	  python3 tests/bench/$$b.py --quoin bin/etcd --oracle $(BUILD)/oracle || failed=1; done; exit $$failed
 
-sim: configure ## 200 simulated crashes of a whole member and its clients from printed seeds; every edge must be met
-	@ninja -C $(BUILD) -j $(JOBS) scenarios_crash
+sim: configure ## 200 simulated crashes of a whole member and 300 runs of clusters; every edge met; SEED=n, HOURS=n
+	@ninja -C $(BUILD) -j $(JOBS) scenarios_crash scenarios_cluster
 	@$(BUILD)/scenarios/scenarios_crash --runs 200 --keep-cache --edges
+	@$(BUILD)/scenarios/scenarios_cluster --runs 300 --seed $${SEED:-1} --hours $${HOURS:-0} --edges
 
 interop: build ## 20,000 random requests to Quoin and a real etcd, and 20 hand-overs of a data directory (needs Go)
 	@tools/prepare_tests.sh $(BUILD)

@@ -23,12 +23,15 @@ Client::Client(sim::World& world, sim::SimHost& host, io::Loop& loop, const Pace
 // ---- the connection ----
 
 void Client::connect(const io::ListenAddress& address) {
-  host_.connect(address, loop_, [self = shared_from_this()](Result<std::unique_ptr<io::Stream>> stream) {
-    self->connected(std::move(stream));
-  });
+  connecting_ = host_.connect(address, {}, loop_,
+                              [self = shared_from_this()](Result<std::unique_ptr<io::Stream>> stream) {
+                                self->connected(std::move(stream));
+                              });
 }
 
 void Client::connected(Result<std::unique_ptr<io::Stream>> stream) {
+  const auto self = shared_from_this();  // what runs this may hold the last other reference
+  connecting_.reset();
   if (over_) return;
   if (!stream) {
     edges_.met("connection refused");
@@ -128,6 +131,7 @@ std::string Client::describe() const {
 void Client::drop() {
   const auto self = shared_from_this();
   over_ = true;
+  connecting_.reset();
   stream_.reset();
   by_stream_.clear();
   const auto calls = std::exchange(calls_, {});

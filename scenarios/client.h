@@ -101,6 +101,7 @@ class Client final : private io::StreamHandler,
   Prng prng_;
   Edges& edges_;
   grpc::ClientConnection connection_;
+  std::unique_ptr<io::Connecting> connecting_;
   std::unique_ptr<io::Stream> stream_;
   std::map<CallId, Call> calls_;
   std::map<http2::StreamId, CallId> by_stream_;

@@ -33,29 +33,27 @@ Cluster::~Cluster() {
   }
 }
 
-size_t Cluster::add_seat() {
+size_t Cluster::add_seat(std::string url) {
   const size_t number = seats_.size();
   seats_.push_back(std::make_unique<Seat>(world_, number));
-  server::Config& config = seats_.back()->config;
+  if (!url.empty()) seats_.back()->config.initial_advertise_peer_urls = {std::move(url)};
+  configure_join(number);
+  return number;
+}
+
+void Cluster::configure_join(size_t i) {
+  server::Config& config = seats_[i]->config;
   config.new_cluster = false;
   config.initial_cluster = {{config.name, config.initial_advertise_peer_urls}};
-  const auto member_of = [&](const membership::Member& m) {
-    return std::ranges::any_of(seats_, [&](const auto& s) {
-      return s->config.initial_advertise_peer_urls == m.peer_urls && s->config.name != config.name;
-    });
-  };
   for (const auto& s : seats_) {
-    if (!s->life) continue;
+    if (!s->life || s->life->failure()) continue;
     for (const membership::Member& m : s->life->member().members()) {
-      if (!member_of(m)) continue;
-      const auto seat = std::ranges::find_if(seats_, [&](const auto& other) {
-        return other->config.initial_advertise_peer_urls == m.peer_urls;
-      });
-      config.initial_cluster.emplace_back((*seat)->config.name, m.peer_urls);
+      if (m.peer_urls == config.initial_advertise_peer_urls) continue;
+      config.initial_cluster.emplace_back(m.name.empty() ? fmt::format("member {:x}", m.id.v) : m.name,
+                                          m.peer_urls);
     }
     break;
   }
-  return number;
 }
 
 Result<> Cluster::start(size_t i) {

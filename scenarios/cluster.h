@@ -39,9 +39,11 @@ class Cluster {
   server::Member& member(size_t i) { return seats_[i]->life->member(); }
   const std::string& url(size_t i) const { return seats_[i]->config.initial_advertise_peer_urls.front(); }
 
-  // Another seat, for a member that is added to the running cluster; returns its number. It is configured to
-  // join those that run.
-  size_t add_seat();
+  // Another seat, with an empty disk, for a member that is added to the running cluster; returns its number. It is
+  // configured to join those that run. `url`: of a member that has gone, if it takes over its address.
+  size_t add_seat(std::string url = {});
+  // The members by the word of one that runs: what one that has never run yet is told to join.
+  void configure_join(size_t i);
 
   Result<> start(size_t i);
   void start_all();

@@ -2,10 +2,15 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
+
 #include "base/check.h"
 #include "base/coding.h"
 #include "base/version.h"
 #include "membership/member.h"
+#include "server/admin.h"
+#include "wire/message.h"
+#include "wire/rpc.h"
 
 namespace quoin::scenarios {
 
@@ -42,8 +47,11 @@ Result<> Life::start() {
                                                             file_fs_, process_.timers(), process_.clock(),
                                                             log_, metrics_, seed_, peers_.get()}));
   if (peers_) {
-    peers_->serve(member_->peer_handler(),
-                  [this](const server::PeerRequest& request) { return answer(request); });
+    peers_->serve(
+        member_->peer_handler(), [this](const server::PeerRequest& request) { return answer(request); },
+        [this](const server::PeerRequest& request, PeerNetwork::Answered done) {
+          return question(request, std::move(done));
+        });
   }
   port_ = std::make_unique<server::ClientPort>(*member_, loop_);
   if (door_) {
@@ -80,6 +88,51 @@ Result<server::PeerAnswer> Life::answer(const server::PeerRequest& request) {
     out.status = 404;
   }
   return out;
+}
+
+// And the questions that only a leader answers.
+bool Life::question(const server::PeerRequest& request, PeerNetwork::Answered done) {
+  static constexpr std::string_view kPromote = "/members/promote/";
+  const auto error = [](unsigned status, const Error& e) {
+    server::PeerAnswer out;
+    out.status = status;
+    out.body = e.text();
+    return out;
+  };
+  if (request.path == "/leases") {
+    const auto ask = wire::decode<wire::etcdserverpb::LeaseKeepAliveRequest>(request.body);
+    CHECK(ask.has_value());
+    member_->renew_here(LeaseId(ask->id), loop_, [id = ask->id, error, done](Result<int64_t> ttl) {
+      if (!ttl) return done(error(ttl.error().code() == Code::kLeaseNotFound ? 404 : 500, ttl.error()));
+      wire::etcdserverpb::LeaseKeepAliveResponse response;
+      response.id = id;
+      response.ttl = *ttl;
+      server::PeerAnswer out;
+      out.status = 200;
+      out.body = wire::encode_string(response);
+      done(std::move(out));
+    });
+    return true;
+  }
+  if (request.path.starts_with(kPromote)) {
+    uint64_t id = 0;
+    std::from_chars(request.path.data() + kPromote.size(), request.path.data() + request.path.size(), id);
+    member_->admin().promote_here(
+        member_->next_id(), MemberId(id), loop_,
+        [error, done](Result<std::vector<membership::Member>> members) {
+          if (!members) {
+            const Code code = members.error().code();
+            const bool known = code == Code::kLearnerNotReady || code == Code::kMemberNotLearner;
+            return done(error(code == Code::kMemberNotFound ? 404 : known ? 412 : 500, members.error()));
+          }
+          server::PeerAnswer out;
+          out.status = 200;
+          out.body = membership::members_json(*members);
+          done(std::move(out));
+        });
+    return true;
+  }
+  return false;
 }
 
 void Life::serve() {

@@ -58,10 +58,12 @@ class Life {
   void kill();
 
   sim::LogSink& log() { return log_; }
+  sim::Process& process() { return process_; }
 
  private:
   void serve();
   Result<server::PeerAnswer> answer(const server::PeerRequest& request);
+  bool question(const server::PeerRequest& request, PeerNetwork::Answered done);
 
   sim::World& world_;
   sim::SimDisk& disk_;

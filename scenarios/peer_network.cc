@@ -1,11 +1,21 @@
 #include "scenarios/peer_network.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 #include "raft/codec.h"
 
 namespace quoin::scenarios {
+
+namespace {
+Error refused(const std::string& url, const server::PeerRequest& request) {
+  return Error(Code::kIo,
+               fmt::format("Get \"{}{}\": dial tcp: connect: connection refused", url, request.path));
+}
+}  // namespace
 
 std::unique_ptr<PeerNetwork::Peers> PeerNetwork::join(sim::Process& process, std::string url) {
   return std::make_unique<Peers>(*this, process, std::move(url));
@@ -38,6 +48,11 @@ void PeerNetwork::deliver(const std::string& from, const std::string& to, raft::
       if (receiver == nullptr || is_cut(from, to)) return;
       auto message = raft::decode_message(bytes);
       CHECK(message.has_value(), "{}", message.error().text());
+      if (receiver->handler_->removed(message->from)) {
+        Peers* sender = at(from);
+        if (sender != nullptr && sender->handler_->self() == message->from) sender->handler_->found_removed();
+        return;
+      }
       std::vector<raft::Message> one;
       one.push_back(std::move(*message));
       receiver->handler_->received(std::move(one), nullptr);
@@ -57,15 +72,20 @@ void PeerNetwork::deliver_database(const std::string& from, const std::string& t
     }
   };
   Peers* receiver = at(to);
-  if (receiver == nullptr || is_cut(from, to)) {
-    world_.after(kLatencyNs, fail);
+  const int64_t takes =
+      10 * kLatencyNs +
+      (faults_.database_max_ns > 0
+           ? static_cast<int64_t>(prng_.below(static_cast<uint64_t>(faults_.database_max_ns)))
+           : 0);
+  if (receiver == nullptr || is_cut(from, to) || prng_.chance(faults_.database_lost, 1000)) {
+    world_.after(receiver == nullptr ? kLatencyNs : takes, fail);
     return;
   }
   auto bytes = std::make_shared<std::string>(source->size(), '\0');
   const Result<> read = source->read(0, std::span<char>(bytes->data(), bytes->size()));
   CHECK(read.has_value(), "{}", read.error().text());
   const Blob head = raft::encode_blob(message);
-  world_.after(10 * kLatencyNs, [this, from, to, head, bytes, source, fail, id] {
+  world_.after(takes, [this, from, to, head, bytes, source, fail, id] {
     Peers* receiver = at(to);
     if (receiver == nullptr || is_cut(from, to)) return fail();
     server::PeerHandler& handler = *receiver->handler_;
@@ -74,6 +94,7 @@ void PeerNetwork::deliver_database(const std::string& from, const std::string& t
     auto shared = std::make_shared<raft::Message>(std::move(*message));
     handler.snapshot_executor().post([this, &handler, bytes, shared, from, id, source]() mutable {
       const auto ended = [this, from, id](bool failed) {
+        if (!failed) ++counts_.databases_taken;
         if (Peers* sender = at(from)) sender->handler_->snapshot_sent(id, failed);
       };
       const std::string path = handler.new_snapshot_path();
@@ -98,9 +119,10 @@ PeerNetwork::Peers::~Peers() {
   if (here != net_.lives_.end() && here->second == this) net_.lives_.erase(here);
 }
 
-void PeerNetwork::Peers::serve(server::PeerHandler& handler, Answer answer) {
+void PeerNetwork::Peers::serve(server::PeerHandler& handler, Answer answer, Question question) {
   handler_ = &handler;
   answer_ = std::move(answer);
+  question_ = std::move(question);
 }
 
 void PeerNetwork::Peers::add(MemberId id, std::vector<std::string> urls) {
@@ -114,6 +136,7 @@ std::string PeerNetwork::Peers::url_of(MemberId id) const {
 
 void PeerNetwork::Peers::send(std::vector<raft::Message> messages) {
   for (raft::Message& m : messages) {
+    if (net_.observer_) net_.observer_(m);
     const std::string to = url_of(m.to);
     if (to.empty()) continue;
     if (net_.at(to) == nullptr) {
@@ -127,6 +150,7 @@ void PeerNetwork::Peers::send(std::vector<raft::Message> messages) {
 void PeerNetwork::Peers::send_snapshot(raft::Message message,
                                        std::shared_ptr<backend::SnapshotSource> source) {
   const std::string to = url_of(message.to);
+  if (net_.observer_) net_.observer_(message);
   net_.deliver_database(url_, to, std::move(message), std::move(source));
 }
 
@@ -139,18 +163,31 @@ std::optional<io::MonotonicNs> PeerNetwork::Peers::active_since(MemberId id) con
 
 void PeerNetwork::Peers::fetch(std::string url, server::PeerRequest request, io::Executor& executor,
                                server::PeerAnswered done) {
-  // There and back.
-  auto answer = std::make_shared<Result<server::PeerAnswer>>(fetch_now(std::move(url), std::move(request)));
-  net_.world_.after(2 * kLatencyNs,
-                    [&executor, answer, done = std::make_shared<server::PeerAnswered>(std::move(done))] {
-                      executor.post([answer, done] { (*done)(std::move(*answer)); });
-                    });
+  auto pending = std::make_shared<server::PeerAnswered>(std::move(done));
+  const auto end = [&executor, pending](Result<server::PeerAnswer> answer) {
+    if (!*pending) return;
+    executor.post([done = std::exchange(*pending, nullptr), answer = std::move(answer)]() mutable {
+      done(std::move(answer));
+    });
+  };
+  net_.world_.after(request.timeout_ns, [end] { end(Error(Code::kContextDeadlineExceeded)); });
+  net_.world_.after(kLatencyNs, [&net = net_, from = url_, url, request = std::move(request), end] {
+    Peers* other = net.at(url);
+    if (other == nullptr) return end(refused(url, request));
+    if (net.is_cut(from, url)) return;
+    const Answered answered = [&net, from, url, end](Result<server::PeerAnswer> answer) {
+      net.world_.after(kLatencyNs, [&net, from, url, end, answer = std::move(answer)] {
+        if (!net.is_cut(url, from)) end(answer);
+      });
+    };
+    if (!other->question_(request, answered)) answered(other->answer_(request));
+  });
 }
 
 Result<server::PeerAnswer> PeerNetwork::Peers::fetch_now(std::string url, server::PeerRequest request) {
   Peers* other = net_.at(url);
-  if (other == nullptr || net_.is_cut(url_, url) || net_.is_cut(url, url_)) {
-    return make_error(Code::kIo, "Get \"{}{}\": dial tcp: connect: connection refused", url, request.path);
+  if (other == nullptr || other->process_.paused() || net_.is_cut(url_, url) || net_.is_cut(url, url_)) {
+    return refused(url, request);
   }
   return other->answer_(request);
 }

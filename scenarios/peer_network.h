@@ -7,7 +7,8 @@
 //   net.cut(a, b);                           // nothing from a reaches b
 //
 // A message takes kLatencyNs and up to `Faults::delay_max_ns` more; those to one member arrive in the order they
-// were sent unless `reorder` says otherwise. What a life had under way is lost when it ends.
+// were sent unless `reorder` says otherwise. What a life had under way is lost when it ends. Whoever was removed is
+// told so by those it speaks to, as the handlers of a real transport do.
 //
 // Threads: the simulation's one thread. Lifetime: the network outlives the lives; a life's Peers is destroyed
 // after its process was killed.
@@ -28,11 +29,14 @@ namespace quoin::scenarios {
 struct Faults {
   uint64_t drop = 0, duplicate = 0, reorder = 0;  // of 1,000 messages
   int64_t delay_max_ns = 0;
+  // A database takes up to so long, and so many of 1,000 are cut off on the way.
+  int64_t database_max_ns = 0;
+  uint64_t database_lost = 0;
 };
 
 // What the network did, for runs that must have met it.
 struct NetworkCounts {
-  uint64_t sent = 0, dropped = 0, doubled = 0, databases = 0, databases_cut = 0;
+  uint64_t sent = 0, dropped = 0, doubled = 0, databases = 0, databases_cut = 0, databases_taken = 0;
 };
 
 class PeerNetwork {
@@ -41,8 +45,13 @@ class PeerNetwork {
 
   explicit PeerNetwork(sim::World& world) : world_(world), prng_(world.prng().next()) {}
 
-  // Answers a PeerRequest, of the member itself.
+  // Answers a PeerRequest, of the member itself, at once.
   using Answer = std::function<Result<server::PeerAnswer>(const server::PeerRequest&)>;
+  // The same for what may wait for something; false: it is for Answer.
+  using Answered = std::function<void(Result<server::PeerAnswer>)>;
+  using Question = std::function<bool(const server::PeerRequest&, Answered)>;
+  // Sees every message as it is sent.
+  using Observer = std::function<void(const raft::Message&)>;
 
   class Peers;
   std::unique_ptr<Peers> join(sim::Process& process, std::string url);
@@ -54,6 +63,7 @@ class PeerNetwork {
   void mend_all() { cut_.clear(); }
   bool is_cut(const std::string& from, const std::string& to) const { return cut_.contains({from, to}); }
   const NetworkCounts& counts() const { return counts_; }
+  void observe(Observer observer) { observer_ = std::move(observer); }
 
  private:
   Peers* at(const std::string& url) const;
@@ -65,6 +75,7 @@ class PeerNetwork {
   Prng prng_;
   Faults faults_;
   NetworkCounts counts_;
+  Observer observer_;
   std::set<std::pair<std::string, std::string>> cut_;
   std::map<std::string, Peers*> lives_;                                     // by URL
   std::map<std::pair<std::string, std::string>, io::MonotonicNs> arrival_;  // of the last message of a link
@@ -77,8 +88,8 @@ class PeerNetwork::Peers final : public server::Peers {
     net_.lives_[url_] = this;
   }
   ~Peers() override;
-  // `handler` and what `answer` uses live as long as the process.
-  void serve(server::PeerHandler& handler, Answer answer);
+  // `handler` and what the others use live as long as the process.
+  void serve(server::PeerHandler& handler, Answer answer, Question question);
 
   void send(std::vector<raft::Message> messages) override;
   void send_snapshot(raft::Message message, std::shared_ptr<backend::SnapshotSource> source) override;
@@ -103,6 +114,7 @@ class PeerNetwork::Peers final : public server::Peers {
   const std::string url_;
   server::PeerHandler* handler_ = nullptr;
   Answer answer_;
+  Question question_;
   std::map<MemberId, std::vector<std::string>> urls_;
 };
 

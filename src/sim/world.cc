@@ -11,7 +11,7 @@ namespace quoin::sim {
 void SimExecutor::post(Task task) {
   if (!process_.alive()) return;
   queue_.push_back(std::move(task));
-  if (!ready_) {
+  if (!ready_ && !process_.paused()) {
     ready_ = true;
     world_.ready_.push_back(this);
   }
@@ -128,6 +128,26 @@ void Process::kill() {
     std::erase(world_.ready_, executor.get());
     executor->ready_ = false;
     executor->drop_all();
+  }
+}
+
+void Process::pause() {
+  if (!alive_ || paused_) return;
+  for (auto& executor : executors_) CHECK(!executor->running_here());
+  paused_ = true;
+  for (auto& executor : executors_) {
+    std::erase(world_.ready_, executor.get());
+    executor->ready_ = false;
+  }
+}
+
+void Process::resume() {
+  if (!alive_ || !paused_) return;
+  paused_ = false;
+  for (auto& executor : executors_) {
+    if (executor->queue_.empty()) continue;
+    executor->ready_ = true;
+    world_.ready_.push_back(executor.get());
   }
 }
 

@@ -9,7 +9,7 @@
 //     event. Virtual time moves in no other way.
 //   - A Process is what dies together: kill() drops its queued tasks and timers, and nothing of it runs
 //     again; posting to its executors then drops the task. Its objects are the caller's to destroy, after
-//     kill().
+//     kill(). pause() keeps its tasks until resume().
 // A run is a function of the seed and the program: nothing here depends on addresses, hashes or real time.
 //
 // Threads: one; everything is confined to the thread that made the World, so post() needs no lock here.
@@ -98,6 +98,11 @@ class Process final : public io::TimerService {
   // Ends it as SIGKILL would. Not to be called from one of its own tasks.
   void kill();
   bool alive() const { return alive_; }
+  // As SIGSTOP: its tasks wait, and what is posted to it. Its clock goes on, and so does the disk. Not to be called
+  // from one of its own tasks.
+  void pause();
+  void resume();
+  bool paused() const { return paused_; }
   const std::string& name() const { return name_; }
 
  private:
@@ -106,7 +111,7 @@ class Process final : public io::TimerService {
   World& world_;
   SimClock clock_;
   std::string name_;
-  bool alive_ = true;
+  bool alive_ = true, paused_ = false;
   std::vector<std::unique_ptr<SimExecutor>> executors_;
 };
 

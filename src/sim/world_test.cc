@@ -122,6 +122,29 @@ TEST(World, KillDropsTasksTimersAndLaterPosts) {
   EXPECT_EQ(other_ran, 1);
 }
 
+TEST(World, APausedProcessGoesOnWhereItStood) {
+  World world(1);
+  Process& process = world.start_process("p");
+  SimExecutor& e = process.executor("e");
+  std::string seen;
+  e.post([&] { seen += 'a'; });
+  process.pause();
+  e.post([&] { seen += 'b'; });
+  const auto timer = process.schedule(io::kSecond, e, [&] { seen += 't'; });
+  EXPECT_TRUE(world.run_idle());
+  EXPECT_EQ(seen, "");
+  EXPECT_GE(process.clock().monotonic(), io::kSecond) << "its clock goes on";
+  process.resume();
+  EXPECT_TRUE(world.run_idle());
+  EXPECT_EQ(seen, "abt");
+  process.pause();
+  e.post([&] { seen += 'c'; });
+  process.kill();
+  process.resume();
+  EXPECT_TRUE(world.run_idle());
+  EXPECT_EQ(seen, "abt");
+}
+
 TEST(World, ClocksDriftAndJump) {
   World world(5);
   Process& p = world.start_process("p");

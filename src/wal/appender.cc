@@ -51,6 +51,8 @@ class Appender::Impl {
     batch.must_sync = !entries.empty();
     if (!hard_state.empty()) {
       batch.must_sync |= hard_state.term != saved_state_.term || hard_state.vote != saved_state_.vote;
+      // Until this commit is durable, the record counts for nothing.
+      if (hard_state.commit >= uncovered_) batch.must_sync |= std::exchange(uncovered_, {}) > quoin::Index();
       batch.hard_state = saved_state_ = hard_state;
     }
     if (!entries.empty()) last_saved_ = entries.back().index;
@@ -64,6 +66,7 @@ class Appender::Impl {
     CHECK(!record.index || record.conf_state, "Saved (not-initial) snapshot is missing ConfState: {}",
           record.index);
     if (record.index > last_saved_) last_saved_ = record.index;
+    if (record.index > saved_state_.commit) uncovered_ = record.index;
     Batch batch;
     batch.must_sync = true;
     batch.snapshot = std::move(record);
@@ -280,6 +283,7 @@ class Appender::Impl {
   GroupEncoder encoder_;
   raft::HardState saved_state_;                 // newest handed to save()
   quoin::Index last_saved_ = tail_.last_index;  // handed to save()
+  quoin::Index uncovered_;                      // of a snapshot record beyond saved_state_.commit; 0: none
 
   Stage stage_ = Stage::kIdle;
   Result<> failure_;  // why kFailed

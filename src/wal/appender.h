@@ -8,9 +8,10 @@
 //
 // Rules
 //   - Completions run in the order of the calls, as tasks of the executor, never inside a call.
-//   - A batch is synced iff it has entries, a snapshot record, or another term or vote than the last hard
-//     state. A hard state that moves only the commit is kept in memory and written with the next batch (or
-//     close()); only the newest is kept. A crash may lose it.
+//   - A batch is synced iff it has entries, a snapshot record, another term or vote than the last hard state, or
+//     the first commit that reaches a snapshot record saved before. A hard state that moves only the commit is
+//     kept in memory otherwise and written with the next batch (or close()); only the newest is kept. A crash may
+//     lose it.
 //   - It is also written before a batch that holds a configuration change (wal/group_encoder.h).
 //   - A snapshot record is written behind every hard state saved before it. For a snapshot that this member
 //     made, the caller has saved one whose commit is at least its index. For a received one the caller saves

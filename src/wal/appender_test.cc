@@ -112,6 +112,26 @@ TEST(Appender, AReceivedSnapshotsHardStateStandsBeforeTheEntriesBehindIt) {
   }
 }
 
+// The leader is told of a received snapshot when this is acknowledged. A record beyond the commit counts for nothing, so
+// the commit must be there by then, though neither term nor vote has changed.
+TEST(Appender, AReceivedSnapshotIsThereOnceItsHardStateIsAcknowledged) {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    LogMachine m(seed);
+    m.create();
+    m.save(state(2, 0, 0), {});
+    m.appender->save_snapshot(snapshot(50, 2), nullptr);
+    if (seed % 2 == 0) m.machine.run_until([] { return false; }, 100 * io::kMillisecond);
+    bool done = false;
+    m.appender->save(state(2, 0, 50), {}, nullptr);
+    m.appender->save(state(2, 0, 50), {}, [&] { done = true; });
+    ASSERT_TRUE(m.machine.run_until([&] { return done; }));
+    m.crash();
+    const auto valid = valid_snapshots(m.machine.fs(), LogMachine::kDir, m.machine.log());
+    ASSERT_TRUE(valid.has_value());
+    EXPECT_EQ(valid->back().index, quoin::Index(50)) << "seed " << seed;
+  }
+}
+
 TEST(Appender, ACommitAloneIsNotSyncedAndGoesWithTheNextBatch) {
   LogMachine m(3);
   m.create();

@@ -1,0 +1,133 @@
+// One run of a cluster: several members, a seed, faults of every kind while clients write, read and watch; then all
+// is healed, and the members must go on and agree.
+//
+//   ClusterRun run(seed);
+//   std::string problem = run.run();   // empty: all is well
+//
+// Phase one asks for safety alone (Traffic, Listeners, Truth; never two leaders in one term; no member fails of
+// itself). Phase two heals everything and asks for progress within bounded virtual time: a leader, an acknowledged
+// write, equal members, watchers that were told everything, leases that end.
+//
+// Threads: the simulation's one thread.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/prng.h"
+#include "scenarios/cluster.h"
+#include "scenarios/edges.h"
+#include "scenarios/listeners.h"
+#include "scenarios/story.h"
+#include "scenarios/traffic.h"
+#include "scenarios/truth.h"
+
+namespace quoin::scenarios {
+
+struct ClusterCounts {
+  TrafficCounts traffic;
+  NetworkCounts network;
+  size_t lives = 0, events = 0, revisions = 0;
+  double seconds = 0;  // virtual
+  Edges edges;
+};
+
+class ClusterRun {
+ public:
+  explicit ClusterRun(uint64_t seed);
+  ~ClusterRun();
+  std::string run();
+  uint64_t trace() const { return story_.hash(); }
+  const Story& story() const { return story_; }
+  // The log lines of the lives that have not ended, and the last ones of those that have.
+  std::string logs() const;
+  ClusterCounts counts() const;
+
+ private:
+  enum class Act : uint8_t {
+    kKill,
+    kCrash,
+    kPowerLoss,
+    kDiskFault,
+    kStopClean,
+    kPause,
+    kDrift,
+    kJump,
+    kSlowDisk,
+    kStuckSyncs,
+    kFaultyNetwork,
+    kCut,
+    kPartition,
+    kMend,
+    kTransfer,
+    kAddLearner,
+    kAddVoter,
+    kPromote,
+    kRemove,
+    kDefragment,
+  };
+  static constexpr size_t kActs = 20;
+  struct Seat {
+    MemberId id;           // 0: not known yet
+    bool founder = false;  // starts without being listed
+    bool gone = false;     // removed for good
+    bool faulty = false;   // this life may fail
+    bool started = false;  // has run at least once
+    bool verify = false;   // all records are to be looked at
+    int64_t known = 1;     // revisions compared in this life
+    int64_t shown = 0;     // the newest revision it has shown in this life
+    io::MonotonicNs restart_at = 0, resume_at = 0, unstick_at = 0, end_at = 0;
+    size_t log_seen = 0;
+    std::vector<std::string> last_log;
+  };
+
+  void draw_config(size_t seat);
+  void draw_latencies(size_t seat);
+  void observe(const raft::Message& message);
+  bool step(int64_t ns);
+  void poll();
+  void poll_seat(size_t i);
+  void poll_log(size_t i);
+  void start(size_t i);
+  void end_life(size_t i, bool crash, std::string_view why);
+  std::vector<size_t> usable() const;
+  std::optional<size_t> any_running();
+  void act();
+  void act(Act what);
+  void change_members(membership::ChangeKind kind);
+  void seat_new_members();
+  std::set<MemberId> listed() const;
+  void heal();
+  std::string demand_progress();
+  std::string check_end();
+  std::string check_hashes();
+  void fail(std::string problem);
+  bool failed() const { return !problem_.empty(); }
+
+  const uint64_t seed_;
+  Prng prng_;
+  Cluster cluster_;
+  Story story_;
+  Edges edges_;
+  Truth truth_;
+  Traffic traffic_;
+  Listeners listeners_;
+  server::Config base_;
+  std::vector<Seat> seats_;
+  std::set<Act> acts_;
+  uint64_t act_one_in_ = 10, crash_on_snapshot_ = 0;
+  bool healing_ = false;
+  std::map<uint64_t, MemberId> leaders_;     // by term
+  std::set<MemberId> snapshots_for_;         // sent since the last step
+  std::map<uint64_t, std::string> planned_;  // members asked for: id and URL
+  bool change_open_ = false;
+  uint64_t next_id_ = 0x1001, changes_ = 0;
+  size_t lives_ = 0;
+  std::string problem_;
+};
+
+}  // namespace quoin::scenarios
