@@ -45,7 +45,7 @@ class Join : public ::testing::Test {
   }
   std::string error() {
     MemberProcess m(world, disk, config, &cluster);
-    return m.start_error ? m.start_error->text() : std::string();
+    return m.start_error ? std::string(m.start_error->text()) : std::string();
   }
   sim::World world{1};
   sim::SimDisk disk{world};
