@@ -42,6 +42,8 @@ void SnapshotSender::send(raft::Message message, std::shared_ptr<backend::Snapsh
   answer_ = {};
   LOG(context_.log, kInfo, "sending database snapshot", {"snapshot-index", index_.v},
       {"remote-peer-id", log::Hex{peer_.v}}, {"bytes", total_bytes_}, {"size", log::Size{total_bytes_}});
+  LOG(context_.log, kInfo, "sending merged snapshot", {"from", log::Hex{context_.self.v}},
+      {"to", log::Hex{peer_.v}}, {"bytes", total_bytes_}, {"size", log::Size{total_bytes_}});
   context_.probe.snapshots_sending.of(peer_).add(1);
 
   Result<Url> url = dialable(url_);
@@ -77,6 +79,8 @@ void SnapshotSender::read_next() {
   if (left == 0) {
     finished_ = true;
     link_->finish();
+    LOG(context_.log, kInfo, "sent database snapshot to writer", {"bytes", read_},
+        {"size", log::Size{read_}});
     answer_timer_ = context_.timers.schedule(kAnswerNs, context_.loop,
                                              [this] { end(Error(Code::kContextDeadlineExceeded)); });
     return;
@@ -168,6 +172,9 @@ void SnapshotSender::end(Result<> result) {
   status_.activate();
   LOG(context_.log, kInfo, "sent database snapshot", {"snapshot-index", index_.v},
       {"remote-peer-id", log::Hex{peer_.v}}, {"bytes", total_bytes_}, {"size", log::Size{total_bytes_}});
+  LOG(context_.log, kInfo, "sent merged snapshot", {"from", log::Hex{context_.self.v}},
+      {"to", log::Hex{peer_.v}}, {"bytes", total_bytes_}, {"size", log::Size{total_bytes_}},
+      {"took", log::Duration{context_.clock.monotonic() - began_}});
   context_.probe.sent_bytes.of(peer_).inc(total_bytes_);
   context_.probe.snapshot_sent.of(peer_).inc();
   context_.probe.snapshot_send_seconds.of(peer_).observe(

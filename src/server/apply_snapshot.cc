@@ -31,9 +31,14 @@ void ApplyStage::begin_install() {
   installing_ = std::exchange(arriving_, nullptr);
   installing_gauge_.set(1);
   backend_closed_ = true;
+  LOG(log_, kInfo, "closing old backend file", );
   state_.backend->close([this](Result<> closed) {
     // Nothing of the old file counts any more.
-    if (!closed) LOG(log_, kWarn, "failed to close the backend", {"error", closed.error().text()});
+    if (!closed) {
+      LOG(log_, kWarn, "failed to close the backend", {"error", closed.error().text()});
+    } else {
+      LOG(log_, kInfo, "closed old backend file", );
+    }
     if (!installing_) return;
     reading_ = true;
     file_.post([this, alive = std::weak_ptr<int>(alive_), index = installing_->metadata.index,
@@ -51,12 +56,14 @@ void ApplyStage::finish_install(Result<ReceivedState> received) {
   reading_ = false;
   installing_gauge_.set(0);
   if (stopped_) return end_batch();
+  LOG(log_, kInfo, "restoring v2 store", );
   auto members = membership_of(*snapshot, self_, state_.replay.cluster_id);
   if (received && !members) received = members.error();
   if (!received) {
     fail(received.error().prefixed(fmt::format("received snapshot {}", snapshot->metadata.index)));
     return end_batch();
   }
+  LOG(log_, kInfo, "restored v2 store", );
   adopt(std::move(*received), *snapshot, std::move(*members));
   end_batch();
 }
@@ -70,8 +77,10 @@ void ApplyStage::adopt(ReceivedState received, const raft::Snapshot& snapshot,
   state_.lessor->adopt(*received.lessor);
   received.store = state_.store->adopt(std::move(received.store));
   *state_.alarms = std::move(*received.alarms);
+  LOG(log_, kInfo, "restoring cluster configuration", );
   if (Result<> recovered = state_.cluster->recover(*state_.backend); !recovered)
     return fail(recovered.error());
+  LOG(log_, kInfo, "restored cluster configuration", );
   make_applier();
   consistent_at_start_ = state_.backend->consistent_index();
   state_.replay = std::move(members);
@@ -86,6 +95,8 @@ void ApplyStage::adopt(ReceivedState received, const raft::Snapshot& snapshot,
   applied_gauge_.set(static_cast<double>(applied_.v));
   LOG(log_, kInfo, "removing old peers from network", );
   sink_.members_replaced(*state_.cluster->view());
+  LOG(log_, kInfo, "removed old peers from network", );
+  LOG(log_, kInfo, "adding peers from new cluster configuration", );
   LOG(log_, kInfo, "added peers from new cluster configuration", );
   sink_.note_applied(applied_);
   sink_.snapshot_installed(meta);

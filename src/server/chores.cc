@@ -63,7 +63,7 @@ void Chores::start(io::Executor& executor, Task ready) {
           &Chores::monitor_downgrade);
     corruption_check_->start();
     if (compactor_) every(&compact_timer_, compactor_->interval_ns(), &Chores::compact);
-    if (!s_.alone && s_.config.initial_election_tick_advance) advance_ticks(kTicksWaitNs);
+    if (!s_.alone) start_advancing_ticks();
     if (s_.alone) {
       // Behind what the log holds as committed: a configuration that is not applied yet forbids it.
       const Index committed(s_.raft.progress().committed.load(std::memory_order_acquire));
@@ -84,6 +84,16 @@ void Chores::post_stop(Task done) {
   });
 }
 
+void Chores::start_advancing_ticks() {
+  const log::Field ticks{"election-ticks", s_.config.election_ticks()};
+  if (!s_.config.initial_election_tick_advance) {
+    LOG(s_.env.log, kInfo, "skipping initial election tick advance", ticks);
+    return;
+  }
+  LOG(s_.env.log, kInfo, "starting initial election tick advance", ticks);
+  advance_ticks(kTicksWaitNs);
+}
+
 // Once others can be reached, a member that starts waits for one heartbeat more and then campaigns, instead of
 // a whole election timeout.
 void Chores::advance_ticks(int64_t left_ns) {
@@ -91,7 +101,15 @@ void Chores::advance_ticks(int64_t left_ns) {
   for (const membership::Member& m : s_.apply.members()->list()) {
     if (m.id != s_.self && s_.peers.active_since(m.id)) ++active;
   }
-  if (active > 1) return s_.raft.advance_ticks(s_.config.election_ticks() - 2);
+  if (active > 1) {
+    const int all = s_.config.election_ticks();
+    const int ticks = all - 2;
+    LOG(s_.env.log, kInfo, "initialized peer connections; fast-forwarding election ticks",
+        {"local-member-id", log::Hex{s_.self.v}}, {"forward-ticks", ticks},
+        {"forward-duration", log::Duration{ticks * s_.config.heartbeat_ns}}, {"election-ticks", all},
+        {"election-timeout", log::Duration{all * s_.config.heartbeat_ns}}, {"active-remote-members", active});
+    return s_.raft.advance_ticks(ticks);
+  }
   if (left_ns <= 0) return;
   ticks_timer_ = s_.env.timers.schedule(kTicksPollNs, s_.env.apply,
                                         [this, left_ns] { advance_ticks(left_ns - kTicksPollNs); });

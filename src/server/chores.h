@@ -59,6 +59,7 @@ class Chores {
   log::Field retention_field() const;
   std::string attributes_text() const;
   void publish();
+  void start_advancing_ticks();
   void advance_ticks(int64_t left_ns);
   void raise_corrupt(MemberId member);
   // Proposes without waiting for the outcome, or with `done`, which runs on apply.

@@ -1,5 +1,8 @@
 #include "server/member_versions.h"
 
+#include <map>
+#include <string>
+
 #include "server/stages.h"
 
 namespace quoin::server {
@@ -36,6 +39,7 @@ void ask_member(Stages& stages, const membership::Member& member, PeerRequest re
 void ask_member_versions(Stages& s, std::function<void(const MemberVersions&)> done) {
   struct All {
     MemberVersions versions;
+    std::map<MemberId, std::string> errors;  // of the last address that was asked
     size_t missing = 0;
     std::function<void(const MemberVersions&)> done;
   };
@@ -62,27 +66,30 @@ void ask_member_versions(Stages& s, std::function<void(const MemberVersions&)> d
           const log::Field address{"address", url + "/version"};
           const log::Field member{"remote-member-id", log::Hex{id.v}};
           if (!answer) {
+            all->errors[id] = answer.error().text();
             LOG(s.env.log, kWarn, "failed to reach the peer URL", address, member,
                 {"error", answer.error().text()});
             return false;
           }
           const auto said = membership::parse_versions(answer->body);
           if (!said) {
+            all->errors[id] = said.error().text();
             LOG(s.env.log, kWarn, "failed to unmarshal response", address, member,
                 {"error", said.error().text()});
             return false;
           }
           all->versions[id] = membership::parse_version(said->server);
           if (!all->versions[id]) {
+            all->errors[id] = fmt::format("{} is not in dotted-tri format", said->server);
             LOG(s.env.log, kWarn, "failed to parse server version of remote member", member,
-                {"remote-member-version", said->server},
-                {"error", fmt::format("{} is not in dotted-tri format", said->server)});
+                {"remote-member-version", said->server}, {"error", all->errors[id]});
           }
           return true;
         },
         [&s, all, id = m.id] {
           if (!all->versions[id]) {
-            LOG(s.env.log, kWarn, "failed to get version", {"remote-member-id", log::Hex{id.v}});
+            LOG(s.env.log, kWarn, "failed to get version", {"remote-member-id", log::Hex{id.v}},
+                {"error", all->errors[id]});
           }
           if (--all->missing == 0) all->done(all->versions);
         });

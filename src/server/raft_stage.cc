@@ -126,6 +126,8 @@ void RaftStage::post_appended(AppendBatch batch) {
     if (batch.snapshot) {
       const Result<> taken = storage_->apply_snapshot(batch.snapshot);
       CHECK(taken.has_value(), "a snapshot older than the one before: {}", taken.error().text());
+      LOG(log_, kInfo, "applied incoming Raft snapshot",
+          {"snapshot-index", batch.snapshot->metadata.index.v});
       installing_ = batch.snapshot->metadata.index;
       sink_.install_snapshot(std::move(batch.snapshot));
     }
