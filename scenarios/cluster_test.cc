@@ -112,6 +112,28 @@ TEST(Cluster, AMemberCatchesUpBySnapshot) {
   EXPECT_EQ(c.get(away, "after").value(), "2");
 }
 
+// What a member proposes at its start may be part of the snapshot that it gets, and is then never answered.
+TEST(Cluster, AMemberThatGetsASnapshotIsReadySoon) {
+  Cluster c(6, 3);
+  for (size_t i = 0; i < 3; ++i) {
+    c.config(i).snapshot_count = 50;
+    c.config(i).snapshot_catchup_entries = 20;
+  }
+  c.start_all();
+  const auto leader = c.wait_leader();
+  ASSERT_TRUE(leader);
+  const size_t away = (*leader + 1) % 3;
+  c.kill(away);
+  for (int i = 0; i < 150; ++i) ASSERT_TRUE(c.put(*leader, "k", fmt::format("{}", i)));
+  ASSERT_TRUE(c.start(away));
+  ASSERT_TRUE(c.run_until([&] { return c.member(away).leader().v != 0; }));
+  c.network().cut(c.url(*leader), c.url(away));
+  c.run_for(100 * io::kMillisecond);
+  c.network().mend_all();
+  EXPECT_TRUE(c.run_until([&] { return c.life(away).ready(); }, 3 * io::kSecond));
+  EXPECT_TRUE(c.life(away).log().contains("applied snapshot"));
+}
+
 TEST(Cluster, AMinorityTakesNoWrites) {
   Cluster c(4, 3);
   c.start_all();

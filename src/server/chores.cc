@@ -154,8 +154,8 @@ void Chores::publish() {
   attributes.name = s_.config.name;
   attributes.client_urls.assign(s_.config.advertise_client_urls.begin(),
                                 s_.config.advertise_client_urls.end());
-  propose(request, [this](std::optional<Error> error) {
-    if (stopped_) return;
+  propose(request, [this, number = ++publication_](std::optional<Error> error) {
+    if (stopped_ || published_ || (error && number != publication_)) return;
     if (error && error->code() == Code::kServerStopped) {
       LOG(s_.env.log, kWarn, "stopped publish because server is stopped",
           {"local-member-id", log::Hex{s_.self.v}}, {"local-member-attributes", attributes_text()},
@@ -174,9 +174,14 @@ void Chores::publish() {
         {"local-member-id", log::Hex{s_.self.v}}, {"local-member-attributes", attributes_text()},
         {"cluster-id", log::Hex{s_.cluster_id.v}},
         {"publish-timeout", log::Duration{s_.config.request_timeout_ns()}});
+    published_ = true;
     monitor_cluster_version();
     if (ready_) ready_executor_->post(std::exchange(ready_, nullptr));
   });
+}
+
+void Chores::snapshot_installed() {
+  if (publication_ > 0 && !published_) publish();
 }
 
 // ---- versions ----

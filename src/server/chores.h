@@ -35,6 +35,9 @@ class Chores {
   void start(io::Executor& executor, Task ready);
   // On apply: a new leader's term has begun.
   void first_commit_in_term();
+  // On apply: a received snapshot holds what was proposed here before it, and answers none of it. A member that
+  // has not heard of its own publication publishes itself again, rather than serve a request timeout later.
+  void snapshot_installed();
   // `done` runs on apply when no timer of this object will fire any more.
   void post_stop(Task done);
   // At the primary alone, for another member: Member::renew_here.
@@ -78,6 +81,8 @@ class Chores {
 
   Stages& s_;
   bool stopped_ = false;
+  uint64_t publication_ = 0;  // how often it was proposed
+  bool published_ = false;
   bool asking_versions_ = false, asking_downgrade_ = false;
   io::Executor* ready_executor_ = nullptr;
   Task ready_;

@@ -245,6 +245,7 @@ void Stages::snapshot_sent(MemberId to, bool failed) {
 void Stages::snapshot_installed(raft::SnapshotMetadata meta) {
   raft.post_snapshot_installed(meta.index);
   appender.post_snapshot_installed(std::move(meta));
+  chores.snapshot_installed();
 }
 
 }  // namespace quoin::server
