@@ -8,9 +8,11 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <string_view>
+#include <utility>
 
 #include "scenarios/cluster_run.h"
 
@@ -117,6 +119,16 @@ void print(const ClusterCounts& c) {
   fmt::print("edges:\n{}", c.edges.text());
 }
 
+// A failed CHECK ends the program; the seed is printed already, this says what led to it.
+const ClusterRun* current = nullptr;
+uint64_t lines_told = 0;
+void tell_at_abort(int) {
+  if (current == nullptr) return;
+  const ClusterRun* run = std::exchange(current, nullptr);
+  fmt::print("\nFAILED: a check of the product failed\n{}{}", run->story().text(lines_told), run->logs());
+  std::fflush(stdout);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -127,6 +139,8 @@ int main(int argc, char** argv) {
                "[--lines N]\n");
     return 2;
   }
+  lines_told = flags.lines;
+  std::signal(SIGABRT, tell_at_abort);
   ClusterCounts sum;
   int failed = 0;
   const auto begin = std::chrono::steady_clock::now();
@@ -140,7 +154,9 @@ int main(int argc, char** argv) {
     fmt::print("seed {}", seed);
     std::fflush(stdout);
     ClusterRun run(seed);
+    current = &run;
     std::string problem = run.run();
+    current = nullptr;
     fmt::print(" trace {:016x}", run.trace());
     if (problem.empty() && flags.twice) {
       ClusterRun again(seed);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 #include "scenarios/image.h"
@@ -162,18 +163,7 @@ void ClusterRun::poll_seat(size_t i) {
     s.unstick_at = 0;
   }
   poll_log(i);
-  const auto view = life.member().view();
-  if (view->revision() < s.shown) {
-    return fail(fmt::format("m{} went back from revision {} to {}", i, s.shown, view->revision()));
-  }
-  s.shown = view->revision();
-  if (std::string what = truth_.learn(*view, &s.known, now); !what.empty()) {
-    return fail(fmt::format("m{}: {}", i, what));
-  }
-  if (s.verify) {
-    s.verify = false;
-    if (std::string what = truth_.verify(view); !what.empty()) return fail(fmt::format("m{}: {}", i, what));
-  }
+  if (compare(i); failed()) return;
   if (cluster_.disk(i).power_lost()) return end_life(i, true, "power lost");
   if (life.failure()) {
     const std::string text(life.failure()->text());
@@ -199,6 +189,21 @@ void ClusterRun::poll_seat(size_t i) {
     }
     edges_.met("end in an installation");
   }
+}
+
+// What this member shows, against the truth. No view outlives this: the member may end next.
+void ClusterRun::compare(size_t i) {
+  Seat& s = seats_[i];
+  const auto view = cluster_.member(i).view();
+  if (view->revision() < s.shown) {
+    return fail(fmt::format("m{} went back from revision {} to {}", i, s.shown, view->revision()));
+  }
+  s.shown = view->revision();
+  if (std::string what = truth_.learn(*view, &s.known, cluster_.world().now()); !what.empty()) {
+    return fail(fmt::format("m{}: {}", i, what));
+  }
+  if (!std::exchange(s.verify, false)) return;
+  if (std::string what = truth_.verify(view); !what.empty()) fail(fmt::format("m{}: {}", i, what));
 }
 
 void ClusterRun::poll_log(size_t i) {

@@ -91,6 +91,7 @@ class ClusterRun {
   bool step(int64_t ns);
   void poll();
   void poll_seat(size_t i);
+  void compare(size_t i);
   void poll_log(size_t i);
   void start(size_t i);
   void end_life(size_t i, bool crash, std::string_view why);

@@ -18,7 +18,10 @@ class Listeners::Sink final : public mvcc::WatchSink, public std::enable_shared_
   Sink(Listeners& all, size_t listener, Life& life) : all_(all), listener_(listener), life_(&life) {}
 
   // The client has gone, or the member.
-  void end() { life_ = nullptr; }
+  void end() {
+    life_ = nullptr;
+    work_.reset();  // it may hold a view, which must not outlive the member
+  }
   Life* life() { return life_; }
   void open(mvcc::WatchTable& table, const mvcc::WatchRequest& request) {
     stream_ = table.open_stream(*this);

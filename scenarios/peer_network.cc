@@ -40,7 +40,9 @@ void PeerNetwork::deliver(const std::string& from, const std::string& to, raft::
   if (!prng_.chance(faults_.reorder, 1000)) when = last = std::max(when, last);
   // As bytes, so that nothing is shared but what a wire carries.
   const Blob bytes = raft::encode_blob(message);
-  const int copies = prng_.chance(faults_.duplicate, 1000) ? 2 : 1;
+  // A proposal that came twice would be made twice, as in etcd; over one connection nothing comes twice.
+  const bool may_double = message.type != raft::MessageType::kProp;
+  const int copies = prng_.chance(faults_.duplicate, 1000) && may_double ? 2 : 1;
   if (copies == 2) ++counts_.doubled;
   for (int i = 0; i < copies; ++i) {
     world_.at(when, [this, from, to, bytes] {

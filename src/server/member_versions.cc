@@ -63,7 +63,8 @@ void ask_member_versions(Stages& s, std::function<void(const MemberVersions&)> d
     ask_member(
         s, m, std::move(request),
         [&s, all, id = m.id](const std::string& url, const Result<PeerAnswer>& answer) {
-          const log::Field address{"address", url + "/version"};
+          const std::string asked = url + "/version";  // a field holds no copy
+          const log::Field address{"address", asked};
           const log::Field member{"remote-member-id", log::Hex{id.v}};
           if (!answer) {
             all->errors[id] = answer.error().text();
