@@ -117,8 +117,8 @@ bool Life::question(const server::PeerRequest& request, PeerNetwork::Answered do
   if (request.path.starts_with(kPromote)) {
     uint64_t id = 0;
     std::from_chars(request.path.data() + kPromote.size(), request.path.data() + request.path.size(), id);
-    member_->admin().promote_here(
-        member_->next_id(), MemberId(id), loop_,
+    member_->admin().promote(
+        member_->next_id(), MemberId(id), "", loop_,
         [error, done](Result<std::vector<membership::Member>> members) {
           if (!members) {
             const Code code = members.error().code();
