@@ -58,9 +58,6 @@ void LeaderQuestion::again(int64_t pause_ns) {
       s_.env.timers.schedule(std::min(pause_ns, left), s_.env.apply, [self = shared_from_this()]() mutable {
         // The timer holds this task, and with it the question.
         const auto timer = std::move(self->timer_);
-        if (self->s_.env.clock.monotonic() >= self->deadline_) {
-          return self->fail(Code::kTimeout);
-        }
         self->round();
       });
 }
