@@ -118,7 +118,9 @@ void Front::attach(server::Member& member) {
   }
   i.health = std::make_unique<MemberHealth>(member, i.fronts[0]->port());
   httpapi::Options http = i.options.http;
-  http.raft_status = [health = i.health.get()] { return health->raft_status(); };
+  http.raft_status = [&member, loop = i.loops[0]](absl::AnyInvocable<void(std::string)> done) {
+    member.raft_status(*loop, std::move(done));
+  };
   i.endpoints = std::make_unique<httpapi::Endpoints>(*i.health, i.metrics, i.log, std::move(http));
   // The last one is that of the peers, where they have one.
   i.member_peers = std::make_unique<MemberPeers>(member, i.fronts.back()->port(), i.timers);

@@ -19,21 +19,4 @@ void MemberHealth::probe_read(bool serializable, absl::AnyInvocable<void(Result<
   });
 }
 
-// A leader voted for itself in its term; there are no followers to show the vote of.
-std::string MemberHealth::raft_status() const {
-  const server::MemberStatus s = member_.status();
-  const bool leads = s.leader == member_.id();
-  std::string progress;
-  if (leads) {
-    progress = fmt::format("\"{:x}\":{{\"match\":{},\"next\":{},\"state\":\"StateReplicate\"}}",
-                           member_.id().v, s.committed.v, s.committed.v + 1);
-  }
-  return fmt::format(
-      "{{\"id\":\"{:x}\",\"term\":{},\"vote\":\"{:x}\",\"commit\":{},\"lead\":\"{:x}\",\"raftState\":\"{}\","
-      "\"applied\":{},"
-      "\"progress\":{{{}}},\"leadtransferee\":\"0\"}}",
-      member_.id().v, s.term.v, leads ? member_.id().v : 0, s.committed.v, s.leader.v,
-      leads ? "StateLeader" : "StateFollower", s.applied.v, progress);
-}
-
 }  // namespace quoin::front

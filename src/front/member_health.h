@@ -1,4 +1,4 @@
-// What the HTTP endpoints of clients ask the member: health, versions, the state of raft.
+// What the HTTP endpoints of clients ask the member: health and versions.
 //
 // Threads: any; a read is confirmed on the loop of `port`. Lifetime: member and port outlive it.
 #pragma once
@@ -16,8 +16,6 @@ class MemberHealth final : public httpapi::HealthSource {
   void probe_read(bool serializable, absl::AnyInvocable<void(Result<>)> done) override;
   std::string cluster_version() override { return member_.cluster_version(); }
   std::string storage_version() override { return member_.status().storage_version; }
-  // "raft.status" of /debug/vars, in the form of etcd's.
-  std::string raft_status() const;
 
  private:
   server::Member& member_;

@@ -193,7 +193,11 @@ void Endpoints::route(Surface surface, const Request& original, Reply reply) {
   if (surface == Surface::kPeer && peer_pages_ && peer_pages_->serve(request, reply)) return;
   if (client && path == "/debug/vars") {
     if (request.method != "GET") return reply(method_not_allowed());
-    return in_background([this, reply = std::move(reply)]() mutable { reply(debug_vars()); });
+    auto answer = [this, reply = std::move(reply)](std::string raft) mutable {
+      in_background(
+          [this, raft = std::move(raft), reply = std::move(reply)]() mutable { reply(debug_vars(raft)); });
+    };
+    return options_.raft_status ? options_.raft_status(std::move(answer)) : answer("null");
   }
   if (client && next_ && path.substr(0, 4) == "/v3/") return next_(request, std::move(reply));
   reply(error_response(404, "404 page not found"));
@@ -242,7 +246,7 @@ Response Endpoints::version_page(const Request& request) const {
   return {200, {{"Content-Type", "application/json"}}, body + "}"};
 }
 
-Response Endpoints::debug_vars() const {
+Response Endpoints::debug_vars(const std::string& raft) const {
   std::string argv;
   for (const std::string& a : options_.argv) argv += (argv.empty() ? "" : ",") + go_json_string(a);
   ProcessStats s;
@@ -257,7 +261,6 @@ Response Endpoints::debug_vars() const {
       whole(h.allocations_total), whole(h.frees_total), whole(h.system_bytes),
       whole(std::max(0.0, h.system_bytes - h.active_bytes)), whole(h.active_bytes), whole(h.released_bytes),
       whole(std::max(0.0, h.allocations_total - h.frees_total)));
-  const std::string raft = options_.raft_status ? options_.raft_status() : "null";
   return {200,
           {{"Content-Type", "application/json; charset=utf-8"}},
           fmt::format("{{\n\"cmdline\": [{}],\n\"file_descriptor_limit\": {},\n\"memstats\": "

@@ -46,8 +46,8 @@ struct Options {
   std::function<void(Task)> background;
   // Go runtime and process figures of a scrape.
   std::function<ProcessStats()> process_stats;
-  // Value of "raft.status" in /debug/vars as JSON text; empty function: null.
-  std::function<std::string()> raft_status;
+  // Value of "raft.status" in /debug/vars as JSON text, told on any thread; empty function: null.
+  std::function<void(absl::AnyInvocable<void(std::string)> done)> raft_status;
 };
 
 class Endpoints {
@@ -70,7 +70,7 @@ class Endpoints {
   void serve_metrics(const Request& request, Reply reply);
   Response metrics_page(bool proto, std::string_view encoding);
   Response version_page(const Request& request) const;
-  Response debug_vars() const;
+  Response debug_vars(const std::string& raft) const;
   Reply with_cors(const Request& request, Reply reply) const;
   bool host_allowed(std::string_view host) const;
 

@@ -261,6 +261,10 @@ void Member::renew_here(LeaseId id, io::Executor& executor, RenewDone done) {
   stages_->chores.renew_here(id, executor, std::move(done));
 }
 
+void Member::raft_status(io::Executor& executor, absl::AnyInvocable<void(std::string)> done) {
+  stages_->raft.post_status(executor, std::move(done));
+}
+
 void Member::leases(io::Executor& executor, absl::AnyInvocable<void(Result<std::vector<LeaseId>>)> done) {
   ApplyStage& apply = stages_->apply;
   apply.strand().post([&apply, &executor, done = std::move(done)]() mutable {

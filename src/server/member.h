@@ -129,6 +129,8 @@ class Member {
                         absl::AnyInvocable<void(Result<LeaseTimes>)> done);
   // A renewal that another member asks for; answered as ClientPort::renew_lease, but never by asking others.
   void renew_here(LeaseId id, io::Executor& executor, RenewDone done);
+  // raft's state as JSON, in the form of etcd's.
+  void raft_status(io::Executor& executor, absl::AnyInvocable<void(std::string)> done);
   void leases(io::Executor& executor, absl::AnyInvocable<void(Result<std::vector<LeaseId>>)> done);
   // The hash and the revision it is of.
   void hash(io::Executor& executor, absl::AnyInvocable<void(Result<backend::StateHash>)> done);

@@ -147,6 +147,8 @@ class RaftStage {
     bool learner = false;
   };
   void post_followers(io::Executor& executor, absl::AnyInvocable<void(std::vector<Follower>)> done);
+  // raft's state as JSON, in the form of etcd's.
+  void post_status(io::Executor& executor, absl::AnyInvocable<void(std::string)> done);
   // The snapshot in memory is now that of `snapshot_index`. Forgets entries up to `upto`, and more of what
   // the snapshot covers while the log is larger than kLogBytesMax.
   void post_compact(Index snapshot_index, raft::ConfState conf_state, Blob snapshot_data, Index upto);

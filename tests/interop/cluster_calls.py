@@ -131,6 +131,13 @@ def visit(cluster, kind):
         tell(f"downgrade enabled at {s.number}", cluster.http(s, "GET", "/downgrade/enabled"))
         tell(f"members at {s.number}", cluster.http(s, "GET", "/members"))
 
+    for s in seats:
+        shown = json.loads(s.get("/debug/vars")[1])["raft.status"]
+        # Where the log stands is each cluster's own affair, and whom a member voted for.
+        shown.update(term="*", commit="*", applied="*", vote="*")
+        shown["progress"] = sorted((cluster.named(k), sorted(p), p["state"]) for k, p in shown["progress"].items())
+        tell(f"raft status at {s.number}", shown)
+
     # ---- data and leases ----
     for i in range(5):
         cluster.ctl([follower], "put", f"k{i}", "value")
@@ -197,7 +204,8 @@ def visit(cluster, kind):
         answer = cluster.cluster.ctl.call(do, learner, 5, **fields)
         tell(f"{do} {fields or ''} at a learner", f"{answer['code']} {answer.get('message', '')}")
     for path in ("/health", "/readyz", "/readyz/non_learner", "/livez"):
-        tell(f"{path} at a learner", learner.get(path))
+        code, body = learner.get(path)
+        tell(f"{path} at a learner", (code, sorted(body.split("\n"))))  # etcd's order is chance
     for path in ("/members/promote/5", f"/members/promote/{other.id}"):
         tell(f"{path} at a learner", cluster.http(learner, "POST", path))
     tell("downgrade enabled at a learner", cluster.http(learner, "GET", "/downgrade/enabled"))
