@@ -65,6 +65,19 @@ def received(node):
     return sum(v for k, v in node.metrics().items() if k.startswith("etcd_network_snapshot_receive_success"))
 
 
+# What ours says of a snapshot of the state, as an operator of etcd expects it.
+SENT = ("sending merged snapshot", "sending database snapshot", "sent database snapshot to writer", "sent database snapshot",
+        "sent merged snapshot")
+RECEIVED = ("receiving database snapshot", "received and saved database snapshot", "applied incoming Raft snapshot",
+            "applying snapshot", "restored mvcc store", "applied snapshot")
+
+
+def check_lines(node, since, wanted):
+    if node.kind == "quoin":
+        said = {line.get("msg") for _, line in node.log_lines(since)}
+        expect(said.issuperset(wanted), f"{node} did not log {set(wanted) - said}")
+
+
 def catch_up(cluster, load, _):
     """A member of each kind is away under a leader of each kind, for a moment and for long."""
     pairs, used, sent = {}, [], {}
@@ -82,6 +95,7 @@ def catch_up(cluster, load, _):
             load.pause()
             at = node.status()["index"]
             node.stop()
+            marks = leader.log_end(), node.log_end()
             load.run()
             load.fill(60)
             if how == "snapshot":
@@ -99,6 +113,9 @@ def catch_up(cluster, load, _):
             say(f"{node} caught up from {leader} by {how}, {away} entries, in {time.monotonic() - began:.2f} s; "
                 f"snapshots received: {got:g}")
             expect((got > 0) == (how == "snapshot"), f"{node} received {got:g} snapshots")
+            if how == "snapshot":
+                check_lines(leader, marks[0], SENT)
+                check_lines(node, marks[1], RECEIVED)
 
 
 def grow_and_shrink(cluster, load, _):

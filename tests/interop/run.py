@@ -10,7 +10,10 @@ import time
 
 TESTS = pathlib.Path(__file__).resolve().parent.parent
 
-# Name, driver, arguments, seconds the short and the long form may take.
+SHORT_CASES = [word for case in ("join_with_one_missing", "removed_member_returns", "learner_answers", "removal_of_the_leader",
+                                 "move_leader") for word in ("--only", case)]
+
+# Name, driver, arguments, seconds the short and the long form may take, and arguments of the short form alone.
 DRIVERS = [
     ("differential", "interop/differential.py", [], 300, 2400),
     ("rangestream", "interop/rangestream.py", [], 200, 1200),
@@ -24,6 +27,13 @@ DRIVERS = [
     ("history", "interop/history.py", [], 300, 300),
     ("cluster.calls", "interop/cluster_calls.py", [], 300, 300),
     ("cluster.tools", "interop/cluster_tools.py", [], 300, 300),
+    ("cluster.failover", "interop/cluster_failover.py", [], 300, 5400),
+    ("cluster.partition", "interop/cluster_partition.py", [], 300, 1800),
+    ("cluster.disk", "interop/cluster_disk.py", [], 200, 1200),
+    ("cluster.swap", "interop/cluster_swap.py", [], 300, 1800),
+    ("cluster.mixed", "interop/cluster_mixed.py", [], 400, 10800,
+     ["--members", "quoin,quoin,3.6", "--only", "leases", "--only", "grow_and_shrink", "--only", "random_faults", "--seconds", "10"]),
+    ("cluster.cases", "interop/cluster_cases.py", [], 400, 5400, SHORT_CASES),
     ("interchange.swap", "interop/interchange.py", ["--only", "swap"], 300, 900),
     ("interchange.versions", "interop/interchange.py", ["--only", "versions"], 200, 200),
     ("interchange.snapshots", "interop/interchange.py", ["--only", "snapshots"], 200, 200),
@@ -48,19 +58,18 @@ def main():
     args = parser.parse_args()
     build = pathlib.Path(args.build)
     if args.list:
-        for name, driver, extra, short, _ in DRIVERS:
-            print(f"{name}|{driver}|{' '.join(extra)}|{short}")
+        for name, driver, extra, short, _, *short_extra in DRIVERS:
+            print(f"{name}|{driver}|{' '.join([*extra, *sum(short_extra, [])])}|{short}")
         return 0
     etcd = args.etcd or build / "bin" / "etcd"
     results = []
-    for name, driver, extra, short, long in DRIVERS:
+    for name, driver, extra, short, long, *short_extra in DRIVERS:
         if args.only and not any(name.startswith(o) for o in args.only):
             continue
         print(f"=== {name}", flush=True)
         begin = time.monotonic()
         command = [sys.executable, TESTS / driver, "--etcd", etcd, "--oracle", build / "oracle", *extra]
-        if args.long:
-            command.append("--long")
+        command += ["--long"] if args.long else sum(short_extra, [])
         try:
             code = subprocess.run(command, timeout=long if args.long else short, check=False).returncode
         except subprocess.TimeoutExpired:

@@ -213,7 +213,7 @@ class Node(Member):
                 try:
                     out.append((since, json.loads(raw)))
                 except ValueError:
-                    if raw.startswith((b"panic:", b"fatal error:", b"goroutine ")):
+                    if raw.startswith((b"panic:", b"fatal error:", b"goroutine ")) or b": check failed: " in raw:
                         out.append((since, {"level": "panic", "msg": raw.decode(errors="replace").strip()}))
         return out
 
