@@ -257,8 +257,8 @@ void ClusterRun::start(size_t i) {
   const auto later = [&] {
     s.restart_at = cluster_.world().now() + static_cast<int64_t>(prng_.between(50, 500)) * kMs;
   };
-  if (!s.founder && !s.started) {
-    if (!listed().contains(s.id)) return later();
+  if (!s.founder) {
+    if (!s.started && !listed().contains(s.id)) return later();
     // Another process may still have the address.
     for (size_t other = 0; other < seats_.size(); ++other) {
       if (other != i && cluster_.running(other) && cluster_.url(other) == cluster_.url(i)) {
@@ -280,7 +280,7 @@ void ClusterRun::start(size_t i) {
     if (cluster_.disk(i).power_lost()) {
       cluster_.disk(i).crash();
       edges_.met("power lost in the start");
-    } else if (s.started || s.founder) {
+    } else if (s.founder) {
       return fail(fmt::format("m{} does not start: {}", i, started.error().text()));
     }
     return later();
