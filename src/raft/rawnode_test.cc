@@ -108,6 +108,10 @@ TEST(RawNode, AReadIndexIsAnsweredByAMajorityOfFive) {
 // Whoever led before may have committed, and told its clients of, more than this one knows; its own first commit tells.
 TEST(RawNode, ASingleVoterAnswersNoReadBeforeItsFirstCommit) {
   Node n(1);
+  Message removed = n.from(2, MessageType::kHeartbeat);  // of the leader before, in a later term than the log's
+  removed.term = Term{5};
+  ASSERT_TRUE(n.node->step(std::move(removed)));
+  n.settle();
   ASSERT_TRUE(n.node->campaign());
   while (n.node->raft().role() != Role::kLeader && n.node->has_ready()) {
     Ready rd = n.node->ready();
