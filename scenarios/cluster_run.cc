@@ -285,13 +285,24 @@ void ClusterRun::start(size_t i) {
     }
     return later();
   }
+  const MemberId id = cluster_.member(i).id();
+  if (!s.founder && !s.started && s.id != id) {
+    // Who was asked did not know yet that the one who had this address before was removed. An operator looks, and
+    // begins anew with an empty disk.
+    story_.note("m{} was to be {:x} and took itself for {:x}", i, s.id.v, id.v);
+    edges_.met("joined by the word of one that lags");
+    cluster_.kill(i);
+    planned_[s.id.v] = cluster_.url(i);
+    s.id = MemberId();
+    s.gone = true;
+    return;
+  }
   s.started = true;
   s.known = 1;
   s.shown = 0;
   s.verify = true;
   s.log_seen = 0;
   s.end_at = s.resume_at = 0;
-  const MemberId id = cluster_.member(i).id();
   if (s.id && s.id != id) return fail(fmt::format("m{} was {:x} and is {:x}", i, s.id.v, id.v));
   s.id = id;
   story_.note("m{} ({:x}) starts", i, s.id.v);

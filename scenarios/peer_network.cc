@@ -55,6 +55,7 @@ void PeerNetwork::deliver(const std::string& from, const std::string& to, raft::
         if (sender != nullptr && sender->handler_->self() == message->from) sender->handler_->found_removed();
         return;
       }
+      receiver->meet(message->from, from);
       std::vector<raft::Message> one;
       one.push_back(std::move(*message));
       receiver->handler_->received(std::move(one), nullptr);
@@ -119,6 +120,7 @@ void PeerNetwork::deliver_database(const std::string& from, const std::string& t
     server::PeerHandler& handler = *receiver->handler_;
     auto message = raft::decode_message(head);
     CHECK(message.has_value(), "{}", message.error().text());
+    receiver->meet(message->from, from);
     auto shared = std::make_shared<raft::Message>(std::move(*message));
     const auto outcome = std::make_shared<DatabaseOutcome>(*this, from, id);
     handler.snapshot_executor().post([&handler, bytes, shared, outcome]() mutable {

@@ -108,6 +108,9 @@ class PeerNetwork::Peers final : public server::Peers {
  private:
   friend class PeerNetwork;
   bool alive() const { return process_.alive() && handler_ != nullptr; }
+  // Whoever calls says where it can be found, as the header X-PeerURLs does: one that lost its log before it knew any
+  // member must be able to answer.
+  void meet(MemberId id, const std::string& url) { urls_.try_emplace(id, std::vector<std::string>{url}); }
   // Empty for a member that is not known here.
   std::string url_of(MemberId id) const;
 
