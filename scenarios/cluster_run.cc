@@ -257,8 +257,8 @@ void ClusterRun::start(size_t i) {
   const auto later = [&] {
     s.restart_at = cluster_.world().now() + static_cast<int64_t>(prng_.between(50, 500)) * kMs;
   };
-  if (!s.founder && !s.started) {
-    if (!listed().contains(s.id)) return later();
+  if (!s.founder) {
+    if (!s.started && !listed().contains(s.id)) return later();
     // Another process may still have the address.
     for (size_t other = 0; other < seats_.size(); ++other) {
       if (other != i && cluster_.running(other) && cluster_.url(other) == cluster_.url(i)) {
@@ -280,10 +280,22 @@ void ClusterRun::start(size_t i) {
     if (cluster_.disk(i).power_lost()) {
       cluster_.disk(i).crash();
       edges_.met("power lost in the start");
-    } else if (s.started || s.founder) {
+    } else if (s.founder) {
       return fail(fmt::format("m{} does not start: {}", i, started.error().text()));
     }
     return later();
+  }
+  const MemberId id = cluster_.member(i).id();
+  if (!s.founder && !s.started && s.id != id) {
+    // Who was asked did not know yet that the one who had this address before was removed. An operator looks, and
+    // begins anew with an empty disk.
+    story_.note("m{} was to be {:x} and took itself for {:x}", i, s.id.v, id.v);
+    edges_.met("joined by the word of one that lags");
+    cluster_.kill(i);
+    planned_[s.id.v] = cluster_.url(i);
+    s.id = MemberId();
+    s.gone = true;
+    return;
   }
   s.started = true;
   s.known = 1;
@@ -291,7 +303,6 @@ void ClusterRun::start(size_t i) {
   s.verify = true;
   s.log_seen = 0;
   s.end_at = s.resume_at = 0;
-  const MemberId id = cluster_.member(i).id();
   if (s.id && s.id != id) return fail(fmt::format("m{} was {:x} and is {:x}", i, s.id.v, id.v));
   s.id = id;
   story_.note("m{} ({:x}) starts", i, s.id.v);

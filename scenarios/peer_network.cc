@@ -55,12 +55,39 @@ void PeerNetwork::deliver(const std::string& from, const std::string& to, raft::
         if (sender != nullptr && sender->handler_->self() == message->from) sender->handler_->found_removed();
         return;
       }
+      receiver->meet(message->from, from);
       std::vector<raft::Message> one;
       one.push_back(std::move(*message));
       receiver->handler_->received(std::move(one), nullptr);
     });
   }
 }
+
+// How a database's way ended, told to the sender once: if the receiver dies on the way, by its connection's end.
+class PeerNetwork::DatabaseOutcome {
+ public:
+  DatabaseOutcome(PeerNetwork& net, std::string from, MemberId to)
+      : net_(net), alive_(net.alive_), from_(std::move(from)), to_(to) {}
+  ~DatabaseOutcome() { end(true); }
+  DatabaseOutcome(const DatabaseOutcome&) = delete;
+  DatabaseOutcome& operator=(const DatabaseOutcome&) = delete;
+
+  void end(bool failed) {
+    if (std::exchange(over_, true) || alive_.expired()) return;
+    ++(failed ? net_.counts_.databases_cut : net_.counts_.databases_taken);
+    // Not from within the end of a process.
+    net_.world_.after(kLatencyNs, [net = &net_, from = from_, to = to_, failed] {
+      if (Peers* sender = net->at(from)) sender->handler_->snapshot_sent(to, failed);
+    });
+  }
+
+ private:
+  PeerNetwork& net_;
+  const std::weak_ptr<int> alive_;
+  const std::string from_;
+  const MemberId to_;
+  bool over_ = false;
+};
 
 void PeerNetwork::deliver_database(const std::string& from, const std::string& to, raft::Message message,
                                    std::shared_ptr<backend::SnapshotSource> source) {
@@ -87,18 +114,17 @@ void PeerNetwork::deliver_database(const std::string& from, const std::string& t
   const Result<> read = source->read(0, std::span<char>(bytes->data(), bytes->size()));
   CHECK(read.has_value(), "{}", read.error().text());
   const Blob head = raft::encode_blob(message);
-  world_.after(takes, [this, from, to, head, bytes, source, fail, id] {
+  world_.after(takes, [this, from, to, head, bytes, fail, id] {
     Peers* receiver = at(to);
     if (receiver == nullptr || is_cut(from, to)) return fail();
     server::PeerHandler& handler = *receiver->handler_;
     auto message = raft::decode_message(head);
     CHECK(message.has_value(), "{}", message.error().text());
+    receiver->meet(message->from, from);
     auto shared = std::make_shared<raft::Message>(std::move(*message));
-    handler.snapshot_executor().post([this, &handler, bytes, shared, from, id, source]() mutable {
-      const auto ended = [this, from, id](bool failed) {
-        if (!failed) ++counts_.databases_taken;
-        if (Peers* sender = at(from)) sender->handler_->snapshot_sent(id, failed);
-      };
+    const auto outcome = std::make_shared<DatabaseOutcome>(*this, from, id);
+    handler.snapshot_executor().post([&handler, bytes, shared, outcome]() mutable {
+      const auto ended = [outcome](bool failed) { outcome->end(failed); };
       const std::string path = handler.new_snapshot_path();
       auto file = handler.snapshot_files().open(path, {.write = true, .create = true, .truncate = true});
       if (!file || !(*file)->write_at(0, *bytes) || !(*file)->sync()) return ended(true);

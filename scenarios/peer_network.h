@@ -66,6 +66,7 @@ class PeerNetwork {
   void observe(Observer observer) { observer_ = std::move(observer); }
 
  private:
+  class DatabaseOutcome;
   Peers* at(const std::string& url) const;
   void deliver(const std::string& from, const std::string& to, raft::Message message);
   void deliver_database(const std::string& from, const std::string& to, raft::Message message,
@@ -77,6 +78,7 @@ class PeerNetwork {
   NetworkCounts counts_;
   Observer observer_;
   std::set<std::pair<std::string, std::string>> cut_;
+  std::shared_ptr<int> alive_ = std::make_shared<int>(0);
   std::map<std::string, Peers*> lives_;                                     // by URL
   std::map<std::pair<std::string, std::string>, io::MonotonicNs> arrival_;  // of the last message of a link
 };
@@ -106,6 +108,9 @@ class PeerNetwork::Peers final : public server::Peers {
  private:
   friend class PeerNetwork;
   bool alive() const { return process_.alive() && handler_ != nullptr; }
+  // Whoever calls says where it can be found, as the header X-PeerURLs does: one that lost its log before it knew any
+  // member must be able to answer.
+  void meet(MemberId id, const std::string& url) { urls_.try_emplace(id, std::vector<std::string>{url}); }
   // Empty for a member that is not known here.
   std::string url_of(MemberId id) const;
 

@@ -105,6 +105,26 @@ TEST(RawNode, AReadIndexIsAnsweredByAMajorityOfFive) {
   EXPECT_EQ(n.read_states.size(), 1u);
 }
 
+// Whoever led before may have committed, and told its clients of, more than this one knows; its own first commit tells.
+TEST(RawNode, ASingleVoterAnswersNoReadBeforeItsFirstCommit) {
+  Node n(1);
+  Message removed = n.from(2, MessageType::kHeartbeat);  // of the leader before, in a later term than the log's
+  removed.term = Term{5};
+  ASSERT_TRUE(n.node->step(std::move(removed)));
+  n.settle();
+  ASSERT_TRUE(n.node->campaign());
+  while (n.node->raft().role() != Role::kLeader && n.node->has_ready()) {
+    Ready rd = n.node->ready();
+    for (Message& m : rd.append_responses) ASSERT_TRUE(n.node->step(std::move(m)));
+  }
+  ASSERT_EQ(n.node->raft().role(), Role::kLeader);
+  const Index before = n.node->raft().log().committed();
+  n.node->read_index(Blob::copy("early"));
+  n.settle();
+  ASSERT_EQ(n.read_states.size(), 1u);
+  EXPECT_GT(n.read_states[0].index, before);
+}
+
 // What no correct member sends is refused, whatever it would do.
 TEST(RawNode, ImpossibleMessagesAreRefused) {
   Node n(3);

@@ -10,12 +10,8 @@ bool Raft::committed_in_term() const {
 // At the leader.
 void Raft::on_read_index(Message&& m) {
   if (m.entries.empty()) return;
-  // A single voter need ask nobody.
-  if (tracker_.singleton()) {
-    answer_read_index(m, log_.committed());
-    return;
-  }
-  // A new leader does not know yet how far its predecessor had committed; its first own commit tells.
+  // A new leader does not know yet how far its predecessor had committed; its first own commit tells. That is so for
+  // a single voter too, where the other one was removed. etcd does not wait there.
   if (!committed_in_term()) {
     early_reads_.push_back(std::move(m));
     return;
@@ -24,6 +20,11 @@ void Raft::on_read_index(Message&& m) {
 }
 
 void Raft::serve_read_index(Message&& m) {
+  // A single voter need ask nobody. A leader that was removed must: the one voter left may have elected itself.
+  if (tracker_.singleton() && tracker_.config.voters.contains(id_)) {
+    answer_read_index(m, log_.committed());
+    return;
+  }
   if (config_.read_only == ReadOnlyOption::kLeaseBased) {
     answer_read_index(m, log_.committed());
     return;
