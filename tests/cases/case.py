@@ -81,19 +81,15 @@ class Case:
 
     def lists(self, label, c):
         """One note, if all members tell one list."""
-        seen = {}
-        for n in c.live:
-            for _ in range(200):  # a change may still be on its way to a follower
+        for _ in range(200):  # a change may still be on its way to any of them
+            seen = {}
+            for n in c.live:
                 a = c.ctl.call("members", n, 5, Serial=True)
-                if a["code"] == "FailedPrecondition":
-                    break  # a learner does not tell
-                text = a["code"]
-                if a["code"] == "OK":
-                    text = self.text_of(a["members"])
-                seen[n.name] = text
-                if len(set(seen.values())) == 1:
-                    break
-                time.sleep(0.05)
+                if a["code"] != "FailedPrecondition":  # a learner does not tell
+                    seen[n.name] = self.text_of(a["members"]) if a["code"] == "OK" else a["code"]
+            if len(set(seen.values())) == 1:
+                break
+            time.sleep(0.05)
         self.note(label, next(iter(seen.values())) if len(set(seen.values())) == 1 else seen)
 
     def ended(self, label, node, seconds=20, how=True):
