@@ -55,8 +55,17 @@ void ClusterRun::act(Act what) {
     case Act::kStopClean: {
       if (!life.ready() || life.process().paused() || s.unstick_at != 0 || disk.power_lost()) return;
       story_.note("m{} is stopped", i);
-      if (life.stop(30 * io::kSecond)) edges_.met("clean stop");
-      poll_seat(i);
+      if (prng_.chance(1, 2)) {
+        auto over = std::make_shared<bool>(false);
+        life.member().admin().hand_over(life.loop(), [over] { *over = true; });
+        cluster_.run_until([&] { return *over || life.failure() || disk.power_lost(); }, 10 * io::kSecond);
+      }
+      compare(i);  // what is stopped can't be read
+      if (life.stop(30 * io::kSecond)) {
+        edges_.met("clean stop");
+      } else {
+        poll_seat(i);
+      }
       if (cluster_.running(i)) end_life(i, prng_.chance(1, 2), "stopped");
       return;
     }

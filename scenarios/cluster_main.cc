@@ -48,7 +48,6 @@ constexpr std::string_view kEdges[] = {
     "stuck syncs",
     "torn tails",
     "voter added",
-    "watch catch-up",
     "watch compacted",
     "watch from a revision the member has not reached",
     "watch progress",

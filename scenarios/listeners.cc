@@ -139,13 +139,19 @@ void Listeners::fail(std::string problem) {
 
 void Listeners::tick(const std::vector<size_t>& usable) {
   for (Listener& l : listeners_) {
-    if (l.sink && !quiet_ && prng_.chance(1, 300)) detach(l);
+    const io::MonotonicNs now = cluster_.world().now();
+    if (l.sink && !quiet_ && prng_.chance(1, 300)) {
+      detach(l);
+      // Long enough, some of the time, that it has to catch up.
+      if (prng_.chance(1, 2)) l.rests_until = now + static_cast<int64_t>(prng_.below(40)) * io::kSecond;
+    }
     if (l.sink && prng_.chance(1, 50)) {
       l.sink->life()->member().on_apply([sink = l.sink](mvcc::WatchTable& table) {
         if (sink->life() != nullptr) table.request_progress(sink->stream());
       });
     }
-    if (!l.sink && !usable.empty() && l.seen.empty()) attach(l, usable[prng_.below(usable.size())]);
+    if (!l.sink && !usable.empty() && l.seen.empty() && (quiet_ || now >= l.rests_until))
+      attach(l, usable[prng_.below(usable.size())]);
   }
 }
 

@@ -55,6 +55,7 @@ class Listeners {
     std::vector<Seen> seen;  // not held against the truth yet
     std::shared_ptr<Sink> sink;
     size_t seat = 0;
+    io::MonotonicNs rests_until = 0;
   };
   void attach(Listener& listener, size_t seat);
   void detach(Listener& listener);
