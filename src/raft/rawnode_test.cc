@@ -108,7 +108,8 @@ TEST(RawNode, AReadIndexIsAnsweredByAMajorityOfFive) {
 // Whoever led before may have committed, and told its clients of, more than this one knows; its own first commit tells.
 TEST(RawNode, ASingleVoterAnswersNoReadBeforeItsFirstCommit) {
   Node n(1);
-  Message removed = n.from(2, MessageType::kHeartbeat);  // of the leader before, in a later term than the log's
+  Message removed =
+      n.from(2, MessageType::kHeartbeat);  // of the leader before, in a later term than the log's
   removed.term = Term{5};
   ASSERT_TRUE(n.node->step(std::move(removed)));
   n.settle();
