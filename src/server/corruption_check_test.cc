@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "server/life_test.h"
+#include "server/peer_hashes.h"
 
 namespace quoin::server {
 namespace {
@@ -68,6 +69,29 @@ TEST(CorruptionCheck, TwoHashesOfOneStateMustBeEqual) {
   EXPECT_TRUE(hashes_contradict(first, {2, 5, 9}));
   EXPECT_FALSE(hashes_contradict(first, {2, 5, 10}));  // written meanwhile
   EXPECT_FALSE(hashes_contradict(first, {2, 6, 9}));   // compacted meanwhile
+}
+
+// What a member's peer port says about its hash.
+TEST(PeerHashes, AnswersAreRead) {
+  const auto answer = [](unsigned status, std::string body) {
+    PeerAnswer a;
+    a.status = status;
+    a.body = std::move(body);
+    return parse_peer_hash(a);
+  };
+  const auto good =
+      answer(200, R"({"header":{"revision":3},"hash":2782514397,"compact_revision":-1,"hash_revision":3})");
+  ASSERT_TRUE(good);
+  EXPECT_EQ(good->hash, 2782514397u);
+  EXPECT_EQ(good->compact_revision, -1);
+  EXPECT_EQ(good->revision, 3);
+  EXPECT_EQ(answer(400, "mvcc: required revision has been compacted\n").error().code(), Code::kCompacted);
+  EXPECT_EQ(answer(400, "mvcc: required revision is a future revision\n").error().code(), Code::kFutureRev);
+  EXPECT_EQ(answer(412, "cluster ID mismatch\n").error().text(), "cluster ID mismatch");
+  EXPECT_FALSE(answer(404, "404 page not found\n"));
+  for (const std::string_view body : {"", "[]", "7", "{", "null"}) {
+    EXPECT_FALSE(answer(200, std::string(body))) << body;
+  }
 }
 
 }  // namespace

@@ -183,9 +183,10 @@ void RaftStage::end_transfer(const Result<>& result) {
   ended.executor->post([done = std::move(ended.done), result]() mutable { done(result); });
 }
 
-// A leader whose disk is stuck keeps its followers from nothing but the writes that its own clients wait for;
-// yet it can't vote or lead after the next crash as if it had written. It hands over to who follows closely. One
-// attempt an election timeout, so that leadership does not circle where all disks are slow (design.md 5).
+// The followers of a leader whose disk is stuck go on, since two of three disks are enough to commit. Its own clients
+// wait, and so does everything that it must write itself. It hands over to a voter that was heard of within the last
+// election timeout and follows most closely. At most one attempt an election timeout, so that leadership does not
+// circle where all disks are slow (design.md section 5).
 void RaftStage::hand_over_if_stuck(io::MonotonicNs now) {
   const int64_t election_ns = options_.raft.election_ticks * options_.tick_ns;
   if (node_->raft().role() != raft::Role::kLeader || backlog_.oldest_wait_ns() <= election_ns) return;
