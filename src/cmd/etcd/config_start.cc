@@ -141,13 +141,15 @@ void log_quota(const Config& c, log::Logger& logger) {
   }
 }
 
-void log_running(const Config& c, MemberId self, log::Logger& logger) {
+void log_running(const Config& c, MemberId self, size_t members, log::Logger& logger) {
   const int ahead = c.server.election_ticks() - 1;
-  LOG(logger, kInfo, "started as single-node; fast-forwarding election ticks",
-      {"local-member-id", log::Hex{self.v}}, {"forward-ticks", ahead},
-      {"forward-duration", log::Duration{ahead * c.server.heartbeat_ns}},
-      {"election-ticks", c.server.election_ticks()},
-      {"election-timeout", log::Duration{c.server.election_ticks() * c.server.heartbeat_ns}});
+  if (members == 1) {
+    LOG(logger, kInfo, "started as single-node; fast-forwarding election ticks",
+        {"local-member-id", log::Hex{self.v}}, {"forward-ticks", ahead},
+        {"forward-duration", log::Duration{ahead * c.server.heartbeat_ns}},
+        {"election-ticks", c.server.election_ticks()},
+        {"election-timeout", log::Duration{c.server.election_ticks() * c.server.heartbeat_ns}});
+  }
   const auto purges = [&](const std::string& dir, std::string_view suffix, uint32_t max) {
     LOG(logger, kInfo, "started to purge file", {"dir", dir}, {"suffix", suffix}, {"max", max},
         {"interval", log::Duration{30 * kSecond}});

@@ -15,7 +15,8 @@ void log_request_limit(const Config& config, log::Logger& logger);
 // Logs the effective quota. Called once there is a store.
 void log_quota(const Config& config, log::Logger& logger);
 // What a running member does by itself: how it hurries its first election, which files it removes.
-void log_running(const Config& config, MemberId self, log::Logger& logger);
+// `members`: of the cluster; one alone hurries.
+void log_running(const Config& config, MemberId self, size_t members, log::Logger& logger);
 
 // What etcd says about options of TLS beside http URLs, before it listens for peers and for clients.
 void warn_of_unused_peer_tls(const Config& config, log::Logger& logger);

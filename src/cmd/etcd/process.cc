@@ -108,7 +108,7 @@ Result<> Process::start(Ending& ending) {
   running_ = true;
   member_->run(
       *loops_[0], [&ending] { ending.ready(); }, [&ending](Error e) { ending.fail(std::move(e)); });
-  log_running(config_, member_->id(), log_);
+  log_running(config_, member_->id(), member_->members().size(), log_);
   front_->serve_peers();
   for (const std::string& address : front_->peer_addresses()) {
     LOG(log_, kInfo, "serving peer traffic", {"address", address});
