@@ -64,7 +64,7 @@ class Cluster {
   Result<> put(size_t i, std::string_view key, std::string_view value, int64_t max_ns = kMaxNs);
   // A linearizable read at one member.
   Result<std::optional<std::string>> get(size_t i, std::string_view key, int64_t max_ns = kMaxNs);
-  // The cluster admits a change: what Member::change_members says.
+  // The cluster admits a change: what Admin::change says.
   Result<> change(size_t i, const membership::Change& change, int64_t max_ns = kMaxNs);
   // All running members have applied as much, and hold the same.
   bool wait_equal(int64_t max_ns = kMaxNs);
