@@ -8,12 +8,11 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
-from members import Conversation, Member, drive  # noqa: E402
+from members import Conversation, Member, drive, seed_of  # noqa: E402
 
 
 def main(tools, args, folder):
-    seed = args.seed or random.randrange(1 << 32)
-    print(f"seed {seed}")
+    seed = seed_of(args)
     rnd = random.Random(seed)
     # Small intervals, so that snapshots and WAL cuts are among what a kill interrupts.
     member = Member(folder / "member", ["--snapshot-count", "500"]).start(tools.ours)

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """The same random requests to the program under test and to a real etcd 3.6; every field of every answer, error
 codes and texts, and watch batches are compared (tests/go/interop/differential.go). On the way both are stopped and
-killed a few times, and go on from what they kept. The seed is printed."""
+killed a few times, and go on from what they kept."""
 
 import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
-from members import DIFFERENCES, Member, drive, stream  # noqa: E402
+from members import DIFFERENCES, Member, drive, seed_of, stream  # noqa: E402
 
 FLAGS = ["--watch-progress-notify-interval", "500ms"]
 
@@ -19,9 +19,7 @@ def main(tools, args, folder):
     real.wait_ready()
     requests = args.requests or (20000 if args.long else 3000)
     command = [tools.interop, "differential", "--ours", ours.endpoint, "--real", real.endpoint, "--known", DIFFERENCES,
-               "--requests", requests, "--restarts"]
-    if args.seed:
-        command += ["--seed", args.seed]
+               "--requests", requests, "--restarts", "--seed", seed_of(args)]
     if args.skip:
         command += ["--skip", args.skip]
 

@@ -11,7 +11,7 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
-from members import Conversation, Failure, Member, drive, expect, run  # noqa: E402
+from members import Conversation, Failure, Member, drive, expect, run, seed_of  # noqa: E402
 
 
 def hand_overs(tools, folder, rounds, rnd):
@@ -150,8 +150,7 @@ def snapshots(tools, folder):
 
 
 def main(tools, args, folder):
-    seed = args.seed or random.randrange(1 << 32)
-    print(f"seed {seed}")
+    seed = seed_of(args)
     parts = {"swap": lambda: hand_overs(tools, folder, 20 if args.long else 4, random.Random(seed)),
              "versions": lambda: old_version(tools, folder), "snapshots": lambda: snapshots(tools, folder)}
     for part in args.only or parts:

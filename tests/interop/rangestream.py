@@ -6,7 +6,7 @@ import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
-from members import DIFFERENCES, Member, drive, stream  # noqa: E402
+from members import DIFFERENCES, Member, drive, seed_of, stream  # noqa: E402
 
 
 def main(tools, args, folder):
@@ -16,9 +16,7 @@ def main(tools, args, folder):
     real.wait_ready()
     requests = 10000 if args.long else 1500
     command = [tools.interop, "rangestream", "--ours", ours.endpoint, "--real", real.endpoint, "--known", DIFFERENCES,
-               "--requests", requests]
-    if args.seed:
-        command += ["--seed", args.seed]
+               "--requests", requests, "--seed", seed_of(args)]
     stream(command, timeout=60 + requests // 10)
     ours.stop()
     real.stop()

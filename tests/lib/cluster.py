@@ -10,7 +10,6 @@ Everything waits with an end. Calls that tell a member's own code and text go th
 
 import json
 import pathlib
-import random
 import re
 import signal
 import subprocess
@@ -20,7 +19,7 @@ import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import network as networks  # noqa: E402
-from members import Conversation, Failure, Member, Skip, die_with_parent, expect, run  # noqa: E402
+from members import Conversation, Failure, Member, Skip, die_with_parent, expect, run, seed_of  # noqa: E402
 
 KINDS = ("quoin", "3.5", "3.6", "3.7")
 WAIT_SECONDS = 60
@@ -617,12 +616,6 @@ def add_arguments(parser, members="quoin,quoin,quoin", network="auto"):
     parser.add_argument("--members", default=members, help="the kinds of the members: quoin, 3.5, 3.6, 3.7")
     parser.add_argument("--seed", type=int, default=0, help="0: any")
     networks.add_argument(parser, network)
-
-
-def seed_of(args):
-    seed = args.seed or random.randrange(1, 1 << 31)
-    print(f"seed {seed}", flush=True)
-    return seed
 
 
 __all__ = ["Cluster", "Conversation", "Ctl", "Load", "Node", "add_arguments", "die_with_parent", "kinds_of", "seed_of",

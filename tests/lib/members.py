@@ -322,6 +322,14 @@ def expect(condition, text):
         raise Failure(text)
 
 
+def seed_of(args):
+    """The seed of a run: the one asked for. Else the short form, which every change must pass, always takes the
+    same one, and the long form a new one."""
+    seed = args.seed or (random.randrange(1, 1 << 31) if args.long else 1)
+    print(f"seed {seed}", flush=True)
+    return seed
+
+
 def drive(main, description, add_arguments=None, needs=()):
     """Runs a driver or benchmark: main(tools, args, folder). `folder` is gone afterwards, unless QUOIN_KEEP is set.
     Without the programs of tests/build_go.sh it names in `needs` it is skipped."""

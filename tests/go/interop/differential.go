@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -138,6 +139,8 @@ func (d *differential) status() {
 	call(d, "Status", &pb.StatusRequest{}, func(s *server, ctx context.Context, r *pb.StatusRequest) (*pb.StatusResponse, error) {
 		return s.maintenance.Status(ctx, r)
 	}, func(r *pb.StatusResponse) {
+		// etcd walks a map of its alarms to write these lines.
+		sort.Strings(r.Errors)
 		// Sizes follow from how each lays out its file, indexes from retries of internal requests: only their
 		// relations are fixed.
 		ordered := r.RaftAppliedIndex > 0 && r.RaftAppliedIndex <= r.RaftIndex && r.DbSizeInUse > 0 && r.DbSizeInUse <= r.DbSize
