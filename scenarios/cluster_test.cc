@@ -190,5 +190,29 @@ TEST(Cluster, AMemberJoinsAsLearnerIsPromotedAndRemoved) {
   EXPECT_TRUE(c.wait_equal());
 }
 
+TEST(Cluster, ALearnerThatHasCaughtUpIsPromotedWhereTheGateIsOn) {
+  Cluster c(7, 3);
+  for (size_t i = 0; i < 3; ++i) c.config(i).promote_learners = true;
+  c.start_all();
+  ASSERT_TRUE(c.wait_leader());
+  c.run_for(10 * io::kSecond);  // until all count as connected
+  for (int i = 0; i < 200; ++i) ASSERT_TRUE(c.put(*c.leader(), "k", fmt::format("{}", i)));
+  const MemberId id{0xabcdef};
+  const size_t seat = 3;
+  ASSERT_TRUE(c.change(0, change_of(K::kAddLearner, id, {"http://m3:2380"})));
+  ASSERT_EQ(c.add_seat(), seat);
+  c.run_for(5 * io::kSecond);
+  const auto is_learner = [&] {
+    const auto members = c.member(*c.leader()).members();
+    return std::ranges::any_of(members, [&](const auto& m) { return m.id == id && m.is_learner; });
+  };
+  EXPECT_TRUE(is_learner()) << "it has not even started";
+  ASSERT_TRUE(c.start(seat));
+  ASSERT_TRUE(c.run_until([&] { return c.life(seat).ready(); }));
+  ASSERT_TRUE(c.run_until([&] { return !is_learner(); }, 10 * io::kSecond));
+  ASSERT_TRUE(c.wait_equal());
+  EXPECT_FALSE(c.member(seat).learner());
+}
+
 }  // namespace
 }  // namespace quoin::scenarios

@@ -18,13 +18,15 @@ constexpr int64_t kTicksWaitNs = 5 * io::kSecond;
 constexpr int64_t kTicksPollNs = 50 * io::kMillisecond;
 constexpr int64_t kAppliedWaitNs = 1 * io::kSecond;
 constexpr int64_t kCheckpointScanNs = 1 * io::kSecond;
+constexpr int64_t kPromotionLookNs = 1 * io::kSecond;
 constexpr size_t kRenewalsAtOnce = 256;  // in one task: about 50 µs
 }  // namespace
 
 Chores::Chores(Stages& stages)
     : s_(stages),
       corruption_check_(
-          std::make_unique<CorruptionCheck>(stages, [this](MemberId member) { raise_corrupt(member); })) {
+          std::make_unique<CorruptionCheck>(stages, [this](MemberId member) { raise_corrupt(member); })),
+      learner_promotion_(stages) {
   const Config& c = s_.config;
   if (c.auto_compaction != Config::AutoCompaction::kNone && c.auto_compaction_retention > 0) {
     compactor_.emplace(c.auto_compaction, c.auto_compaction_retention, s_.env.clock.monotonic());
@@ -62,6 +64,7 @@ void Chores::start(io::Executor& executor, Task ready) {
     every(&downgrade_timer_, std::max<int64_t>(s_.config.downgrade_check_ns, io::kMillisecond),
           &Chores::monitor_downgrade);
     corruption_check_->start();
+    if (s_.config.promote_learners) every(&promotion_timer_, kPromotionLookNs, &Chores::promote_learners);
     if (compactor_) every(&compact_timer_, compactor_->interval_ns(), &Chores::compact);
     if (!s_.alone) start_advancing_ticks();
     if (s_.alone) {
@@ -77,7 +80,7 @@ void Chores::post_stop(Task done) {
   s_.env.apply.post([this, done = std::move(done)]() mutable {
     stopped_ = true;
     for (auto* t : {&lease_timer_, &checkpoint_timer_, &storage_timer_, &version_timer_, &downgrade_timer_,
-                    &compact_timer_, &publish_timer_, &ticks_timer_}) {
+                    &compact_timer_, &publish_timer_, &ticks_timer_, &promotion_timer_}) {
       t->reset();
     }
     corruption_check_->stop(std::move(done));
@@ -257,6 +260,10 @@ void Chores::end_downgrade(const MemberVersions& servers) {
   Request request;
   request.downgrade_info_set.emplace();
   propose(request);
+}
+
+void Chores::promote_learners() {
+  learner_promotion_.look();
 }
 
 // ---- compaction ----

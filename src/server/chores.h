@@ -19,6 +19,7 @@
 #include "server/answers.h"
 #include "server/compactor.h"
 #include "server/corruption_check.h"
+#include "server/learner_promotion.h"
 #include "server/member_versions.h"
 #include "wire/raft_internal.h"
 
@@ -58,6 +59,7 @@ class Chores {
   void decide_cluster_version(const MemberVersions& servers);
   void monitor_downgrade();
   void end_downgrade(const MemberVersions& servers);
+  void promote_learners();
   void compact();
   log::Field retention_field() const;
   std::string attributes_text() const;
@@ -88,8 +90,9 @@ class Chores {
   Task ready_;
   std::optional<Compactor> compactor_;
   std::unique_ptr<CorruptionCheck> corruption_check_;
+  LearnerPromotion learner_promotion_;
   std::unique_ptr<io::Timer> lease_timer_, checkpoint_timer_, storage_timer_, version_timer_,
-      downgrade_timer_, compact_timer_, publish_timer_, ticks_timer_;
+      downgrade_timer_, compact_timer_, publish_timer_, ticks_timer_, promotion_timer_;
 };
 
 }  // namespace quoin::server

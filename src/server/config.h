@@ -59,6 +59,7 @@ struct Config {
   uint64_t bootstrap_defrag_mib = 0;  // defragment at start if at least so much is free; 0: never
   bool lease_checkpoint = false;
   bool lease_checkpoint_persist = false;
+  bool promote_learners = false;  // that have caught up (server/learner_promotion.h)
 };
 
 }  // namespace quoin::server

@@ -68,7 +68,7 @@ struct LogConfig {
   std::optional<LogRotation> rotation;
 };
 
-// Gates of 3.6 (spec operations 1.5).
+// Gates of 3.6 (spec operations 1.5), and one of Quoin's own.
 struct FeatureGates {
   bool all_alpha = false;
   bool all_beta = false;
@@ -79,13 +79,15 @@ struct FeatureGates {
   bool set_member_local_addr = false;
   bool stop_grpc_service_on_defrag = false;
   bool txn_mode_write_with_shared_buffer = true;
+  bool learner_auto_promote = false;  // Quoin's own
 };
 struct FeatureGate {
   std::string_view name;
-  std::string_view stage;  // ALPHA or BETA
+  std::string_view stage;  // ALPHA or BETA; QUOIN: not etcd's, and no AllAlpha switches it on
   bool enabled;
 };
-// All nine, sorted by name: for the metric etcd_server_feature_enabled.
+// etcd's nine, sorted by name, and behind them those of Quoin that are on: for the metric
+// etcd_server_feature_enabled, which is etcd's own as long as none is.
 std::vector<FeatureGate> list_gates(const FeatureGates& gates);
 
 struct Config {

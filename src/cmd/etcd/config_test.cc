@@ -329,6 +329,10 @@ TEST(Config, OldNamesAndGates) {
   EXPECT_TRUE(all.lease_checkpoint);
   EXPECT_FALSE(all.compact_hash_check);
   EXPECT_EQ(list_gates(all).size(), 9U);
+  EXPECT_FALSE(all.learner_auto_promote) << "not etcd's";
+  const Command own = read({"--feature-gates=LearnerAutoPromote=true"});
+  EXPECT_TRUE(own.config.server.promote_learners);
+  EXPECT_EQ(list_gates(own.config.gates).size(), 10U);
   const FeatureGates twice =
       read({"--feature-gates=LeaseCheckpoint=true", "--feature-gates=CompactHashCheck=true"}).config.gates;
   EXPECT_TRUE(twice.lease_checkpoint && twice.compact_hash_check);

@@ -202,6 +202,7 @@ const std::vector<GateSpec>& known_gates() {
       {"SetMemberLocalAddr", "ALPHA", false},
       {"StopGRPCServiceOnDefrag", "ALPHA", false},
       {"TxnModeWriteWithSharedBuffer", "BETA", true},
+      {"LearnerAutoPromote", "QUOIN", false},
   };
   return gates;
 }
