@@ -269,16 +269,11 @@ void WatchTable::caught_up(std::unique_ptr<CatchUp> work) {
 void WatchTable::store_replaced() {
   State& s = *state_;
   s.finish();
-  const int64_t sent = s.view->revision();
+  s.sent_before_replaced = s.view->revision();
   s.view = s.store.publish();
-  for (auto& [id, stream] : s.streams) {
-    for (auto& [watch_id, w] : stream->watchers) {
-      if (w->state != WatcherState::kSynced) continue;
-      w->next = std::max(w->next, sent + 1);
-      if (w->next <= s.view->revision()) s.set_state(*w, WatcherState::kWaiting);
-    }
-    s.advance(*stream);
-  }
+  s.replaced_stream = StreamId();
+  s.replaced_watcher = INT64_MIN;
+  s.sending = State::Sending::kReplaced;
 }
 
 size_t WatchTable::watchers() const {

@@ -182,7 +182,8 @@ class WatchTable {
   void has_room(StreamId stream);
   // A CatchUp is done. Ignored if the stream is gone.
   void caught_up(std::unique_ptr<CatchUp> work);
-  // The store was replaced by a received snapshot: synced watchers fall back to catching up.
+  // The store was replaced by a received snapshot: synced watchers fall back to catching up. That is done in steps,
+  // which publish_step() takes until it returns true.
   void store_replaced();
 
   size_t watchers() const;

@@ -336,5 +336,54 @@ TEST_F(WatchLoad, NoCallGoesOverAllWatchers) {
   EXPECT_EQ(table->slow_watchers(), 0u);
 }
 
+// A received snapshot meets 10,000 watchers: they fall back in steps, and all are told what they missed.
+TEST_F(WatchLoad, AReplacedStoreLetsWatchersFallBackInSteps) {
+  constexpr size_t kStreams = 10, kEach = kWatchersPerTask;
+  put("a", "1");
+  table->publish();
+  std::vector<std::unique_ptr<NarrowSink>> sinks;
+  for (size_t i = 0; i < kStreams; ++i) {
+    sinks.push_back(std::make_unique<NarrowSink>());
+    const StreamId s = table->open_stream(*sinks.back());
+    // Those of odd streams wait for a later revision: they have missed nothing.
+    for (size_t k = 0; k < kEach; ++k) {
+      table->create(s, {.key = i % 2 == 0 ? "a" : "b", .start_revision = i % 2 == 0 ? 0 : 1'000});
+    }
+    sinks.back()->room = kEach;
+  }
+  ASSERT_EQ(table->slow_watchers(), 0u);
+  FakeBackend other;
+  {
+    FakeLeases none;
+    metrics::Registry r;
+    auto theirs = std::move(*Store::restore(other, none, r));
+    for (int i = 0; i < 300; ++i) {
+      ASSERT_TRUE(theirs->begin().put({.key = i == 299 ? "a" : "b", .value = "x"}));
+      theirs->end();
+    }
+  }
+  StoreOptions beside;
+  beside.beside = true;
+  auto held = store->adopt(std::move(*Store::restore(other, leases, registry, beside)));
+  table->store_replaced();
+  size_t steps = 1;
+  while (!table->publish_step()) ++steps;
+  EXPECT_GE(steps, kStreams);
+  EXPECT_LE(steps, 4 * kStreams);
+  EXPECT_EQ(table->slow_watchers(), kStreams / 2 * kEach);
+  for (size_t i = 0; i < kStreams; ++i) {
+    NarrowSink& sink = *sinks[i];
+    while (sink.work) {
+      const auto outcome = sink.work->step(store->views().load(), 1'000,
+                                           [&](const WatchMessage& m) { return sink.deliver(m); });
+      ASSERT_TRUE(outcome);
+      if (*outcome == CatchUp::Outcome::kDone) table->caught_up(std::exchange(sink.work, nullptr));
+    }
+    EXPECT_EQ(sink.served.size(), i % 2 == 0 ? kEach : 0);
+    EXPECT_EQ(sink.events, i % 2 == 0 ? kEach : 0);
+  }
+  EXPECT_EQ(table->slow_watchers(), 0u);
+}
+
 }  // namespace
 }  // namespace quoin::mvcc

@@ -5,6 +5,12 @@
 namespace quoin::mvcc {
 
 bool WatchTable::State::publish_step() {
+  if (sending == Sending::kReplaced) {
+    if (!fall_back_some()) return false;
+    sending = Sending::kNothing;
+    show();
+    return true;
+  }
   if (sending == Sending::kNothing) {
     view = store.publish();
     store.take_changes(&changes);
@@ -24,6 +30,7 @@ bool WatchTable::State::publish_step() {
       case Sending::kDrop:
         drop_revision();
         break;
+      case Sending::kReplaced:
       case Sending::kNothing:
         done = true;
         break;
@@ -93,6 +100,32 @@ void WatchTable::State::drop_revision() {
     pass.count_passed_over();
   }
   sending = changes.empty() ? Sending::kNothing : Sending::kMatch;
+}
+
+bool WatchTable::State::fall_back_some() {
+  size_t left = kWatchersPerTask;
+  for (auto at = streams.lower_bound(replaced_stream); at != streams.end(); ++at) {
+    const auto& [id, stream] = *at;
+    replaced_stream = id;
+    for (auto it = stream->watchers.lower_bound(replaced_watcher); it != stream->watchers.end(); ++it) {
+      replaced_watcher = it->first;
+      if (left-- == 0) return false;
+      Watcher& w = *it->second;
+      if (w.state != WatcherState::kSynced) continue;
+      w.next = std::max(w.next, sent_before_replaced + 1);
+      if (w.next <= view->revision()) set_state(w, WatcherState::kWaiting);
+    }
+    replaced_stream = StreamId(id.v + 1);
+    replaced_watcher = INT64_MIN;
+    if (!stream->waiting.empty()) {
+      // May read and send as much as one step ought to.
+      advance(*stream);
+      return false;
+    }
+    if (left == 0) return false;
+    --left;
+  }
+  return true;
 }
 
 }  // namespace quoin::mvcc

@@ -53,13 +53,17 @@ struct WatchTable::State {
   TargetSet synced;
   // What was published last and is being sent, revision by revision: matched, sent to one watcher after the
   // other, dropped. Between the steps nothing else is done with the table (flush() and finish()).
-  enum class Sending : uint8_t { kNothing, kMatch, kSend, kDrop };
+  // In kReplaced, watchers fall back after the store was replaced.
+  enum class Sending : uint8_t { kNothing, kMatch, kSend, kDrop, kReplaced };
   Sending sending = Sending::kNothing;
   std::deque<Change> changes;
   EventPass pass;                          // empty but in the middle of this
   size_t matched = 0;                      // of `changes`, how many the pass has
   std::span<WatchTarget* const> to_serve;  // by the pass
   size_t served = 0;
+  int64_t sent_before_replaced = 0;  // the revision up to which synced watchers have everything
+  StreamId replaced_stream;          // where falling back goes on
+  int64_t replaced_watcher = INT64_MIN;
   uint64_t work_max = 0;                             // of pass.work(), in this step
   std::deque<std::unique_ptr<WatchStream>> closing;  // closed ones that still have watchers
   uint64_t next_serial = 1;
@@ -93,6 +97,8 @@ struct WatchTable::State {
   void match_revision();
   void send_revision();
   void drop_revision();
+  // True once all have fallen back.
+  bool fall_back_some();
   // Frees watchers of closed streams, at most so many. True if there are more.
   bool free_closed(size_t watchers);
 

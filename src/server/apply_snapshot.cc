@@ -65,6 +65,13 @@ void ApplyStage::finish_install(Result<ReceivedState> received) {
   }
   LOG(log_, kInfo, "restored v2 store", );
   adopt(std::move(*received), *snapshot, std::move(*members));
+  replaced_step();
+}
+
+// Watchers fall back in steps. The next entry waits for the last of them.
+void ApplyStage::replaced_step() {
+  replacing_ = !stopped_ && !watches_->publish_step();
+  if (replacing_) return strand_.post([this] { replaced_step(); });
   end_batch();
 }
 

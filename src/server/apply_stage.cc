@@ -250,7 +250,7 @@ void ApplyStage::with_backend(Task task) {
 }
 
 void ApplyStage::between_batches(Task task) {
-  if (!publishing_ && waiting_now_ == 0 && !installing_) return std::move(task)();
+  if (!publishing_ && waiting_now_ == 0 && !installing_ && !replacing_) return std::move(task)();
   after_steps_.push_back(std::move(task));
 }
 
@@ -464,7 +464,7 @@ void ApplyStage::maintain() {
     }
   }
   if (state_.lessor->maintain(kMaintainBudget)) more = true;
-  if (!publishing_ && watches_->maintain()) more = true;
+  if (!publishing_ && !replacing_ && watches_->maintain()) more = true;
   if (!more) return;
   maintaining_ = true;
   strand_.post([this] {

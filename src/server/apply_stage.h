@@ -194,11 +194,12 @@ class ApplyStage {
   // Publishes what was applied, in as many tasks as that takes, then end_batch().
   void finish_batch(uint64_t encoded_bytes, uint64_t payload_bytes);
   void publish_step();
+  void replaced_step();
   // Answers, and what has waited for the end of the batch, leave; the next one begins.
   void end_batch();
   void run_waiting();
   // An entry, a publication, a snapshot or what has waited for them is in the middle of its steps.
-  bool in_steps() const { return large_ || publishing_ || waiting_now_ > 0 || installing_; }
+  bool in_steps() const { return large_ || publishing_ || waiting_now_ > 0 || installing_ || replacing_; }
   bool effective(Index index) const { return index > consistent_at_start_; }
   // As of the last applied entry.
   const membership::Membership& members_now() const;
@@ -249,8 +250,9 @@ class ApplyStage {
   std::shared_ptr<const raft::Snapshot> arriving_;    // to be installed behind queue_
   std::shared_ptr<const raft::Snapshot> installing_;  // the backend is closed, and another one is being read
   bool backend_closed_ = false;
-  bool reading_ = false;   // the file strand is
-  Index newest_36_entry_;  // newest entry that 3.5 could not read
+  bool replacing_ = false;  // watchers fall back to the state that was installed
+  bool reading_ = false;    // the file strand is
+  Index newest_36_entry_;   // newest entry that 3.5 could not read
   raft::SoftState soft_state_;
   Term soft_state_term_;
   Outbox outbox_;
