@@ -416,10 +416,10 @@ class LostLog : public ApplyTest {
     EXPECT_EQ(*(*file)->read_at(0, bytes), bytes.size());
     return bytes;
   }
-  // Nine keys acknowledged. `commit`: the database holds them as well.
-  void fill(bool commit) {
+  // Keys k1 to k<keys> acknowledged. `commit`: the database holds them as well.
+  void fill(bool commit, int keys = 9) {
     Life life(world_, disk_, life_config());
-    for (int i = 1; i <= 9; ++i)
+    for (int i = 1; i <= keys; ++i)
       life.put(fmt::format("k{}", i), std::string(2000, static_cast<char>('a' + i)));
     if (commit) life.pass(io::kSecond);
     if (commit) life.stop();
@@ -477,7 +477,7 @@ TEST_F(LostLog, AMissingLogBesideADatabaseIsRefused) {
 }
 
 TEST_F(LostLog, ALogThatEndsBeforeTheDatabaseIsRefused) {
-  fill(true);
+  fill(true, 20);
   std::string bytes = read(kWal);
   const size_t value = bytes.find(std::string(1000, 'c'));
   ASSERT_NE(value, std::string::npos);
