@@ -33,7 +33,8 @@ ClusterRun::ClusterRun(uint64_t seed)
   c.snapshot_catchup_entries = prng_.between(1, 60);
   c.max_snapshots = prng_.between(1, 5);
   c.max_wals = prng_.between(1, 5);
-  if (prng_.chance(1, 2)) c.wal_segment_bytes = prng_.between(4 << 10, 256 << 10);
+  // Short enough that a start reads little: a segment is read to its end.
+  c.wal_segment_bytes = prng_.chance(1, 2) ? prng_.between(4 << 10, 256 << 10) : 1 << 20;
   c.backend_batch_limit = prng_.between(1, 200);
   c.backend_batch_interval_ns = static_cast<int64_t>(prng_.between(1, 200)) * kMs;
   c.compaction_batch_limit = prng_.between(20, 60);
@@ -136,6 +137,7 @@ bool ClusterRun::step(int64_t ns) {
 }
 
 void ClusterRun::poll() {
+  watch_removals();
   for (size_t i = 0; i < seats_.size(); ++i) poll_seat(i);
   traffic_.learned();
   listeners_.check();
@@ -170,6 +172,7 @@ void ClusterRun::poll_seat(size_t i) {
     if (life.failure()->code() == Code::kStopped) {
       edges_.met("removed member ended");
       s.gone = true;
+      s.gone_at = now;
       return end_life(i, false, "removed");
     }
     if (!s.faulty) return fail(fmt::format("m{} fails on a sound disk: {}", i, text));
@@ -415,13 +418,45 @@ std::string ClusterRun::demand_progress() {
     }
     if (traffic_.open() > 0) missing += fmt::format(" {} requests are open;", traffic_.open());
     if (missing.empty()) break;
-    if (now > end) return "no progress in a healed world:" + missing;
+    if (now <= end) continue;
+    stranded_ = stranded();
+    if (!stranded_) return "no progress in a healed world:" + missing;
+    edges_.met("stranded as one of two");
+    story_.note("nobody is left who could go on");
+    return {};
   }
   story_.note("progress");
   return {};
 }
 
 std::string ClusterRun::check_end() {
+  if (!stranded_) {
+    if (std::string problem = check_ends_of_leases_and_watches(); !problem.empty()) return problem;
+  }
+  if (std::string problem = traffic_.settle(); !problem.empty()) return problem;
+  const std::set<MemberId> members = listed();
+  std::optional<std::vector<membership::Member>> first;
+  for (const size_t i : usable()) {
+    if (!members.contains(seats_[i].id)) continue;
+    seats_[i].verify = true;
+    seats_[i].known = 1;
+    const auto now = cluster_.member(i).members();
+    if (first && *first != now) return fmt::format("m{} has other members than the others", i);
+    first = now;
+  }
+  poll();
+  if (failed()) return problem_;
+  if (std::string problem = check_hashes(); !problem.empty()) return problem;
+  for (size_t i = 0; i < seats_.size(); ++i) {
+    if (cluster_.running(i)) end_life(i, prng_.chance(1, 2), "the end");
+    if (std::string findings = check_db_image(cluster_.world(), cluster_.disk(i)); !findings.empty()) {
+      return fmt::format("the database image of m{}: {}", i, findings);
+    }
+  }
+  return {};
+}
+
+std::string ClusterRun::check_ends_of_leases_and_watches() {
   // Nobody renews any more: every lease ends.
   const io::MonotonicNs end = cluster_.world().now() + traffic_.longest_ttl_ns() + 45 * io::kSecond;
   std::string left;
@@ -445,26 +480,6 @@ std::string ClusterRun::check_end() {
     listeners_.tick(usable());
   }
   if (!listeners_.complete()) return "watchers are not told everything:" + listeners_.behind();
-  if (std::string problem = traffic_.settle(); !problem.empty()) return problem;
-  const std::set<MemberId> members = listed();
-  std::optional<std::vector<membership::Member>> first;
-  for (const size_t i : usable()) {
-    if (!members.contains(seats_[i].id)) continue;
-    seats_[i].verify = true;
-    seats_[i].known = 1;
-    const auto now = cluster_.member(i).members();
-    if (first && *first != now) return fmt::format("m{} has other members than the others", i);
-    first = now;
-  }
-  poll();
-  if (failed()) return problem_;
-  if (std::string problem = check_hashes(); !problem.empty()) return problem;
-  for (size_t i = 0; i < seats_.size(); ++i) {
-    if (cluster_.running(i)) end_life(i, prng_.chance(1, 2), "the end");
-    if (std::string findings = check_db_image(cluster_.world(), cluster_.disk(i)); !findings.empty()) {
-      return fmt::format("the database image of m{}: {}", i, findings);
-    }
-  }
   return {};
 }
 

@@ -6,7 +6,8 @@
 //
 // Phase one asks for safety alone (Traffic, Listeners, Truth; never two leaders in one term; no member fails of
 // itself). Phase two heals everything and asks for progress within bounded virtual time: a leader, an acknowledged
-// write, equal members, watchers that were told everything, leases that end.
+// write, equal members, watchers that were told everything, leases that end. The one exception is proved by the
+// run itself, see stranded(); what is safe is checked there, too.
 //
 // Threads: the simulation's one thread.
 #pragma once
@@ -81,6 +82,9 @@ class ClusterRun {
     int64_t known = 1;     // revisions compared in this life
     int64_t shown = 0;     // the newest revision it has shown in this life
     io::MonotonicNs restart_at = 0, resume_at = 0, unstick_at = 0, end_at = 0;
+    // When somebody had applied its removal; when it had ended for good.
+    io::MonotonicNs left_at = 0, gone_at = 0;
+    std::set<size_t> not_told;  // those that may have missed it
     size_t log_seen = 0;
     std::vector<std::string> last_log;
   };
@@ -102,9 +106,14 @@ class ClusterRun {
   void change_members(membership::ChangeKind kind);
   void seat_new_members();
   std::set<MemberId> listed() const;
+  bool in_trouble(size_t i, size_t from);
+  bool known_as_removed(MemberId id);
+  void watch_removals();
+  bool stranded();
   void heal();
   std::string demand_progress();
   std::string check_end();
+  std::string check_ends_of_leases_and_watches();
   std::string check_hashes();
   void fail(std::string problem);
   bool failed() const { return !problem_.empty(); }
@@ -121,7 +130,7 @@ class ClusterRun {
   std::vector<Seat> seats_;
   std::set<Act> acts_;
   uint64_t act_one_in_ = 10, crash_on_snapshot_ = 0;
-  bool healing_ = false;
+  bool healing_ = false, stranded_ = false;
   std::map<uint64_t, MemberId> leaders_;     // by term
   std::set<MemberId> snapshots_for_;         // sent since the last step
   std::map<uint64_t, std::string> planned_;  // members asked for: id and URL

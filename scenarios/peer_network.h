@@ -32,6 +32,7 @@ struct Faults {
   // A database takes up to so long, and so many of 1,000 are cut off on the way.
   int64_t database_max_ns = 0;
   uint64_t database_lost = 0;
+  friend bool operator==(const Faults&, const Faults&) = default;
 };
 
 // What the network did, for runs that must have met it.
@@ -57,6 +58,7 @@ class PeerNetwork {
   std::unique_ptr<Peers> join(sim::Process& process, std::string url);
 
   void set_faults(const Faults& faults) { faults_ = faults; }
+  bool faulty() const { return faults_ != Faults{}; }
   // Nothing from `from` reaches `to`, by their URLs.
   void cut(const std::string& from, const std::string& to) { cut_.insert({from, to}); }
   void mend(const std::string& from, const std::string& to) { cut_.erase({from, to}); }

@@ -33,7 +33,8 @@ class SimMapping final : public io::Mapping, public MappedView {
       return make_error(Code::kLimit, "mapping: file of {} bytes outgrew the {} reserved", size, reserved_);
     }
     const uint64_t old = std::exchange(size_, size);
-    if (size > old) node_->data.read(old, {base_ + old, size - old});
+    // What lies beyond the old size was never shown: it is as the kernel gave it.
+    if (size > old) node_->data.read_over_zeros(old, {base_ + old, size - old});
     return {};
   }
   void changed(uint64_t offset, uint64_t bytes) override {

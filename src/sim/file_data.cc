@@ -40,7 +40,7 @@ uint8_t lowest_bits(uint8_t mask, uint64_t* left) {
 }
 }  // namespace
 
-size_t FileData::Image::read(uint64_t offset, std::span<char> out) const {
+size_t FileData::Image::read(uint64_t offset, std::span<char> out, bool over_zeros) const {
   if (offset >= size) return 0;
   const size_t n = static_cast<size_t>(std::min<uint64_t>(out.size(), size - offset));
   for (size_t done = 0; done < n;) {
@@ -48,7 +48,7 @@ size_t FileData::Image::read(uint64_t offset, std::span<char> out) const {
     const size_t part = static_cast<size_t>(std::min<uint64_t>(n - done, kChunkBytes - in_chunk));
     if (const Chunk* c = at((offset + done) / kChunkBytes)) {
       std::memcpy(out.data() + done, c->bytes.data() + in_chunk, part);
-    } else {
+    } else if (!over_zeros) {
       std::memset(out.data() + done, 0, part);
     }
     done += part;

@@ -28,6 +28,10 @@ class FileData {
 
   // Visible image. read() returns the number of bytes read, fewer than asked only at the end.
   size_t read(uint64_t offset, std::span<char> out) const { return visible_.read(offset, out); }
+  // The same where `out` holds zeros already: a part that was never written costs nothing.
+  size_t read_over_zeros(uint64_t offset, std::span<char> out) const {
+    return visible_.read(offset, out, true);
+  }
   void write(uint64_t offset, std::string_view bytes);
   void resize(uint64_t size);  // new bytes are zeros
 
@@ -58,7 +62,7 @@ class FileData {
     uint64_t size = 0;
     std::vector<std::shared_ptr<Chunk>> chunks;  // up to ceil(size / kChunkBytes); null: zeros
 
-    size_t read(uint64_t offset, std::span<char> out) const;
+    size_t read(uint64_t offset, std::span<char> out, bool over_zeros = false) const;
     // The chunk for writing: made if missing, copied if shared.
     Chunk& own(uint64_t chunk);
     const Chunk* at(uint64_t chunk) const { return chunk < chunks.size() ? chunks[chunk].get() : nullptr; }
