@@ -192,25 +192,25 @@ Result<Membership> found_cluster(const InitialCluster& cluster, std::string_view
   return m;
 }
 
-Result<Membership> join_cluster(
-    const InitialCluster& flags, std::string_view own_name, ClusterId remote_id,
-    const std::vector<Member>& existing,
-    const std::function<Result<bool>(const std::vector<std::string>&, const std::vector<std::string>&)>&
-        same_urls) {
+Result<Membership> join_cluster(const InitialCluster& flags, std::string_view token,
+                                std::string_view own_name, ClusterId remote_id,
+                                const std::vector<Member>& existing, const SameUrls& same_urls) {
   if (existing.size() != flags.size()) return make_error(Code::kInvalidArgument, "member count is unequal");
   Membership m;
   m.cluster_id = remote_id;
+  std::vector<std::pair<MemberId, const InitialCluster::value_type*>> candidates;
+  for (const auto& flag : flags) candidates.emplace_back(member_id(flag.second, token), &flag);
+  std::ranges::stable_sort(candidates, {}, [](const auto& c) { return c.first; });
   for (const Member& e : existing) {
-    auto urls = e.peer_urls;
-    std::sort(urls.begin(), urls.end());
     std::string last_error = "%!w(<nil>)";  // what Go prints where there was none
     const std::string* name = nullptr;
-    for (const auto& [flag_name, flag_urls] : flags) {
-      const auto same = same_urls(urls, flag_urls);
-      if (!same) last_error = same.error().text();
-      if (!same || !*same) continue;
-      name = &flag_name;
-      break;
+    for (const auto& [id, flag] : candidates) {
+      const Result<> same = same_urls(e.peer_urls, flag->second);
+      if (same) {
+        name = &flag->first;
+        break;
+      }
+      last_error = same.error().text();
     }
     if (name == nullptr) {
       return make_error(Code::kInvalidArgument,

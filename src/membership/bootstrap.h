@@ -40,12 +40,12 @@ Result<Membership> found_cluster(const InitialCluster& cluster, std::string_view
                                  std::string_view own_name);
 
 // Joining: the local flags' members take over the ids of the members the cluster has, matched by their URLs.
-// `same_urls` compares two sorted lists (resolving host names); its error is put into the text. The result
-// has the cluster's members, named as the flags have them, and local_id.
-Result<Membership> join_cluster(
-    const InitialCluster& flags, std::string_view own_name, ClusterId remote_id,
-    const std::vector<Member>& existing,
-    const std::function<Result<bool>(const std::vector<std::string>&, const std::vector<std::string>&)>&
-        same_urls);
+// `same_urls` compares two lists (resolving host names); where they differ, its error is put into the text. The
+// flags' members are tried in the order of the ids that they would found a cluster with. The result has the
+// cluster's members, named as the flags have them, and local_id.
+using SameUrls = std::function<Result<>(const std::vector<std::string>&, const std::vector<std::string>&)>;
+Result<Membership> join_cluster(const InitialCluster& flags, std::string_view token,
+                                std::string_view own_name, ClusterId remote_id,
+                                const std::vector<Member>& existing, const SameUrls& same_urls);
 
 }  // namespace quoin::membership

@@ -82,21 +82,27 @@ TEST(InitialClusterTest, FoundersAndJoiners) {
   EXPECT_EQ(founded->members.size(), 2u);
   EXPECT_EQ(founded->member(founded->local_id)->name, "m2");
 
-  const auto same = [](const auto& a, const auto& b) { return Result<bool>(a == b); };
+  const auto same = [](std::vector<std::string> a, std::vector<std::string> b) -> Result<> {
+    std::ranges::sort(a);
+    std::ranges::sort(b);
+    if (a == b) return {};
+    return make_error(Code::kInvalidArgument, "{} != {}", fmt::join(a, " "), fmt::join(b, " "));
+  };
   std::vector<Member> existing = founded->list();
   existing[0].id = MemberId(7);
   existing[0].name.clear();
-  auto joined = join_cluster(flags, "m2", ClusterId(5), existing, same);
+  auto joined = join_cluster(flags, "capture", "m2", ClusterId(5), existing, same);
   ASSERT_TRUE(joined);
   EXPECT_EQ(joined->cluster_id, ClusterId(5));
   EXPECT_EQ(joined->local_id, MemberId(7));  // m2 has the lower id of the two founders
   EXPECT_EQ(joined->member(MemberId(7))->name, "m2");
-  EXPECT_EQ(join_cluster(flags, "m2", ClusterId(5), {existing[0]}, same).error().text(),
+  EXPECT_EQ(join_cluster(flags, "capture", "m2", ClusterId(5), {existing[0]}, same).error().text(),
             "member count is unequal");
   existing[0].peer_urls = {"http://z:1", "http://y:1"};
-  EXPECT_EQ(join_cluster(flags, "m2", ClusterId(5), existing, same).error().text(),
+  // m1 has the higher id, so it is tried last.
+  EXPECT_EQ(join_cluster(flags, "capture", "m2", ClusterId(5), existing, same).error().text(),
             "PeerURLs: no match found for existing member (7, [http://z:1 http://y:1]), last resolver error "
-            "(%!w(<nil>))");
+            "(http://y:1 http://z:1 != http://127.0.0.1:23011)");
 }
 
 // ---- changes ----

@@ -6,6 +6,8 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <chrono>
+#include <thread>
 
 #include "io/clock.h"
 #include "posix/executors.h"
@@ -106,6 +108,10 @@ Result<std::vector<std::string>> DnsResolver::lookup_host(std::string_view name,
   std::vector<std::string> out;
   for (const SocketAddress& a : answer.addresses) out.push_back(text(a));
   return out;
+}
+
+void DnsResolver::wait(int64_t ns) {
+  std::this_thread::sleep_for(std::chrono::nanoseconds(ns));
 }
 
 }  // namespace quoin::posix

@@ -11,6 +11,7 @@
 #include "server/no_peers.h"
 #include "server/open_state.h"
 #include "server/remote_cluster.h"
+#include "server/same_urls.h"
 #include "server/single_voter.h"
 #include "server/start_progress.h"
 #include "snap/membership_json.h"
@@ -130,9 +131,12 @@ Result<raft::Snapshot> newest_snapshot(const Config& config, Environment& env, s
   return found;
 }
 
-Result<membership::InitialCluster> initial_cluster(const Config& config) {
+Result<membership::InitialCluster> initial_cluster(const Config& config, UrlComparer* advertised = nullptr) {
   membership::InitialCluster cluster;
   for (const auto& [name, urls] : config.initial_cluster) cluster[name] = urls;
+  if (const auto own = cluster.find(config.name); own != cluster.end() && advertised != nullptr) {
+    TRY(check_advertised(config.name, own->second, config.initial_advertise_peer_urls, *advertised));
+  }
   TRY(membership::check_initial_cluster(cluster, config.name));
   return cluster;
 }
@@ -142,14 +146,16 @@ Peers& peers_of(Environment& env) {
   return env.peers != nullptr ? *env.peers : none;
 }
 
-Result<membership::Membership> founding_membership(const Config& config) {
-  ASSIGN_OR_RETURN(const auto cluster, initial_cluster(config));
+// `advertised`: compares the own URLs with those that are advertised.
+Result<membership::Membership> founding_membership(const Config& config, UrlComparer* advertised = nullptr) {
+  ASSIGN_OR_RETURN(const auto cluster, initial_cluster(config, advertised));
   return membership::found_cluster(cluster, config.initial_cluster_token, config.name);
 }
 
 Result<membership::Membership> joined_membership(const Config& config, Environment& env) {
   ASSIGN_OR_RETURN(const auto cluster, initial_cluster(config));
-  return join_running_cluster(cluster, config, peers_of(env), env.log);
+  UrlComparer comparer(env.resolver, env.clock, env.log);
+  return join_running_cluster(cluster, config, peers_of(env), comparer, env.log);
 }
 
 }  // namespace
@@ -210,7 +216,8 @@ static Result<> begin(const Config& config, Environment& env, membership::Member
 static Result<> found_or_join(const Config& config, Environment& env, Bootstrapped* out) {
   membership::Membership members;
   if (config.new_cluster) {
-    ASSIGN_OR_RETURN(members, founding_membership(config));
+    UrlComparer comparer(env.resolver, env.clock, env.log);
+    ASSIGN_OR_RETURN(members, founding_membership(config, &comparer));
     TRY(check_not_bootstrapped(members, config.name, peers_of(env), env.log));
   } else {
     ASSIGN_OR_RETURN(members, joined_membership(config, env));

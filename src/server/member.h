@@ -24,6 +24,7 @@
 #include "io/executor.h"
 #include "io/file.h"
 #include "io/loop.h"
+#include "io/resolver.h"
 #include "io/timer.h"
 #include "membership/member.h"
 #include "mvcc/read_view.h"
@@ -49,6 +50,8 @@ struct Environment {
   metrics::Registry& metrics;
   uint64_t seed;
   Peers* peers = nullptr;  // null: this member talks to no other
+  // Looks up the hosts of peer URLs where a cluster is founded or joined; null: their texts are compared.
+  io::Resolver* resolver = nullptr;
 };
 
 // What Status and the response headers show, as of one moment.

@@ -178,14 +178,16 @@ Result<> check_not_bootstrapped(const membership::Membership& founders, std::str
 }
 
 Result<membership::Membership> join_running_cluster(const membership::InitialCluster& flags,
-                                                    const Config& config, Peers& peers, log::Logger& log) {
+                                                    const Config& config, Peers& peers, UrlComparer& comparer,
+                                                    log::Logger& log) {
   auto remote = fetch_members(urls_of_others(flags, config.name), kMembersNs, /*tell=*/true, peers, log);
   if (!remote) return remote.error().prefixed("cannot fetch cluster info from peer urls");
   std::ranges::sort(remote->members, {}, &membership::Member::id);
   auto joined =
-      membership::join_cluster(flags, config.name, remote->id, remote->members,
-                               [](const std::vector<std::string>& a,
-                                  const std::vector<std::string>& b) -> Result<bool> { return a == b; });
+      membership::join_cluster(flags, config.initial_cluster_token, config.name, remote->id, remote->members,
+                               [&](const std::vector<std::string>& a, const std::vector<std::string>& b) {
+                                 return comparer.same(a, b);
+                               });
   if (!joined) {
     return joined.error().prefixed(fmt::format("error validating peerURLs {}", cluster_text(*remote)));
   }

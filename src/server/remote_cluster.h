@@ -10,6 +10,7 @@
 #include "membership/membership.h"
 #include "server/config.h"
 #include "server/peers.h"
+#include "server/same_urls.h"
 
 namespace quoin::server {
 
@@ -19,6 +20,7 @@ Result<> check_not_bootstrapped(const membership::Membership& founders, std::str
 
 // The members of the running cluster that the flags name, with this one among them (spec 29, "Join").
 Result<membership::Membership> join_running_cluster(const membership::InitialCluster& flags,
-                                                    const Config& config, Peers& peers, log::Logger& log);
+                                                    const Config& config, Peers& peers, UrlComparer& comparer,
+                                                    log::Logger& log);
 
 }  // namespace quoin::server

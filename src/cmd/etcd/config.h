@@ -150,10 +150,6 @@ struct Config {
   // Members of initial_cluster: name -> URLs sorted. Errors: etcd's text ("error setting up initial cluster:
   // ...").
   Result<std::map<std::string, std::vector<std::string>>> initial_members() const;
-  // What a directory without a WAL asks of initial_cluster (spec operations 2.2, state "new"); a cluster of
-  // more than one member and joining an existing one are refused by name. Not called when a WAL exists: the
-  // flags are ignored then.
-  Result<> check_bootstrap() const;
 };
 
 // A log line that reading the configuration asks for. It owns its text.

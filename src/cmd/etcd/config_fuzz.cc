@@ -19,7 +19,7 @@ void check_accepted(const quoin::cmd::Command& c) {
   CHECK_GE(c.config.server.election_ns, 5 * c.config.server.heartbeat_ns);
   CHECK_GE(c.config.server.election_ticks(), 5);
   CHECK(!c.config.listen_client_urls.empty() && !c.config.listen_peer_urls.empty());
-  (void)c.config.check_bootstrap().has_value();
+  (void)c.config.initial_members().has_value();
 }
 
 }  // namespace

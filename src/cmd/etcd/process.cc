@@ -93,9 +93,7 @@ Result<> Process::start(Ending& ending) {
   }
   log_starting(config_, initialized, usable_processors(), log_);
   log_request_limit(config_, log_);
-  Result<> opened = initialized ? Result<>() : config_.check_bootstrap();
-  if (opened) opened = open_member();
-  if (!opened) {
+  if (const Result<> opened = open_member(); !opened) {
     LOG(log_, kError, "bootstrap failed", {"error", opened.error().text()});
     return opened.error();
   }
@@ -186,6 +184,7 @@ Result<> Process::open_member() {
       peer_options(config_),
       peer::Environment{network_, peer_loop_, timers_, clock_, transfer_, metrics_, log_, {}});
   env.peers = transport_.get();
+  env.resolver = &resolver_;
   ASSIGN_OR_RETURN(member_, server::Member::start(config_.server, env));
   transport_->start(member_->peer_handler());
   return {};

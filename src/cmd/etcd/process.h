@@ -28,6 +28,7 @@
 #include "posix/executors.h"
 #include "posix/log_sink.h"
 #include "posix/loop.h"
+#include "posix/resolver.h"
 #include "posix/timers.h"
 #include "server/member.h"
 
@@ -75,6 +76,7 @@ class Process {
   std::optional<posix::InlineStrand> raft_, apply_;
   std::unique_ptr<io::FileSystem> append_fs_, file_fs_;
   posix::UvNetwork network_;
+  posix::DnsResolver resolver_;  // blocks: at start only
   posix::UvLoop peer_loop_;
   std::unique_ptr<peer::Transport> transport_;
   std::unique_ptr<server::Member> member_;
