@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "http1/html.h"
 #include "http1/server_connection.h"
 #include "http1/target.h"
 
@@ -315,6 +316,10 @@ TEST(Http1, EndOfInput) {
   EXPECT_EQ(gone.handler.aborted, 1);
   gone.handler.answer("nobody hears");
   EXPECT_FALSE(gone.connection.has_output());
+}
+
+TEST(Html, Escaped) {
+  EXPECT_EQ(html_escaped("/a?b=1&c=<\"'>"), "/a?b=1&amp;c=&lt;&#34;&#39;&gt;");
 }
 
 }  // namespace

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "http1/html.h"
+
 namespace quoin::httpapi {
 namespace {
 
@@ -81,32 +83,6 @@ std::string clean(std::string_view path) {
   return out;
 }
 
-std::string html_escaped(std::string_view s) {
-  std::string out;
-  for (const char c : s) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&#34;";
-        break;
-      case '\'':
-        out += "&#39;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
-}
-
 }  // namespace
 
 std::optional<std::string> clean_location(std::string_view path, std::string_view query) {
@@ -131,7 +107,7 @@ Response redirect(const Request& request, const std::string& location) {
   Response r{307, {}, ""};
   if (request.method == "GET" || request.method == "HEAD") {
     r.headers.emplace_back("Content-Type", "text/html; charset=utf-8");
-    r.body = fmt::format("<a href=\"{}\">Temporary Redirect</a>.\n\n", html_escaped(location));
+    r.body = fmt::format("<a href=\"{}\">Temporary Redirect</a>.\n\n", http1::html_escaped(location));
   }
   r.headers.emplace_back("Location", location);
   return r;

@@ -2,36 +2,9 @@
 
 #include <fmt/format.h>
 
+#include "http1/html.h"
+
 namespace quoin::peer {
-namespace {
-
-std::string html_escaped(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&#34;";
-        break;
-      case '\'':
-        out += "&#39;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
-}
-
-}  // namespace
 
 http1::Response error_answer(unsigned status, std::string_view text, Fields fields) {
   fields.emplace_back("Content-Type", "text/plain; charset=utf-8");
@@ -43,7 +16,7 @@ http1::Response redirect_answer(std::string_view method, const std::string& loca
   http1::Response answer{307, {{"Location", location}}, ""};
   if (method == "GET" || method == "HEAD") {
     answer.fields.emplace_back("Content-Type", "text/html; charset=utf-8");
-    answer.body = fmt::format("<a href=\"{}\">Temporary Redirect</a>.\n\n", html_escaped(location));
+    answer.body = fmt::format("<a href=\"{}\">Temporary Redirect</a>.\n\n", http1::html_escaped(location));
   }
   return answer;
 }
