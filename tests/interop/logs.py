@@ -218,7 +218,7 @@ def bad_cluster(life):
     base = life.flags()[:-1]
     for cluster in ("other=http://127.0.0.1:1", "m1=http://127.0.0.1:9", "m1=http://127.0.0.1:1,m1=http://127.0.0.1:9", "m1", "m1=ftp://127.0.0.1:1",
                     "m1=http://127.0.0.1:1,m2=http://127.0.0.1:1"):
-        # etcd has opened its database when it finds out; here nothing is made.
+        # Most of these are found when the database is open already.
         shutil.rmtree(life.data, ignore_errors=True)
         life.start(flags=[*base, cluster])
         life.wait()

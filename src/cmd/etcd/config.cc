@@ -316,6 +316,8 @@ void Reader::fill_config() {
   c.initial_advertise_peer_urls = urls_of(flags_, "initial-advertise-peer-urls");
   c.advertise_client_urls = urls_of(flags_, "advertise-client-urls");
   c.initial_cluster = text("initial-cluster");
+  c.discovery_srv = text("discovery-srv");
+  c.discovery_srv_name = text("discovery-srv-name");
   c.server.new_cluster = text("initial-cluster-state") != "existing";
   c.server.initial_cluster_token = text("initial-cluster-token");
   c.server.strict_reconfig_check = boolean("strict-reconfig-check");

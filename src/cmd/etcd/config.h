@@ -9,7 +9,7 @@
 // Reading touches no global state: arguments and environment are passed in, only the configuration file is
 // read (and the routing table, for the default host). Threads: none; call before any is started.
 //
-// Options that Quoin does not serve yet (TLS, discovery, auth tokens, tracing, ...) are known by name, read
+// Options that Quoin does not serve yet (TLS, discovery but by DNS, auth tokens, tracing, ...) are known by name, read
 // and validated; set to anything but their default they are refused by name, never ignored.
 #pragma once
 #include <cstdint>
@@ -116,7 +116,9 @@ struct Config {
   // Clustering.
   Urls initial_advertise_peer_urls;
   Urls advertise_client_urls;
-  std::string initial_cluster;  // never empty after reading
+  std::string initial_cluster;  // empty: by discovery
+  std::string discovery_srv;    // domain whose SRV records name the members; empty: none
+  std::string discovery_srv_name;
   std::string auto_compaction_retention_text = "0";
   // The error of auto_compaction_retention_text, if it has one. The start fails with it after the listeners
   // are bound, as etcd's does.
@@ -144,6 +146,9 @@ struct Config {
   LogConfig log;
 
   bool memory_mlock = false;
+  // Where connections to other members come from; empty: the system's choice. Of the gate SetMemberLocalAddr; the
+  // program sets it when it starts (config_start.h).
+  std::string local_address;
   FeatureGates gates;
   std::string feature_gates_text;  // those set, "A=true,B=false", for the start line
 

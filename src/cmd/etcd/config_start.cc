@@ -1,5 +1,7 @@
 #include "cmd/etcd/config_start.h"
 
+#include "cmd/etcd/config_url.h"
+
 namespace quoin::cmd {
 namespace {
 
@@ -49,8 +51,8 @@ void log_starting(const Config& c, bool member_initialized, int cpus, log::Logge
       {"snapshot-catchup-entries", c.server.snapshot_catchup_entries},
       {"initial-advertise-peer-urls", advertise_peer}, {"listen-peer-urls", listen_peer},
       {"advertise-client-urls", advertise_client}, {"listen-client-urls", listen_client},
-      {"listen-metrics-urls", listen_metrics}, {"experimental-local-address", ""}, {"cors", c.cors},
-      {"host-whitelist", c.host_whitelist}, {"initial-cluster", cluster},
+      {"listen-metrics-urls", listen_metrics}, {"experimental-local-address", c.local_address},
+      {"cors", c.cors}, {"host-whitelist", c.host_whitelist}, {"initial-cluster", cluster},
       {"initial-cluster-state", c.server.new_cluster ? "new" : "existing"}, {"initial-cluster-token", token},
       {"quota-backend-bytes",
        c.server.quota_backend_bytes == 0 ? kDefaultQuotaBytes : c.server.quota_backend_bytes},
@@ -71,6 +73,22 @@ void log_starting(const Config& c, bool member_initialized, int cpus, log::Logge
       {"discovery-cacert", ""}, {"discovery-user", ""},
       {"downgrade-check-interval", log::Duration{c.server.downgrade_check_ns}},
       {"max-learners", c.server.max_learners}, {"v2-deprecation", c.v2_deprecation});
+}
+
+std::string infer_local_address(const Config& c, log::Logger& logger) {
+  if (!c.gates.set_member_local_addr) return {};
+  const std::vector<std::string> advertised = texts(c.initial_advertise_peer_urls);
+  LOG(logger, kInfo, "searching for a suitable member local address in AdvertisePeerURLs",
+      {"advertise-peer-urls", advertised});
+  for (const Url& url : c.initial_advertise_peer_urls) {
+    const std::string host = url.hostname();
+    if (!is_ip(host) || is_loopback_or_unspecified(host)) continue;
+    LOG(logger, kInfo, "setting member local address", {"LocalAddr", host});
+    return host;
+  }
+  LOG(logger, kWarn, "unable to set a member local address due to lack of suitable local addresses",
+      {"advertise-peer-urls", advertised});
+  return {};
 }
 
 void warn_of_unused_peer_tls(const Config& c, log::Logger& logger) {

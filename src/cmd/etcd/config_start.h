@@ -1,5 +1,7 @@
 // The log lines that show the effective configuration, as etcd writes them (spec operations 2.1, 8.2).
 #pragma once
+#include <string>
+
 #include "base/ids.h"
 #include "base/log.h"
 #include "cmd/etcd/config.h"
@@ -9,6 +11,10 @@ namespace quoin::cmd {
 // Logs "starting an etcd server". `member_initialized`: a WAL exists, so that initial-cluster and its token
 // are not looked at (and shown empty).
 void log_starting(const Config& config, bool member_initialized, int cpus, log::Logger& logger);
+
+// Where connections to other members come from: the first advertised peer URL whose host is an address that is
+// neither a loopback nor unspecified, if the gate SetMemberLocalAddr is on; else empty. Tells what it chose.
+std::string infer_local_address(const Config& config, log::Logger& logger);
 
 // A warning about --max-request-bytes above what etcd recommends; before the data is opened.
 void log_request_limit(const Config& config, log::Logger& logger);

@@ -21,5 +21,7 @@ Result<> check_ports(const Urls& urls);
 
 // An IPv4 or IPv6 literal (a zone is not one).
 bool is_ip(std::string_view host);
+// Of a literal. IPv4 in IPv6 counts as what it holds.
+bool is_loopback_or_unspecified(std::string_view ip);
 
 }  // namespace quoin::cmd

@@ -15,6 +15,7 @@
 #include "cmd/etcd/descriptors.h"
 #include "cmd/etcd/notify.h"
 #include "cmd/etcd/process_stats.h"
+#include "cmd/etcd/srv_discovery.h"
 #include "cmd/etcd/wiring.h"
 #include "httpapi/constant_metrics.h"
 #include "posix/file.h"
@@ -86,11 +87,12 @@ Result<> Process::start(Ending& ending) {
   ASSIGN_OR_RETURN(const bool initialized, wal::exists(*append_fs_, config_.wal_path()));
   if (!initialized) {
     if (!config_.bootstrap_error.empty()) return Error(Code::kUnsupported, config_.bootstrap_error);
-    if (auto members = config_.initial_members(); !members) return members.error();
+    TRY(find_members());
   }
   if (!config_.auto_compaction_error.empty()) {
     return Error(Code::kInvalidArgument, config_.auto_compaction_error);
   }
+  config_.local_address = infer_local_address(config_, log_);
   log_starting(config_, initialized, usable_processors(), log_);
   log_request_limit(config_, log_);
   if (const Result<> opened = open_member(); !opened) {
@@ -118,6 +120,16 @@ Result<> Process::start(Ending& ending) {
     LOG(log_, kInfo, "serving metrics", {"address", url});
   }
   log_serving();
+  return {};
+}
+
+// Of a directory without a log: what --initial-cluster or the records of a domain say.
+Result<> Process::find_members() {
+  if (!config_.discovery_srv.empty()) {
+    ASSIGN_OR_RETURN(config_.initial_cluster, discover_by_srv(config_, resolver_, log_));
+  }
+  ASSIGN_OR_RETURN(const auto members, config_.initial_members());
+  config_.server.initial_cluster.assign(members.begin(), members.end());
   return {};
 }
 

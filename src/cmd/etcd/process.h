@@ -49,6 +49,7 @@ class Process {
 
   Result<> start(Ending& ending);
   Result<> bind();
+  Result<> find_members();
   Result<> open_member();
   void log_member();
   void log_serving();
@@ -61,7 +62,7 @@ class Process {
   void close_front_and_member();
   void log_closing(std::string_view message);
 
-  const Config& config_;
+  Config config_;  // start() adds what it finds out
   const std::vector<Notice> start_notices_;
   const std::vector<std::string> argv_;
   posix::LogSink& log_;

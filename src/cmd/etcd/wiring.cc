@@ -62,6 +62,7 @@ peer::Options peer_options(const Config& c) {
   o.read_timeout_ns = c.raft_read_timeout;
   o.write_timeout_ns = c.raft_write_timeout;
   o.dial_timeout_ns = io::kSecond + c.server.election_ns;
+  o.local_address = c.local_address;
   return o;
 }
 
