@@ -399,6 +399,8 @@ std::shared_ptr<const View> BackendImpl::view() {
 void BackendImpl::compact(int64_t revision, std::shared_ptr<Compactor> compactor,
                           std::function<void()> done) {
   CHECK_GE(revision, 0);
+  // Whoever waited for one of the last commits may ask: it ends as one that is under way.
+  if (life_ == Life::kClosing) return;
   when_durable([this, revision, compactor = std::move(compactor),
                 done = std::move(done)](const Result<SnapshotRef>& durable) {
     if (!durable) return;

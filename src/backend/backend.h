@@ -234,7 +234,7 @@ class Backend {
 
   // Commits what is left (the consistent index too), stores what a clean stop stores, closes the file; `done`
   // on apply. Views that are still open stay readable, but then no freelist is saved and the next open walks
-  // the file. Maintenance under way ends: compact() without its `done`, the others with kStopped.
+  // the file. Maintenance under way ends: compact() without its `done`, also if called now, the rest with kStopped.
   virtual void close(std::function<void(Result<>)> done) = 0;
 };
 

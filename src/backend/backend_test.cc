@@ -335,6 +335,26 @@ TEST_P(BackendTest, CompactionDeletesInStepsAndMarksItsEnd) {
   });
 }
 
+// A received snapshot may close the backend while the commit is under way that a compaction waits for.
+TEST_P(BackendTest, ACompactionThatTheLastCommitSetsOffIsLeftOut) {
+  m.open();
+  auto compactor = std::make_shared<KeepOdd>();
+  bool durable = false, done = false;
+  std::optional<Result<>> closed;
+  m.on_apply([&] {
+    put_record(2, "x");
+    b().commit([&] {
+      durable = true;
+      b().compact(2, compactor, [&] { done = true; });
+    });
+    b().close([&](Result<> r) { closed = r; });
+  });
+  m.wait([&] { return closed.has_value(); });
+  EXPECT_TRUE(*closed);
+  EXPECT_TRUE(durable);
+  EXPECT_FALSE(done);
+}
+
 // A crash between two steps must not find the compaction finished.
 TEST_P(BackendTest, ACompactionIsMarkedFinishedWithItsLastStepOnly) {
   m.options.compaction_batch_limit = 10;
