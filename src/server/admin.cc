@@ -167,6 +167,7 @@ void Admin::propose(const CallPtr& call) {
                  .data = raft::encode_blob(cc),
                  .only_in_term = {},
                  .awaited = true,
+                 .patient = true,
                  .type = raft::EntryType::kConfChange});
   s_.raft.post_proposals(std::move(one));
 }

@@ -16,6 +16,7 @@ struct Proposal {
   // Somebody waits for the outcome under this id (waiters.h). Once nobody does any more, a proposal that raft
   // has not taken yet is dropped.
   bool awaited = false;
+  bool patient = false;  // while somebody waits, it may wait for a leader without a limit
   raft::EntryType type = raft::EntryType::kNormal;
 };
 

@@ -296,8 +296,20 @@ void RaftStage::refuse(const Proposal& proposal, Error error) {
 void RaftStage::expire(io::MonotonicNs now) {
   const io::MonotonicNs limit = now - options_.request_timeout_ns;
   // raft never took these: to the client its own time is over, nothing else is known.
+  std::vector<Proposal> patient;
   while (!parked_.empty() && parked_.front().since < limit) {
-    refuse(take_parked(), Error(Code::kContextDeadlineExceeded));
+    Proposal p = take_parked();
+    if (!p.patient) {
+      refuse(p, Error(Code::kContextDeadlineExceeded));
+    } else if (given_up(p)) {
+      waiters_.take(p.id);
+    } else {
+      patient.push_back(std::move(p));
+    }
+  }
+  for (Proposal& p : patient) {
+    parked_bytes_ += p.data.size();
+    parked_.push_back({std::move(p), now});
   }
   for (Waiter& w : waiters_.expire(limit)) {
     probe_->failed.inc();

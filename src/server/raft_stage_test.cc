@@ -492,5 +492,32 @@ TEST_F(RaftStageTest, APatientWaiterDoesNotExpire) {
   EXPECT_EQ(answer->error->code(), Code::kServerStopped);
 }
 
+// Nor does its proposal, while there is no leader that could take it.
+TEST_F(RaftStageTest, APatientProposalWaitsForALeader) {
+  start(3);
+  stage->post_start_ticking();
+  std::optional<Answer> patient, other;
+  for (const bool is_patient : {true, false}) {
+    const uint64_t id = is_patient ? 1 : 2;
+    Waiter waiter{&strand_, [&, is_patient](Answer a) { (is_patient ? patient : other) = std::move(a); },
+                  process_.clock().monotonic()};
+    waiter.patient = is_patient;
+    waiters_.add(id, std::move(waiter));
+    Proposal p{.id = id, .data = Blob::copy("x"), .only_in_term = {}, .awaited = true};
+    p.patient = is_patient;
+    std::vector<Proposal> one;
+    one.push_back(std::move(p));
+    stage->post_proposals(std::move(one));
+  }
+  ASSERT_TRUE(machine_.run_until([&] { return other.has_value(); }, 20 * io::kSecond));
+  EXPECT_EQ(other->error->code(), Code::kContextDeadlineExceeded);
+  machine_.run_until([] { return false; }, 60 * io::kSecond);
+  EXPECT_FALSE(patient);
+  stage->post_stop(strand_, [](raft::HardState) {});
+  settle();
+  ASSERT_TRUE(patient);
+  EXPECT_EQ(patient->error->code(), Code::kServerStopped);
+}
+
 }  // namespace
 }  // namespace quoin::server
