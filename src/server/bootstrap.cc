@@ -346,10 +346,13 @@ static Result<> restart(const Config& config, Environment& env, Bootstrapped* ou
   wal::SnapshotRecord start{snapshot.metadata.index, snapshot.metadata.term, std::nullopt};
   if (!snapshot.empty()) start.conf_state = snapshot.metadata.conf_state;
   ASSIGN_OR_RETURN(const auto members, keys_of(db, backend::Bucket::kMembers));
+  // An empty database says nothing: who joined, or founded with others, may have lost all of it but the log.
+  const bool founded_alone =
+      members.empty() ? config.new_cluster && config.initial_cluster.size() <= 1 : members.size() == 1;
   auto opened = wal::open(env.append_fs, wal_dir(config), start,
                           {.acknowledged = consistent,
                            .allow_cut = config.allow_wal_cut,
-                           .alone = members.size() <= 1 && snapshot.metadata.conf_state.voters.size() <= 1},
+                           .alone = founded_alone && snapshot.metadata.conf_state.voters.size() <= 1},
                           env.log);
   if (!opened && opened.error().code() == Code::kFileNotFound && !passed_over.empty()) {
     return opened.error().prefixed(fmt::format(
