@@ -56,6 +56,8 @@ void ClusterRun::act(Act what) {
       if (!life.ready() || life.process().paused() || s.unstick_at != 0 || disk.power_lost()) return;
       story_.note("m{} is stopped", i);
       if (prng_.chance(1, 2)) {
+        stop_while_it_stands_still(i);
+      } else if (prng_.chance(1, 2)) {
         auto over = std::make_shared<bool>(false);
         life.member().admin().hand_over(life.loop(), [over] { *over = true; });
         cluster_.run_until([&] { return *over || life.failure() || disk.power_lost(); }, 10 * io::kSecond);
@@ -71,7 +73,12 @@ void ClusterRun::act(Act what) {
     }
     case Act::kPause: {
       if (life.process().paused()) return;
-      const auto ms = static_cast<int64_t>(prng_.between(10, prng_.chance(1, 2) ? 300 : 5'000));
+      auto ms = static_cast<int64_t>(prng_.between(10, prng_.chance(1, 2) ? 300 : 5'000));
+      // Long enough that another one leads, and that leases end which it had not heard renewed.
+      if (life.member().leader() == s.id && prng_.chance(1, 2)) {
+        ms = static_cast<int64_t>(prng_.between(4'000, 9'000));
+        edges_.met("leader stands still for longer than a lease");
+      }
       story_.note("m{} stands still for {} ms", i, ms);
       edges_.met("pauses");
       s.resume_at = now + ms * kMs;
@@ -152,6 +159,21 @@ void ClusterRun::act(Act what) {
   }
 }
 
+// Messages wait for it when it is asked to stop: entries, and the commits of entries before them.
+void ClusterRun::stop_while_it_stands_still(size_t i) {
+  sim::Process& process = cluster_.life(i).process();
+  edges_.met("stopped while it stood still");
+  process.pause();
+  for (int n = 0; n < 12; ++n) {
+    std::vector<size_t> others = usable();
+    std::erase(others, i);
+    traffic_.tick(others);
+    traffic_.paused(i);
+    cluster_.run_for(static_cast<int64_t>(prng_.below(12)) * kMs);
+  }
+  cluster_.world().after(1, [&process] { process.resume(); });
+}
+
 // ---- members come and go ----
 
 // As far as anybody knows.
@@ -215,6 +237,10 @@ void ClusterRun::change_members(membership::ChangeKind kind) {
       return;
   }
   const uint64_t number = ++changes_;
+  // With one removal asked for there is one that can be answered.
+  if (kind == K::kRemove && removals_asked_.insert(change.member.id).second &&
+      change.member.id == seats_[i].id)
+    seats_[i].own_removal = number;
   change_open_ = true;
   story_.note("change {} at m{}: {} {:x}", number, i, what, change.member.id.v);
   // It may never be heard of again.
@@ -222,9 +248,13 @@ void ClusterRun::change_members(membership::ChangeKind kind) {
     if (number == changes_) change_open_ = false;
   });
   Life& life = cluster_.life(i);
-  const auto done = [this, number, kind](Result<std::vector<membership::Member>> r) {
+  const auto done = [this, number, kind, i](Result<std::vector<membership::Member>> r) {
     story_.note("change {}: {}", number, r ? "done" : r.error().text());
     if (number == changes_) change_open_ = false;
+    if (seats_[i].own_removal == number) {
+      seats_[i].own_removal = 0;
+      if (r) edges_.met("own removal answered");
+    }
     if (!r) return;
     static constexpr const char* kEdges[] = {"voter added", "learner added", "learner promoted", "",
                                              "member removed"};

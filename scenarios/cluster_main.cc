@@ -1,10 +1,10 @@
-// scenarios_cluster [--runs N] [--seed S] [--hours H] [--twice] [--edges] [--log] [--lines N]
+// scenarios_cluster [--runs N] [--seed S] [--hours H] [--twice] [--edges] [--log] [--lines N] [--first]
 //
 // N runs of several members from the seeds S, S+1, ...; each prints its seed before it begins. A run that finds the
 // members wrong prints what broke and what was done when, and the program ends with 1; that seed alone repeats it.
 // --hours: runs until so much real time has passed. --twice does each run twice and compares what happened. --edges:
 // fails too if a situation that a long run must meet was never met. --log: prints the members' logs of a failed run.
-// --lines: how much is told of a failed run.
+// --lines: how much is told of a failed run. --first: ends with the first run that fails.
 #include <fmt/format.h>
 
 #include <chrono>
@@ -25,11 +25,14 @@ constexpr std::string_view kEdges[] = {
     "HashKV compared",
     "address used again",
     "clean stop",
+    "crash images started from",
     "configuration changes",
     "elections",
     "end in an installation",
     "failed disk ended a member",
     "forwarded proposals",
+    "joiner ended before its first hard state",
+    "leader stands still for longer than a lease",
     "leadership handed over at a stop",
     "leadership lost with a read round open",
     "leadership moved",
@@ -39,12 +42,15 @@ constexpr std::string_view kEdges[] = {
     "lease renewed",
     "links cut",
     "member removed",
+    "own removal answered",
     "partitions",
     "pauses",
     "power lost in the start",
+    "power lost with a vote given",
     "removed member ended",
     "snapshots installed",
     "snapshots made",
+    "stopped while it stood still",
     "stuck syncs",
     "torn tails",
     "voter added",
@@ -57,7 +63,7 @@ constexpr std::string_view kEdges[] = {
 struct Flags {
   uint64_t runs = 40, seed = 1, lines = 150;
   double hours = 0;
-  bool twice = false, log = false, edges = false;
+  bool twice = false, log = false, edges = false, first = false;
 };
 
 bool parse(int argc, char** argv, Flags* flags) {
@@ -69,6 +75,8 @@ bool parse(int argc, char** argv, Flags* flags) {
       flags->twice = true;
     } else if (arg == "--edges") {
       flags->edges = true;
+    } else if (arg == "--first") {
+      flags->first = true;
     } else if (arg == "--log") {
       flags->log = true;
     } else if (arg == "--hours" && more) {
@@ -135,7 +143,7 @@ int main(int argc, char** argv) {
   if (!parse(argc, argv, &flags)) {
     fmt::print(stderr,
                "usage: scenarios_cluster [--runs N] [--seed S] [--hours H] [--twice] [--edges] [--log] "
-               "[--lines N]\n");
+               "[--lines N] [--first]\n");
     return 2;
   }
   lines_told = flags.lines;
@@ -169,6 +177,7 @@ int main(int argc, char** argv) {
       ++failed;
       fmt::print("\nseed {} FAILED: {}\n{}", seed, problem, run.story().text(flags.lines));
       if (flags.log) fmt::print("{}", run.logs());
+      if (flags.first) break;
     }
     std::fflush(stdout);
   }

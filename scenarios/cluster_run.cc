@@ -27,7 +27,8 @@ ClusterRun::ClusterRun(uint64_t seed)
       cluster_(seed, draw_members(seed)),
       story_(cluster_.world()),
       traffic_(cluster_, truth_, story_, edges_, seed),
-      listeners_(cluster_, truth_, story_, edges_, seed) {
+      listeners_(cluster_, truth_, story_, edges_, seed),
+      image_prng_(seed ^ 0x1346eull) {
   server::Config& c = base_;
   c.snapshot_count = prng_.between(10, 200);
   c.snapshot_catchup_entries = prng_.between(1, 60);
@@ -53,6 +54,8 @@ ClusterRun::ClusterRun(uint64_t seed)
   if (prng_.chance(3, 4)) acts_.insert(Act::kMend);
   act_one_in_ = prng_.between(2, 30);
   crash_on_snapshot_ = prng_.below(3);
+  aim_at_votes_ = prng_.chance(1, 3);
+  images_left_ = prng_.chance(1, 2) ? 80 : 0;
   cluster_.network().observe([this](const raft::Message& m) { observe(m); });
 }
 
@@ -67,6 +70,7 @@ ClusterRun::~ClusterRun() {
 void ClusterRun::draw_config(size_t i) {
   server::Config c = base_;
   const server::Config& own = cluster_.config(i);
+  cluster_.disk(i).set_hook([this, i](sim::Op op, std::string_view path) { before_operation(i, op, path); });
   c.name = own.name;
   c.data_dir = own.data_dir;
   c.initial_advertise_peer_urls = own.initial_advertise_peer_urls;
@@ -123,6 +127,8 @@ std::string ClusterRun::logs() const {
 void ClusterRun::observe(const raft::Message& m) {
   using T = raft::MessageType;
   if (m.type == T::kSnap) snapshots_for_.insert(m.to);
+  aim_at_vote(m);
+  aim_at_log(m);
   if (m.type != T::kApp && m.type != T::kHeartbeat && m.type != T::kSnap && m.type != T::kTimeoutNow) return;
   const auto [known, fresh] = leaders_.try_emplace(m.term.v, m.from);
   if (fresh) edges_.met("elections");
@@ -137,9 +143,11 @@ bool ClusterRun::step(int64_t ns) {
 }
 
 void ClusterRun::poll() {
+  end_aims();
   watch_removals();
   for (size_t i = 0; i < seats_.size(); ++i) poll_seat(i);
   traffic_.learned();
+  look_at_images();
   listeners_.check();
   snapshots_for_.clear();
   fail(traffic_.problem());
@@ -158,7 +166,7 @@ void ClusterRun::poll_seat(size_t i) {
     story_.note("m{} goes on", i);
     life.process().resume();
   }
-  if (life.process().paused()) traffic_.paused();
+  if (life.process().paused()) traffic_.paused(i);
   if (s.unstick_at != 0 && now >= s.unstick_at) {
     story_.note("m{}'s syncs go on", i);
     cluster_.disk(i).set_syncs_stuck(false);
@@ -171,6 +179,12 @@ void ClusterRun::poll_seat(size_t i) {
     const std::string text(life.failure()->text());
     if (life.failure()->code() == Code::kStopped) {
       edges_.met("removed member ended");
+      // It has applied what it was asked for, so whoever asked must know.
+      if (s.own_removal != 0 && cluster_.member(i).peer_handler().removed(s.id) &&
+          !life.log().contains("applying snapshot")) {
+        return fail(fmt::format("m{} has removed itself by change {} and ends without an answer to it", i,
+                                s.own_removal));
+      }
       s.gone = true;
       s.gone_at = now;
       return end_life(i, false, "removed");
@@ -215,6 +229,7 @@ void ClusterRun::poll_log(size_t i) {
       {"applied snapshot", "snapshots installed"},
       {"applied a configuration change", "configuration changes"},
       {"repaired WAL", "torn tails"},
+      {"joining again", "joiner ended before its first hard state"},
       {"leadership transfer finished", "leadership handed over at a stop"},
       {"handing leadership over", "leadership handed over by a stuck disk"},
       {"triggering snapshot", "snapshots made"},
@@ -300,15 +315,20 @@ void ClusterRun::start(size_t i) {
     s.gone = true;
     return;
   }
-  s.started = true;
+  const bool first_start = !std::exchange(s.started, true);
   s.known = 1;
   s.shown = 0;
   s.verify = true;
   s.log_seen = 0;
   s.end_at = s.resume_at = 0;
   if (s.id && s.id != id) return fail(fmt::format("m{} was {:x} and is {:x}", i, s.id.v, id.v));
+  const bool first = !s.founder && first_start;
   s.id = id;
+  s.own_removal = 0;
+  s.snapshot_comes = s.record_comes = s.change_comes = false;
   story_.note("m{} ({:x}) starts", i, s.id.v);
+  // Its log is made, and holds nothing.
+  if (first && !healing_ && prng_.chance(1, 3)) end_life(i, prng_.chance(1, 2), "killed at its first start");
 }
 
 void ClusterRun::end_life(size_t i, bool crash, std::string_view why) {
@@ -328,8 +348,12 @@ void ClusterRun::end_life(size_t i, bool crash, std::string_view why) {
   }
   s.unstick_at = s.end_at = 0;
   if (!s.gone)
-    s.restart_at = cluster_.world().now() +
-                   static_cast<int64_t>(prng_.below(prng_.chance(1, 4) ? 8'000 : 800) + 1) * kMs;
+    s.restart_at =
+        cluster_.world().now() + static_cast<int64_t>(prng_.below(std::exchange(s.back_at_once, false) ? 20
+                                                                  : prng_.chance(1, 4)                 ? 8'000
+                                                                                       : 800) +
+                                                      1) *
+                                     kMs;
 }
 
 // ---- the run ----

@@ -85,6 +85,10 @@ class ClusterRun {
     // When somebody had applied its removal; when it had ended for good.
     io::MonotonicNs left_at = 0, gone_at = 0;
     std::set<size_t> not_told;  // those that may have missed it
+    bool back_at_once = false;  // its next life begins soon
+    // What its log is about to be given.
+    bool snapshot_comes = false, record_comes = false, change_comes = false;
+    uint64_t own_removal = 0;  // the change by which it was asked to remove itself, until that is answered
     size_t log_seen = 0;
     std::vector<std::string> last_log;
   };
@@ -106,6 +110,18 @@ class ClusterRun {
   void change_members(membership::ChangeKind kind);
   void seat_new_members();
   std::set<MemberId> listed() const;
+  Seat* seat_of(MemberId id);
+  void aim_at_vote(const raft::Message& message);
+  void aim_at_log(const raft::Message& message);
+  void before_operation(size_t i, sim::Op op, std::string_view path);
+  void end_aims();
+  struct Image {
+    size_t seat = 0;
+    std::unique_ptr<sim::SimDisk> disk;
+  };
+  void look_at_images();
+  std::string look_at(Image& image);
+  void stop_while_it_stands_still(size_t i);
   bool in_trouble(size_t i, size_t from);
   bool known_as_removed(MemberId id);
   void watch_removals();
@@ -130,6 +146,19 @@ class ClusterRun {
   std::vector<Seat> seats_;
   std::set<Act> acts_;
   uint64_t act_one_in_ = 10, crash_on_snapshot_ = 0;
+  struct Vote {
+    size_t from = 0, to = 0;
+    Term term;
+    io::MonotonicNs until = 0;
+    bool given = false;
+  };
+  const size_t founders_ = cluster_.size();
+  bool aim_at_votes_ = false;
+  std::optional<Vote> vote_;
+  Prng image_prng_;
+  size_t images_left_ = 0;
+  std::vector<Image> images_;
+  std::set<MemberId> removals_asked_;
   bool healing_ = false, stranded_ = false;
   std::map<uint64_t, MemberId> leaders_;     // by term
   std::set<MemberId> snapshots_for_;         // sent since the last step

@@ -14,6 +14,10 @@
 
 namespace quoin::scenarios {
 
+namespace {
+constexpr int64_t kEndNs = 20 * io::kMicrosecond;
+}
+
 Life::Life(sim::World& world, sim::SimDisk& disk, const server::Config& config, uint64_t seed,
            int64_t wall_jump_ns, std::optional<Door> door, PeerNetwork* wire)
     : world_(world),
@@ -67,7 +71,13 @@ Result<> Life::start() {
     front_->attach(*member_);
   }
   member_->run(
-      loop_, [this] { serve(); }, [this](Error e) { failure_ = std::move(e); });
+      loop_, [this] { serve(); },
+      [this](Error e) {
+        failure_ = std::move(e);
+        if (!peers_) return;
+        // As the program does: it ends. What has not left by then does not leave.
+        world_.after(kEndNs, [&process = process_] { process.kill(); });
+      });
   return {};
 }
 

@@ -319,16 +319,28 @@ void Traffic::renew(Lease& lease, size_t seat) {
   Op& op = add(Kind::kRenew, seat);
   Life& life = cluster_.life(seat);
   story_.note("#{} m{} renew lease {}", op.number, seat, lease.id);
-  life.on_loop([this, &life, &op, &lease] {
-    life.port().renew_lease(LeaseId(lease.id), [this, &op, &lease](Result<int64_t> ttl) {
+  const MemberId leader = life.member().leader();
+  const Term term = life.member().term();
+  life.on_loop([this, &life, &op, &lease, leader, term] {
+    life.port().renew_lease(LeaseId(lease.id), [this, &life, &op, &lease, leader, term](Result<int64_t> ttl) {
       if (op.over) return;
       if (!ttl) return finish(op, ttl.error().text());
       edges_.met("lease renewed");
-      if (op.begin > paused_at_ + 5 * io::kSecond) lease.since = std::max(lease.since, op.begin);
+      // Whoever leads has said so, unless it may have slept over its fall.
+      const bool same = leader && leader == life.member().leader() && term == life.member().term();
+      if (same && !stood_still(leader, op.begin - 5 * io::kSecond))
+        lease.since = std::max(lease.since, op.begin);
       finish(op, "renewed");
     });
   });
   give_time(op, 4 * io::kSecond);
+}
+
+bool Traffic::stood_still(MemberId id, io::MonotonicNs since) const {
+  return std::ranges::any_of(paused_at_, [&](const auto& paused) {
+    const auto& [seat, at] = paused;
+    return at >= since && (!cluster_.running(seat) || cluster_.member(seat).id() == id);
+  });
 }
 
 void Traffic::hash(size_t seat) {

@@ -44,8 +44,8 @@ class Traffic {
     return ops_[op - 1].request.outcome == Request::Outcome::kAcknowledged;
   }
   size_t open() const { return open_; }
-  // Some member stood still until now: what it says of leases in the next moments may be of the past.
-  void paused() { paused_at_ = cluster_.world().now(); }
+  // This member stands still: what it says of leases in the next moments may be of the past.
+  void paused(size_t seat) { paused_at_[seat] = cluster_.world().now(); }
   // The truth has grown.
   void learned();
   // Everything again, from the first revision to the last: at the end.
@@ -88,6 +88,7 @@ class Traffic {
   void answered(Op& op, const server::Answer& answer);
   void read(Op& op, bool serializable);
   void renew(Lease& lease, size_t seat);
+  bool stood_still(MemberId id, io::MonotonicNs since) const;
   void hash(size_t seat);
   Request draw_write();
   Effect draw_branch(uint64_t number);
@@ -112,7 +113,7 @@ class Traffic {
   int64_t newest_told_ = 1;
   int64_t learned_ = 1;
   int64_t compaction_asked_ = 0;
-  io::MonotonicNs paused_at_ = -60 * io::kSecond;
+  std::map<size_t, io::MonotonicNs> paused_at_;  // when each stood still for the last time
   std::map<std::pair<int64_t, int64_t>, uint32_t> hashes_;
   TrafficCounts counts_;
   std::string problem_;
