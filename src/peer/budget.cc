@@ -37,7 +37,17 @@ void Budget::wake() {
   if (!room_ || held_ > mark_ || loop_ == nullptr) return;
   waiting_ = false;
   // Under the lock, so that after stop() nobody touches the loop; a loop never runs a task within post().
-  loop_->post(std::exchange(room_, nullptr));
+  // What waits for room may end before the loop comes to the task, so the task asks for it then.
+  loop_->post([budget = shared_from_this()] { budget->run_room(); });
+}
+
+void Budget::run_room() {
+  Task room;
+  {
+    std::lock_guard lock(mutex_);
+    room = std::exchange(room_, nullptr);
+  }
+  if (room) room();
 }
 
 void Budget::stop() {

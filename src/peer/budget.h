@@ -23,12 +23,14 @@ class Budget : public std::enable_shared_from_this<Budget> {
   size_t messages() const { return messages_; }
   // Runs `room` once, as a task of the loop, when held() is at most `bytes`. Only one may wait.
   void when_below(size_t bytes, Task room);
-  // `room` does not run any more, and the loop is not touched.
+  // On the loop: `room` does not run any more, not even where its task is posted already, and the loop is not
+  // touched.
   void stop();
 
  private:
   void release(size_t bytes, size_t messages);
   void wake();
+  void run_room();
 
   std::atomic<size_t> held_{0}, messages_{0};
   std::atomic<bool> waiting_{false};

@@ -169,5 +169,21 @@ TEST(Budget, TellsWhenThereIsRoom) {
   EXPECT_EQ(gauge.value(), 0);
 }
 
+// Who waits for room may end between the release and the loop's task.
+TEST(Budget, RoomThatWasAnnouncedIsTakenBackByStop) {
+  sim::World world(1);
+  sim::Process& process = world.start_process("p");
+  sim::SimExecutor& loop = process.executor("loop");
+  metrics::Gauge gauge;
+  const auto budget = std::make_shared<Budget>(loop, gauge);
+  server::Charge a = budget->charge(100);
+  int room = 0;
+  budget->when_below(50, [&] { ++room; });
+  a.reset();  // the task is posted
+  budget->stop();
+  world.run_idle();
+  EXPECT_EQ(room, 0);
+}
+
 }  // namespace
 }  // namespace quoin::peer
