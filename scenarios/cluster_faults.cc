@@ -292,6 +292,7 @@ void ClusterRun::seat_new_members() {
       if (!cluster_.running(i)) {
         story_.note("m{} was removed while it was down", i);
         s.gone = true;
+        s.gone_at = cluster_.world().now();
       }
       break;
     }
