@@ -9,10 +9,10 @@ DATA ?= default.etcd
 CLUSTER_DATA ?= cluster.etcd
 TIMED := ^interop\.(logs|own_checks)$$
 
-.PHONY: help packages configure build test serve cluster check bench sim fuzz asan tsan interop mutants
+.PHONY: help packages configure build test serve cluster check bench sim fuzz asan tsan interop mutants build-failpoints
 
 help: ## list the commands
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 packages: ## install what the build needs (Debian packages; asks nothing)
 	@tools/install_packages.sh
@@ -23,6 +23,11 @@ configure: packages
 build: configure ## the release programs, into bin/
 	@ninja -C $(BUILD) -j $(JOBS) programs
 	@mkdir -p bin && for p in etcd; do cmp -s $(BUILD)/bin/$$p bin/$$p || cp $(BUILD)/bin/$$p bin/$$p; done
+
+build-failpoints: ## the program with gofail's failpoints in it, for fault tests alone, into bin-failpoints/
+	@PRESET=failpoints $(MAKE) --no-print-directory configure
+	@ninja -C build/failpoints -j $(JOBS) programs
+	@mkdir -p bin-failpoints && cmp -s build/failpoints/bin/etcd bin-failpoints/etcd || cp build/failpoints/bin/etcd bin-failpoints/
 
 serve: build ## build, then run a member on 127.0.0.1:2379 with data in ./default.etcd
 	@tools/serve.sh $(DATA)

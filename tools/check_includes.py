@@ -7,7 +7,7 @@ import re
 import sys
 
 ROWS = [
-    ["base"], ["io", "pb"], ["wire"], ["raft", "bolt", "http1", "http2", "tls"],
+    ["base"], ["io", "pb", "failpoint"], ["wire"], ["raft", "bolt", "http1", "http2", "tls"],
     ["wal", "snap", "backend"], ["mvcc", "lease", "auth", "membership"], ["server"],
     ["grpc", "peer"], ["v3rpc", "httpapi", "client"], ["front"], ["posix", "sim"], ["cmd"],
 ]

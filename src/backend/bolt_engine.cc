@@ -6,6 +6,7 @@
 #include "backend/backend.h"
 #include "bolt/db.h"
 #include "bolt/snapshot_stream.h"
+#include "failpoint/failpoint.h"
 
 namespace quoin::backend {
 namespace {
@@ -83,7 +84,10 @@ class BoltEngine final : public Engine {
       : db_(std::move(db)), file_(file), clock_(clock), filling_(filling) {}
 
   std::unique_ptr<EngineSnapshot> snapshot() override {
-    return std::make_unique<BoltSnapshot>(db_->begin_read(), db_->path());
+    FAILPOINT(beforeStartDBTxn);
+    auto read = db_->begin_read();
+    FAILPOINT(afterStartDBTxn);
+    return std::make_unique<BoltSnapshot>(std::move(read), db_->path());
   }
 
   void commit(const Batch& batch, absl::AnyInvocable<void(Result<CommitTimes>)> done) override {
@@ -129,7 +133,9 @@ class BoltEngine final : public Engine {
   };
 
   Result<std::unique_ptr<bolt::WriteTx>> fill(const Batch& batch) {
+    FAILPOINT(beforeStartDBTxn);
     ASSIGN_OR_RETURN(auto tx, db_->begin_write());
+    FAILPOINT(afterStartDBTxn);
     for (int b = 0; b < kBucketCount; ++b) {
       if (batch.changes[b].empty()) continue;
       ASSIGN_OR_RETURN(bolt::Bucket * bucket, tx->create_bucket(bucket_name(static_cast<Bucket>(b))));

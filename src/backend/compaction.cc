@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/coding.h"
 #include "base/crc32c.h"
+#include "failpoint/failpoint.h"
 
 namespace quoin::backend {
 namespace {
@@ -70,6 +71,9 @@ Result<> FileSide::compaction_step(BatchBuilder& builder) {
   TRY(damage);
   c.last = scanned < env_.options.compaction_batch_limit;
   c.next = std::move(next);
+  // The mark travels in the commit of the last batch. etcd passes the second of each pair before that is durable.
+  FAILPOINT_IF(c.last, compactBeforeSetFinishedCompact);
+  FAILPOINT_IF(!c.last, compactBeforeCommitBatch);
   if (c.last) builder.put_meta("finishedCompactRev", RevisionKey({c.revision, 0}).view());
   return {};
 }
@@ -80,7 +84,9 @@ void FileSide::after_compaction_step() {
   const io::MonotonicNs now = env_.clock->monotonic();
   env_.probe->compaction_pause_ms.observe(milliseconds(now - c.step_started));
   env_.probe->compaction_keys.inc(c.step_deletes);
+  FAILPOINT_IF(!c.last, compactAfterCommitBatch);
   if (c.last) {
+    FAILPOINT(compactAfterSetFinishedCompact);
     env_.probe->compaction_total_ms.observe(milliseconds(now - c.started));
     env_.probe->compaction_last.set(static_cast<double>(env_.clock->wall() / io::kSecond));
     auto done = std::move(c.done);

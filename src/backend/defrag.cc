@@ -9,6 +9,7 @@
 #include "backend/file_jobs.h"
 #include "backend/file_side.h"
 #include "base/check.h"
+#include "failpoint/failpoint.h"
 
 namespace quoin::backend {
 namespace {
@@ -50,9 +51,13 @@ void FileSide::defrag_step() {
   if (!d.copy) {
     // The wall clock's digits make the name; leftovers of a crash are removed when the backend opens.
     d.path = fmt::format("{}.tmp.{}", env_.options.path, static_cast<uint64_t>(env_.clock->wall()));
+    FAILPOINT_TEXT(defragOpenFileError, text, return defrag_step_failed(Error(Code::kIo, text)));
     auto copy = factory_->open(d.path, /*filling=*/true);
     if (!copy) return defrag_step_failed(copy.error());
     d.copy = std::move(*copy);
+    // Commits go on while it is copied; until the rename the copy counts for nothing.
+    FAILPOINT(defragBeforeCopy);
+    FAILPOINT_TEXT(defragdbFail, text, return defrag_step_failed(Error(Code::kIo, text)));
   }
   if (d.bucket == kBucketCount) return defrag_swap();
   d.source = newest_;
@@ -126,6 +131,8 @@ void FileSide::defrag_mirror() {
 
 void FileSide::defrag_swap() {
   busy_ = true;
+  // As in etcd both files are whole and the old one has the name; here the old one is still open.
+  FAILPOINT(defragBeforeRename);
   env_.fs->async_rename(defrag_->path, env_.options.path, [weak = weak_from_this()](Result<> renamed) {
     auto self = weak.lock();
     if (!self) return;

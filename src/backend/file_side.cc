@@ -4,6 +4,7 @@
 
 #include "backend/file_jobs.h"
 #include "base/check.h"
+#include "failpoint/failpoint.h"
 
 namespace quoin::backend {
 namespace {
@@ -83,7 +84,10 @@ void FileSide::start_commit() {
   }
   maintenance_turn_ = true;
   batch_has_segment_ = pending_.has_value();
+  // Index, term and ConfState come with the segment that was frozen with them.
+  FAILPOINT(commitBeforePreCommitHook);
   if (pending_) batch_->add(*pending_);
+  FAILPOINT(commitAfterPreCommitHook);
   const Batch& batch = batch_->build();
   if (batch.empty()) {
     CHECK(!batch_has_segment_);  // so it is a compaction step that found nothing to delete
@@ -91,6 +95,7 @@ void FileSide::start_commit() {
     return run_later();
   }
   busy_ = true;
+  FAILPOINT(beforeCommit);
   engine_->commit(batch, [weak = weak_from_this()](Result<CommitTimes> result) {
     if (auto self = weak.lock()) self->on_commit(std::move(result));
   });
@@ -98,6 +103,7 @@ void FileSide::start_commit() {
 
 void FileSide::on_commit(Result<CommitTimes> result) {
   if (!result) return fail(result.error());
+  FAILPOINT(afterCommit);
   env_.probe->commit_seconds.observe(seconds(env_.clock->monotonic() - commit_started_));
   env_.probe->rebalance_seconds.observe(seconds(result->rebalance_ns));
   env_.probe->spill_seconds.observe(seconds(result->spill_ns));

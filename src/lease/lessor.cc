@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/coding.h"
+#include "failpoint/failpoint.h"
 #include "wire/lease.h"
 #include "wire/message.h"
 
@@ -269,6 +270,7 @@ Result<Renewal> Lessor::renew(LeaseId id, io::MonotonicNs now) {
   if (it == leases_.end()) return Code::kLeaseNotFound;
   Lease& lease = it->second;
   if (expiry_of(lease) <= now) return Renewal{Renewal::Kind::kExpired};
+  FAILPOINT(beforeCheckpointInLeaseRenew);  // as in etcd, whether one is needed or not
   if (options_.checkpoint && lease.remaining_ttl_s > 0) return Renewal{Renewal::Kind::kCheckpointFirst};
   give_expiry(id, lease, after_seconds(now, rest_s(lease)));
   renewed_.inc();

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "failpoint/failpoint.h"
 #include "mvcc/compaction.h"
 #include "mvcc/key_index.h"
 #include "mvcc/store_probe.h"
@@ -124,7 +125,10 @@ std::shared_ptr<const ReadView> Store::publish() {
   }
   published_ = std::make_shared<const ReadView>(Snapshot{
       revision_, compact_revision_, index_->publish(revision_, compact_revision_), records_, hashes_});
+  // Readers see a whole batch at once, not each transaction as in etcd.
+  FAILPOINT(beforeWritebackBuf);
   views_.store(published_);
+  FAILPOINT(afterWritebackBuf);
   // Most of what a batch replaced can go at once, when nobody reads the version before it. However much that
   // is, as much goes: else what waits would grow for as long as the load lasts.
   index_->collect_for_changes(kFreedPerPublish);

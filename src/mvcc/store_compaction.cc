@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "failpoint/failpoint.h"
 #include "mvcc/compaction.h"
 #include "mvcc/key_index.h"
 #include "mvcc/key_value.h"
@@ -57,6 +58,7 @@ Result<> Store::compact(int64_t revision, std::function<void()> scheduled, std::
   compact_revision_ = revision;
   probe_->ranges.inc();  // etcd reads a key "compaction" for the revision of its answer
   backend_->put(backend::Bucket::kMeta, "scheduledCompactRev", backend::RevisionKey({revision, 0}).view());
+  FAILPOINT(compactBeforeCommitScheduledCompact);
   backend_->commit([this, revision, alive = std::weak_ptr<int>(backend_alive_)] {
     if (!alive.expired()) compaction_durable(revision);
   });
@@ -64,6 +66,7 @@ Result<> Store::compact(int64_t revision, std::function<void()> scheduled, std::
 }
 
 void Store::compaction_durable(int64_t revision) {
+  FAILPOINT(compactAfterCommitScheduledCompact);
   Callbacks scheduled;
   for (Compaction::Job& job : compaction_->jobs) {
     if (job.revision != revision) continue;

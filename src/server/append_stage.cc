@@ -1,5 +1,7 @@
 #include "server/append_stage.h"
 
+#include "failpoint/failpoint.h"
+
 namespace quoin::server {
 
 namespace {
@@ -40,8 +42,12 @@ void AppendStage::write(AppendBatch batch) {
   // The log and raft's stable storage share the entries' bytes.
   std::vector<raft::Entry> to_write = batch.entries;
   const raft::HardState hard_state = batch.hard_state;
-  appender_->save(hard_state, std::move(to_write),
-                  [this, batch = std::move(batch)]() mutable { raft_.post_appended(std::move(batch)); });
+  // Of batches that have something to save; etcd passes here with empty ones, too.
+  FAILPOINT(raftBeforeSave);
+  appender_->save(hard_state, std::move(to_write), [this, batch = std::move(batch)]() mutable {
+    FAILPOINT(raftAfterSave);
+    raft_.post_appended(std::move(batch));
+  });
 }
 
 // The `.snap` file, its record, a hard state that commits just that, the rest (wal/appender.h). The database
@@ -50,11 +56,13 @@ void AppendStage::save_received(AppendBatch batch) {
   saving_received_ = true;
   received_ = batch.snapshot->metadata.index;
   const raft::Snapshot& snapshot = *batch.snapshot;
+  FAILPOINT(raftBeforeSaveSnap);
   snapshotter_->save(snapshot, [this, batch = std::move(batch)](Result<> saved) mutable {
     if (!saved) return failed_(saved.error());
     if (closed_) return;
     const raft::SnapshotMetadata& meta = batch.snapshot->metadata;
-    appender_->save_snapshot({meta.index, meta.term, meta.conf_state}, nullptr);
+    FAILPOINT(raftBeforeWALSaveSnaphot);
+    appender_->save_snapshot({meta.index, meta.term, meta.conf_state}, FAILPOINT_DONE(raftAfterSaveSnap));
     raft::HardState covering = batch.hard_state;
     covering.commit = meta.index;
     appender_->save(covering, {}, nullptr);
@@ -79,6 +87,8 @@ void AppendStage::post_snapshot_installed(raft::SnapshotMetadata meta) {
     if (closed_) return;
     snapshotter_->db_taken(meta.index);
     release(meta);
+    // etcd releases before the database is in use, here it is afterwards.
+    FAILPOINT(raftAfterWALRelease);
   });
 }
 
@@ -99,6 +109,7 @@ void AppendStage::post_snapshot(raft::Snapshot snapshot, io::Executor& executor,
       if (!saved) return failed_(saved.error());
       // Another member's snapshot has replaced what this one is of; its record must stay the last.
       if (closed_ || meta.index <= received_) return;
+      FAILPOINT(raftBeforeWALSaveSnaphot);
       appender_->save_snapshot({meta.index, meta.term, meta.conf_state},
                                [this, meta, &executor, done = std::move(done)]() mutable {
                                  LOG(log_, kInfo, "saved snapshot to disk", {"snapshot-index", meta.index.v});

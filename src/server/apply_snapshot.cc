@@ -1,5 +1,6 @@
 // The apply stage and snapshots of the state between members: one received is installed, one that another
 // member needs is made.
+#include "failpoint/failpoint.h"
 #include "membership/member.h"
 #include "membership/snapshot_state.h"
 #include "server/apply_stage.h"
@@ -43,7 +44,9 @@ void ApplyStage::begin_install() {
     reading_ = true;
     file_.post([this, alive = std::weak_ptr<int>(alive_), index = installing_->metadata.index,
                 probe = backend_probe_, observer = state_.compaction_log.get()] {
+      FAILPOINT(applyBeforeOpenSnapshot);
       auto received = std::make_shared<Result<ReceivedState>>(open_received_(index, probe, observer));
+      FAILPOINT(applyAfterOpenSnapshot);
       strand_.post([this, alive, received] {
         if (!alive.expired()) finish_install(std::move(*received));
       });

@@ -1,5 +1,6 @@
 #include "server/apply_stage.h"
 
+#include "failpoint/failpoint.h"
 #include "membership/cluster.h"
 #include "raft/codec.h"
 #include "server/old_request.h"
@@ -190,9 +191,11 @@ ApplyStage::Verdict ApplyStage::apply_entry(const raft::Entry& entry) {
   if (stopped_) return Verdict::kFailed;
   switch (entry.type) {
     case raft::EntryType::kNormal:
+      FAILPOINT(beforeApplyOneEntryNormal);
       apply_normal(entry);
       break;
     case raft::EntryType::kConfChange:
+      FAILPOINT(beforeApplyOneConfChange);
       apply_conf_change(entry);
       break;
     case raft::EntryType::kConfChangeV2:

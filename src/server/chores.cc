@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "failpoint/failpoint.h"
 #include "membership/cluster.h"
 #include "server/leader_lease.h"
 #include "server/stages.h"
@@ -157,6 +158,7 @@ void Chores::publish() {
   attributes.name = s_.config.name;
   attributes.client_urls.assign(s_.config.advertise_client_urls.begin(),
                                 s_.config.advertise_client_urls.end());
+  FAILPOINT(beforePublishing);
   propose(request, [this, number = ++publication_](std::optional<Error> error) {
     if (stopped_ || published_ || (error && number != publication_)) return;
     if (error && error->code() == Code::kServerStopped) {

@@ -1,5 +1,6 @@
 #include "server/member.h"
 
+#include "failpoint/failpoint.h"
 #include "server/bootstrap.h"
 #include "server/corruption_check.h"
 #include "server/hash_run.h"
@@ -111,6 +112,8 @@ MemberId Member::leader() const {
 }
 
 bool Member::learner() const {
+  // etcd asks the same of each request: whether this member is still one, and then whether it is a learner.
+  FAILPOINT(afterIsMemberExist);
   if (!stages_->apply.any_learner()) return false;
   const auto members = stages_->apply.members();
   const membership::Member* self = members->member(stages_->self);
@@ -233,6 +236,7 @@ void Member::lease_times(LeaseId id, bool keys, io::Executor& executor,
     if (s.raft.leading() || s.apply.stopped()) {
       return s.admin.when_caught_up(
           [&s, id, keys, &executor, done = std::move(done)](Result<> caught_up) mutable {
+            FAILPOINT_IF(caught_up, beforeLookupWhenLeaseTimeToLive);
             if (caught_up) return lease_times_now(s.apply, id, keys, executor, std::move(done));
             executor.post([done = std::move(done), error = caught_up.error()]() mutable { done(error); });
           });
@@ -251,6 +255,7 @@ void Member::lease_times_here(LeaseId id, bool keys, io::Executor& executor,
     s.admin.when_caught_up([&s, id, keys, &executor, done = std::move(done)](Result<> caught_up) mutable {
       if (caught_up && !s.apply.stopped() && !s.apply.lessor().primary())
         caught_up = Error(Code::kNotPrimary);
+      FAILPOINT_IF(caught_up, beforeLookupWhenForwardLeaseTimeToLive);
       if (caught_up) return lease_times_now(s.apply, id, keys, executor, std::move(done));
       executor.post([done = std::move(done), error = caught_up.error()]() mutable { done(error); });
     });

@@ -1,6 +1,7 @@
 #include "server/raft_stage.h"
 
 #include "base/coding.h"
+#include "failpoint/failpoint.h"
 #include "raft/codec.h"
 #include "server/raft_probe.h"
 
@@ -124,20 +125,24 @@ void RaftStage::post_appended(AppendBatch batch) {
   strand_.post([this, batch = std::move(batch)]() mutable {
     backlog_.durable();
     if (batch.snapshot) {
+      FAILPOINT(raftBeforeApplySnap);
       const Result<> taken = storage_->apply_snapshot(batch.snapshot);
       CHECK(taken.has_value(), "a snapshot older than the one before: {}", taken.error().text());
       LOG(log_, kInfo, "applied incoming Raft snapshot",
           {"snapshot-index", batch.snapshot->metadata.index.v});
+      FAILPOINT(raftAfterApplySnap);
       installing_ = batch.snapshot->metadata.index;
       sink_.install_snapshot(std::move(batch.snapshot));
     }
     if (!batch.hard_state.empty()) storage_->set_hard_state(batch.hard_state);
     if (!batch.entries.empty()) storage_->append(std::move(batch.entries));
+    FAILPOINT_IF(node_->raft().role() != raft::Role::kLeader, raftBeforeFollowerSend);
     if (installing_) {
       std::move(batch.responses.begin(), batch.responses.end(), std::back_inserter(held_responses_));
     } else {
       release(std::move(batch.responses));
     }
+    FAILPOINT(raftBeforeAdvance);
     schedule_ready();
   });
 }
@@ -355,7 +360,13 @@ void RaftStage::handle_ready(raft::Ready ready) {
   // Published before apply can answer: nobody may see a request applied and not committed.
   publish();
   // Before the write: others need not wait for the disk of this member.
+  // A follower's that say nothing of its disk, too: what it acknowledges leaves from post_appended().
+  FAILPOINT_IF(node_->raft().role() == raft::Role::kLeader, raftBeforeLeaderSend);
+  FAILPOINT_IF(node_->raft().role() != raft::Role::kLeader && !ready.messages.empty(),
+               raftBeforeFollowerSend);
   if (!ready.messages.empty()) send(std::move(ready.messages));
+  // The end of a batch that needs no disk; of others it is in post_appended().
+  FAILPOINT_IF(!ready.needs_append(), raftBeforeAdvance);
   if (ready.needs_append()) {
     if (!ready.hard_state.empty()) handed_state_ = ready.hard_state;
     backlog_.handed(ready.entries);

@@ -4,6 +4,7 @@
 #include <deque>
 #include <mutex>
 
+#include "failpoint/failpoint.h"
 #include "v3rpc/held_bytes.h"
 #include "v3rpc/leader_monitor.h"
 
@@ -285,7 +286,10 @@ class WatchService::Stream final : public StreamBase<Stream> {
     }
   }
 
-  void write(const mvcc::WatchMessage& m) { call_.send(encode_head(loop_.member, m), m.events); }
+  void write(const mvcc::WatchMessage& m) {
+    FAILPOINT(beforeSendWatchResponse);
+    call_.send(encode_head(loop_.member, m), m.events);
+  }
   void announce_room() {
     loop_.metrics.watch_queues_drained.inc();
     loop_.member.on_apply([sink = sink_](mvcc::WatchTable& table) { table.has_room(sink->id); });

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "failpoint/failpoint.h"
 #include "wal/group_encoder.h"
 #include "wal/purger.h"
 #include "wal/segment_supply.h"
@@ -162,7 +163,14 @@ class Appender::Impl {
   void written() {
     if (tail_.offset >= options_.segment_bytes) return cut();
     stage_ = Stage::kSyncing;
-    sync_file(file(), &Impl::acknowledge);
+    // What etcd still holds in memory here is written already: a process that ends may leave it, unacknowledged.
+    FAILPOINT(walBeforeSync);
+    sync_file(file(), &Impl::synced);
+  }
+
+  void synced() {
+    FAILPOINT(walAfterSync);
+    acknowledge();
   }
 
   // A completion that goes on with `next`, or fails; none once this is gone.

@@ -3,6 +3,9 @@
 #include "cmd/etcd/config_log.h"
 #include "cmd/etcd/data_dir.h"
 #include "cmd/etcd/descriptors.h"
+#ifdef QUOIN_FAILPOINTS
+#include "cmd/etcd/failpoints.h"
+#endif
 #include "cmd/etcd/process.h"
 #include "cmd/etcd/signals.h"
 #include "cmd/etcd/stop_guard.h"
@@ -19,6 +22,12 @@ int run(const std::vector<std::string>& args, const Environment& environment) {
   ignore_harmless_signals();
   EndingSignals signals;  // before any thread starts; the log's is the first
   raise_descriptor_limit();
+#ifdef QUOIN_FAILPOINTS
+  if (const auto refused = start_failpoints(environment)) {
+    fmt::print("{}\n", *refused);
+    return 1;
+  }
+#endif
   Command command = read_command_line(args, environment);
   signals.watch();
   Logging logging = start_logging(command);
