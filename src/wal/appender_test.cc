@@ -224,6 +224,37 @@ TEST(Appender, TheCommitOfOneChangeStandsBeforeTheNextChange) {
   EXPECT_EQ(record_types(m.file(segments(m)[0])), "cmpesse");
 }
 
+// A follower that was behind gets both changes, and the commit of the first, in one batch.
+TEST(Appender, TheCommitOfOneChangeStandsBeforeTheNextChangeOfItsBatch) {
+  for (uint64_t seed = 1; seed <= 100; ++seed) {
+    SCOPED_TRACE(seed);
+    LogMachine m(seed);
+    m.create();
+    m.save(state(1, 1, 1), entries(1, 1, 2));
+    std::vector<raft::Entry> batch = {entry(2, 3, std::string(700, 'x')), conf_change_entry(2, 4),
+                                      entry(2, 5, std::string(700, 'x')), conf_change_entry(2, 6),
+                                      entry(2, 7, std::string(700, 'x'))};
+    m.appender->save(state(2, 1, 5), std::move(batch), nullptr);
+    m.machine.run_until([] { return false; }, static_cast<int64_t>(seed) * 2 * io::kMicrosecond);
+    m.crash();
+    const Contents c = m.must_open();
+    EXPECT_LE(c.hard_state.commit, c.last_index);
+    if (c.last_index >= quoin::Index(6)) {
+      EXPECT_GE(c.hard_state.commit, quoin::Index(5));
+    }
+  }
+  LogMachine m(1);
+  m.create();
+  m.save(state(1, 1, 0), {entry(1, 1)});
+  m.save(state(2, 1, 4), {conf_change_entry(2, 2), conf_change_entry(2, 3), entry(2, 4)});
+  EXPECT_EQ(record_types(m.file(segments(m)[0])), "cmpessesees");
+  // What founds a cluster is there as a whole, or has not begun.
+  LogMachine founder(2);
+  founder.create();
+  founder.save(state(1, 0, 2), {conf_change_entry(1, 1), conf_change_entry(1, 2)});
+  EXPECT_EQ(record_types(founder.file(segments(founder)[0])), "cmpees");
+}
+
 // The record of a received snapshot comes first, then the hard state that covers it. Torn between the two,
 // the record does not count and the log opens as it was.
 TEST(Appender, AReceivedSnapshotTornBeforeItsHardStateIsIgnored) {

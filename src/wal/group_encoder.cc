@@ -9,8 +9,19 @@ void GroupEncoder::add(const std::vector<raft::Entry>& entries, const raft::Hard
                        const SnapshotRecord* snapshot) {
   const auto changes_configuration = [](const raft::Entry& e) { return e.type != raft::EntryType::kNormal; };
   if (!entries.empty() && std::exchange(received_, false)) add_state();
-  if (std::any_of(entries.begin(), entries.end(), changes_configuration)) add_state();
-  for (const raft::Entry& entry : entries) encoder_.add_entry(entry);
+  for (const raft::Entry& entry : entries) {
+    if (changes_configuration(entry)) {
+      // Its own batch may bring the commit of the change before. Not in a log that never had a hard state: torn, it
+      // would no longer be taken for one that has only begun (the founders' changes come in one batch).
+      const quoin::Index covered = std::min(state.commit, quoin::Index(entry.index.v - 1));
+      if (!written_state_.empty() && covered > state_.commit) {
+        state_ = state;
+        state_.commit = covered;
+      }
+      add_state();
+    }
+    encoder_.add_entry(entry);
+  }
   if (!entries.empty()) last_ = entries.back().index;
   keep(state);
   if (snapshot == nullptr) return;

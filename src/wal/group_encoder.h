@@ -2,8 +2,9 @@
 //
 // Hard states move far more often than they must be written, so only the newest is kept and it is written
 // where something depends on its place:
-//   - before a batch with a configuration change: the commit of the change before must not be lost while the
-//     next change is kept, or a restarted member would count votes by a configuration two changes old;
+//   - before a configuration change: the commit of the change before must not be lost while the next change is
+//     kept, or a restarted member would count votes by a configuration two changes old. That commit may come with
+//     the next change, in one batch. Of a commit only as much is written as entries stand before it;
 //   - before a snapshot record: the record only counts if a commit that covers it stands in the log;
 //   - behind the record of a received snapshot, before the first entry: without a commit that covers the record,
 //     the entries would stand behind a gap;
