@@ -346,9 +346,10 @@ static Result<> restart(const Config& config, Environment& env, Bootstrapped* ou
   wal::SnapshotRecord start{snapshot.metadata.index, snapshot.metadata.term, std::nullopt};
   if (!snapshot.empty()) start.conf_state = snapshot.metadata.conf_state;
   ASSIGN_OR_RETURN(const auto members, keys_of(db, backend::Bucket::kMembers));
-  // An empty database says nothing: who joined, or founded with others, may have lost all of it but the log.
+  // An empty database says nothing: who joined, or founded with others, may have lost all of it but the log. Where
+  // DNS named the founders, the flags say nothing either.
   const bool founded_alone =
-      members.empty() ? config.new_cluster && config.initial_cluster.size() <= 1 : members.size() == 1;
+      members.empty() ? config.new_cluster && config.initial_cluster.size() == 1 : members.size() == 1;
   auto opened = wal::open(env.append_fs, wal_dir(config), start,
                           {.acknowledged = consistent,
                            .allow_cut = config.allow_wal_cut,
