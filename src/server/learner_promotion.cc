@@ -7,6 +7,10 @@
 
 namespace quoin::server {
 
+namespace {
+constexpr int64_t kAfterRefusalNs = 30 * io::kSecond;
+}
+
 void LearnerPromotion::look() {
   if (promotion_ && s_.env.clock.monotonic() - promotion_->began > s_.config.request_timeout_ns()) {
     s_.waiters.give_up(promotion_->id);
@@ -35,7 +39,7 @@ void LearnerPromotion::judge(const std::vector<RaftStage::Follower>& followers) 
     goals[f.id] = leader->match;
   }
   goals_ = std::move(goals);
-  if (!ready) return;
+  if (!ready || s_.env.clock.monotonic() < not_before_) return;
   LOG(s_.env.log, kInfo, "promoting a learner that has caught up", {"local-member-id", log::Hex{s_.self.v}},
       {"learner-id", log::Hex{ready.v}});
   promotion_ = {s_.ids.next(), s_.env.clock.monotonic()};
@@ -44,6 +48,7 @@ void LearnerPromotion::judge(const std::vector<RaftStage::Follower>& followers) 
       [this, ready, id = promotion_->id](const Result<std::vector<membership::Member>>& promoted) {
         if (promotion_ && promotion_->id == id) promotion_.reset();
         if (promoted) return;
+        not_before_ = s_.env.clock.monotonic() + kAfterRefusalNs;
         LOG(s_.env.log, kWarn, "failed to promote a learner that has caught up",
             {"learner-id", log::Hex{ready.v}}, {"error", promoted.error().text()});
       });

@@ -4,7 +4,7 @@
 // A learner counts as caught up once it holds everything that the leader held a second before, and can be reached.
 // etcd's own test for a promotion asks for 90 % of the leader's index alone, which a learner of a large log meets while
 // it is still far behind. One learner is promoted at a time, by the way that a client's promotion takes, with all its
-// checks; what is refused is tried again with the next look.
+// checks; what is refused is tried again after half a minute.
 //
 // Threads: the apply strand. Lives inside of Chores, whose timer calls look().
 #pragma once
@@ -36,8 +36,9 @@ class LearnerPromotion {
     io::MonotonicNs began = 0;
   };
   std::optional<Promotion> promotion_;
-  std::map<MemberId, Index>
-      goals_;  // what a learner must hold at the next look: what the leader held at this one
+  io::MonotonicNs not_before_ = 0;  // the next promotion
+  // What a learner must hold at the next look: what the leader held at this one.
+  std::map<MemberId, Index> goals_;
 };
 
 }  // namespace quoin::server
