@@ -9,7 +9,7 @@ DATA ?= default.etcd
 CLUSTER_DATA ?= cluster.etcd
 TIMED := ^interop\.(logs|own_checks)$$
 
-.PHONY: help packages configure build test serve cluster check bench sim fuzz asan tsan interop mutants build-failpoints
+.PHONY: help packages configure build test serve cluster check bench sim fuzz asan tsan interop mutants build-failpoints failpoints
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -65,6 +65,10 @@ sim: configure ## 200 simulated crashes of a whole member and RUNS=300 runs of c
 interop: build ## 20,000 random requests to Quoin and a real etcd, and 20 hand-overs of a data directory (needs Go)
 	@tools/prepare_tests.sh $(BUILD)
 	@python3 tests/interop/run.py --build $(BUILD) --long
+
+failpoints: build build-failpoints ## a death and a restart at every failpoint, alone and in a cluster of three (needs Go)
+	@tools/prepare_tests.sh $(BUILD)
+	@python3 tests/interop/failpoints.py --etcd bin-failpoints/etcd --release bin/etcd --oracle $(BUILD)/oracle
 
 fuzz: ## every fuzz target for FUZZ_SECONDS (60) each, with libFuzzer
 	@tools/install_packages.sh clang-14 libclang-rt-14-dev
