@@ -50,6 +50,7 @@ Result<> Life::start() {
   ASSIGN_OR_RETURN(member_, server::Member::start(config_, {raft_, apply_, append_, file_, append_fs_,
                                                             file_fs_, process_.timers(), process_.clock(),
                                                             log_, metrics_, seed_, peers_.get()}));
+  TRY(member_->check_data());
   if (peers_) {
     peers_->serve(
         member_->peer_handler(), [this](const server::PeerRequest& request) { return answer(request); },

@@ -45,6 +45,7 @@ class MemberProcess {
       start_error = started.error();
     } else {
       member_ = std::move(*started);
+      if (auto right = member_->check_data(); !right) start_error = right.error();
     }
   }
   ~MemberProcess() {

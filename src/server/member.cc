@@ -37,13 +37,17 @@ Result<std::unique_ptr<Member>> Member::start(Config config, Environment env) {
   RaftStageOptions options = raft_stage_options(config, b.self);
   TRY(raft::validate(options.raft));
   const std::vector<raft::Peer> founders = std::move(b.founders);
-  const bool check = b.restarted && config.initial_corrupt_check;
   auto stages = std::make_unique<Stages>(std::move(config), env, std::move(options), std::move(b));
   if (!founders.empty()) TRY(stages->raft.bootstrap(founders));
-  if (check) TRY(CorruptionCheck::initial_check(*stages));
   std::unique_ptr<Member> member(new Member());
   member->stages_ = std::move(stages);
   return member;
+}
+
+Result<> Member::check_data() {
+  Stages& s = *stages_;
+  if (!s.restarted || !s.config.initial_corrupt_check) return {};
+  return CorruptionCheck::initial_check(s);
 }
 
 Member::Member() = default;

@@ -87,6 +87,10 @@ class Member {
   static Result<std::unique_ptr<Member>> start(Config config, Environment env);
   ~Member();
 
+  // Once, before run(), blocking: the check of the data at the start of a member that was there before, if it is
+  // asked for. An error ends the start, and is told by the caller.
+  Result<> check_data();
+
   // From now on time passes and entries are applied. `ready` runs on `executor` once the member has published
   // itself and may serve clients; `failed` on any strand when the member can't go on (a failed sync, a
   // corrupt record, its own removal): the process must end with that error.

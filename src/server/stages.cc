@@ -83,6 +83,7 @@ Stages::Stages(Config c, Environment e, RaftStageOptions options, Bootstrapped b
       admin(*this),
       inbound(*this),
       forced(std::move(b.forced)),
+      restarted(b.restarted),
       defragment_at_start(b.defragment),
       alone(b.alone) {
   note_learner();

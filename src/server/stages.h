@@ -103,6 +103,7 @@ class Stages final : public RaftSink, public ApplySink {
   std::unique_ptr<io::Timer> removed_timer;
   // What run() has to do first: write these entries to the log, rewrite the database.
   std::vector<raft::Entry> forced;
+  const bool restarted;  // the directory had a log
   const bool defragment_at_start;
   // The only voter, as far as its log says: nobody else could lead.
   const bool alone;

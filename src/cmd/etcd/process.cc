@@ -99,6 +99,11 @@ Result<> Process::start(Ending& ending) {
     LOG(log_, kError, "bootstrap failed", {"error", opened.error().text()});
     return opened.error();
   }
+  if (const Result<> right = member_->check_data(); !right) {
+    LOG(log_, kError, "checkInitialHashKV failed", {"error", right.error().text()});
+    return right.error();
+  }
+  transport_->start(member_->peer_handler());
   warn_of_bcrypt_cost(config_, log_);
   log_quota(config_, log_);
   log_member();
@@ -198,7 +203,6 @@ Result<> Process::open_member() {
   env.peers = transport_.get();
   env.resolver = &resolver_;
   ASSIGN_OR_RETURN(member_, server::Member::start(config_.server, env));
-  transport_->start(member_->peer_handler());
   return {};
 }
 
