@@ -15,6 +15,7 @@ sys.path.insert(0, str(TESTS / "cases"))
 import cluster as clusters  # noqa: E402
 from case import CASES, Case  # noqa: E402
 from members import DIFFERENCES, Failure, Member, drive  # noqa: E402
+import corruption_cases  # noqa: E402,F401
 import founding_cases  # noqa: E402,F401
 import members_cases  # noqa: E402,F401
 import service_cases  # noqa: E402,F401

@@ -10,8 +10,8 @@ import time
 
 TESTS = pathlib.Path(__file__).resolve().parent.parent
 
-SHORT_CASES = [word for case in ("join_with_one_missing", "removed_member_returns", "runbook_replace_a_member",
-                                 "runbook_restart_of_all") for word in ("--only", case)]
+SHORT_CASES = [word for case in ("corruption_at_the_start", "join_with_one_missing", "removed_member_returns",
+                                 "runbook_replace_a_member", "runbook_restart_of_all") for word in ("--only", case)]
 
 # Name, driver, arguments, seconds the short and the long form may take, and arguments of the short form alone.
 DRIVERS = [
