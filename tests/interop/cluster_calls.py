@@ -243,7 +243,7 @@ def visit(cluster, kind):
     tell("remove without a quorum", cluster.ctl([other], "member", "remove", f"{int(other.id, 16):x}", quick))
     tell("update without a quorum", cluster.ctl([other], "member", "update", f"{int(other.id, 16):x}", "--peer-urls=http://127.0.0.1:9", quick))
     # Who notices first that the client's time is over, is chance: the member says that there is no leader, the client that it is late.
-    refused = cluster.ctl([other], "member", "promote", f"{int(leader.id, 16):x}", quick)
+    refused = cluster.named(cluster.ctl([other], "member", "promote", f"{int(leader.id, 16):x}", quick))
     tell("promotion without a leader", re.sub("code = Unavailable desc = etcdserver: no leader|code = DeadlineExceeded desc = context deadline exceeded"
                                               "|etcdserver: no leader|context deadline exceeded", "LATE", refused))
     tell("move-leader without a leader", cluster.ctl([other], "move-leader", f"{int(other.id, 16):x}", quick))
