@@ -62,7 +62,13 @@ class Findings {
       run_.changes = run_.changes || !entry || entry->type != raft::EntryType::kNormal;
     }
   }
-  Beyond& out() { return out_; }
+  // Behind take() of what stands in front of it.
+  void take_snapshot(quoin::Index index) {
+    if (index <= out_.commit) out_.snapshot = std::max(out_.snapshot, index);
+  }
+  // Something between what was taken and what comes is lost: whatever ended a run may have stood there.
+  void take_gap() { run_ = earlier_ = {}; }
+  const Beyond& out() const { return out_; }
 
  private:
   struct Run {
@@ -89,15 +95,17 @@ Result<Beyond> look_beyond(SegmentReader& reader) {
   while (true) {
     ASSIGN_OR_RETURN(const auto record, reader.next_plausible());
     if (!record) return found.out();
-    if (record->type == RecordType::kSnapshot) {
-      const auto snapshot = decode_snapshot_record(record->data.view());
-      if (snapshot) found.out().snapshot = std::max(found.out().snapshot, snapshot->index);
-    }
     const bool follows =
         last && last_end == record->offset && crc32c(last->crc, record->data.view()) == record->crc;
     if (follows) {
       if (!last_taken) found.take(*last);
       found.take(*record);
+    } else {
+      found.take_gap();
+    }
+    if (record->type == RecordType::kSnapshot) {
+      const auto snapshot = decode_snapshot_record(record->data.view());
+      if (snapshot) found.take_snapshot(snapshot->index);
     }
     last = *record;
     last_end = reader.offset();

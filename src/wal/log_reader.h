@@ -45,20 +45,25 @@ class LogReader {
 // The records of one write may reach the disk in any order, so that a power loss can leave a hole in front of
 // records that are whole. But a write begins only once the one before it is synced. So damage is no torn
 // write if something beyond it comes from a later write, and then what it destroyed had been acknowledged:
-// - two runs of entries, each with its hard state behind it, the second without a configuration change. A hard
-//   state right behind entries is the last record of their write, so the second run is a later write. (Not so
-//   before a batch with a configuration change, wal/group_encoder.h. A hard state behind no entry proves
-//   nothing: etcd leaves several commits unsynced in front of its next entries.)
+// - two runs of entries, each with its hard state behind it, the second without a configuration change and right
+//   behind the first. A hard state right behind entries is the last record of their write, so the second run is a
+//   later write. (Not so before a batch with a configuration change, wal/group_encoder.h, and if something
+//   between the runs is lost, that may be one. A hard state behind no entry proves nothing: etcd leaves several
+//   commits unsynced in front of its next entries.)
 // - a hard state whose commit reaches what is lost, if this member is the only one (OpenOptions::alone);
-// - a snapshot record for an index that is lost.
+// - the record of a snapshot that this member made itself, for an index that is lost: it made it of entries that
+//   it had synced before. In front of its record stands a hard state whose commit reaches it (wal/appender.h).
+//   The record of a snapshot that was received proves nothing. It stands in front of the first commit that reaches
+//   it, maybe in one write with the entries that are lost, and this member acknowledges the snapshot only once the
+//   database it came with is in place; then the database's consistent index is the proof (OpenOptions).
 struct Beyond {
-  quoin::Index snapshot;     // highest one of a snapshot record; 0: none
+  quoin::Index snapshot;     // highest one of a record of an own snapshot; 0: none
   quoin::Index commit;       // highest one of a hard state; 0: none
   bool later_write = false;  // the second run of entries was found
 };
 // Looks for frames at every multiple of 8 and steps over those whose length field is plausible. A hard state
 // and an entry count if their checksum follows from the record beside them; a snapshot record counts as it
-// is, since its neighbours may be what is lost.
+// is, since the record right before it may be what is lost.
 Result<Beyond> look_beyond(SegmentReader& reader);
 
 }  // namespace quoin::wal

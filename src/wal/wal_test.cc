@@ -561,6 +561,90 @@ TEST(WalRepair, AHardStateInTheMidstOfAWriteIsNoLaterWrite) {
   }
 }
 
+// Between two runs of entries with their hard states something may be lost, too: here the configuration change because
+// of which the first hard state stands where it stands. Nothing shows then that the second run is a later write.
+TEST(WalRepair, WhatIsLostBetweenTwoRunsMayJoinThem) {
+  for (const bool lost : {true, false}) {
+    SCOPED_TRACE(lost ? "the change is lost" : "nothing is lost between");
+    LogMachine base(21);
+    base.create();
+    base.save(state(1, 1, 1), {entry(1, 1)});
+    base.restart();
+    auto opened = base.open();
+    const uint64_t begin = opened->tail.offset;
+    BatchEncoder encoder(opened->tail.crc);
+    std::vector<raft::Entry> entries;  // the encoder keeps views
+    for (uint64_t i = 2; i <= 5; ++i) entries.push_back(entry(1, i, std::string(1500, 'x')));
+    entries[2].type = raft::EntryType::kConfChange;
+    encoder.add_entry(entries[0]);
+    encoder.add_entry(entries[1]);
+    encoder.add_state(state(1, 1, 2));
+    const uint64_t change = begin + encoder.bytes();
+    if (lost) encoder.add_entry(entries[2]);
+    const uint64_t behind = begin + encoder.bytes();
+    encoder.add_entry(entries[3]);
+    encoder.add_state(state(1, 1, 4));
+    std::string bytes = base.file(kFirst).substr(0, begin);
+    for (const std::string_view part : encoder.parts()) bytes += part;
+    bytes += std::string(8192, '\0');
+    bytes.replace((begin / 512 + 1) * 512, 512, 512, '\0');
+    bytes.replace(change, behind - change, behind - change, '\0');
+    LogMachine m(22);
+    m.put(kFirst, bytes);
+    const auto again = m.open({}, {quoin::Index(1), false});
+    EXPECT_EQ(again.has_value(), lost) << text(again);
+  }
+}
+
+// The record of a received snapshot goes to the log with what was queued in front of it: a hole there is a torn tail.
+// Whoever made the snapshot itself had synced all that it is of: there it is damage.
+TEST(WalRepair, ARecordBehindAHoleProvesSomethingOfAnOwnSnapshotAlone) {
+  for (const bool own : {true, false}) {
+    SCOPED_TRACE(own ? "made here" : "received");
+    LogMachine base(18);
+    base.create();
+    base.save(state(1, 1, 1), {entry(1, 1)});
+    base.restart();
+    auto opened = base.open();
+    const uint64_t begin = opened->tail.offset;
+    BatchEncoder encoder(opened->tail.crc);
+    std::vector<raft::Entry> entries;  // the encoder keeps views
+    for (uint64_t i = 2; i <= 4; ++i) entries.push_back(entry(1, i, std::string(700, 'x')));
+    for (const raft::Entry& e : entries) encoder.add_entry(e);
+    const raft::Entry behind = entry(2, 51);
+    if (own) {
+      encoder.add_state(state(1, 1, 4));
+      encoder.add_snapshot(snapshot(4, 1));
+    } else {
+      encoder.add_state(state(2, 0, 1));
+      encoder.add_snapshot(snapshot(50, 2));
+      encoder.add_state(state(2, 0, 50));
+      encoder.add_entry(behind);
+      encoder.add_state(state(2, 0, 51));
+    }
+    std::string bytes = base.file(kFirst).substr(0, begin);
+    for (const std::string_view part : encoder.parts()) bytes += part;
+    bytes += std::string(8192, '\0');
+    bytes.replace((begin / 512 + 1) * 512, 512, 512, '\0');
+    LogMachine m(19);
+    m.put(kFirst, bytes);
+    auto again = m.open({}, {quoin::Index(1), false});
+    EXPECT_EQ(again.has_value(), !own) << text(again);
+    if (own) {
+      EXPECT_NE(again.error().text().find("(snapshot record beyond the damage)"), std::string_view::npos)
+          << again.error().text();
+    } else if (again) {
+      EXPECT_EQ(again->contents.entries.size(), 1u);
+      EXPECT_EQ(again->contents.hard_state, state(1, 1, 1));
+      LogMachine knows_better(20);
+      knows_better.put(kFirst, bytes);
+      const auto refused = knows_better.open({}, {quoin::Index(50), false});
+      ASSERT_FALSE(refused.has_value()) << "the database holds the snapshot";
+      EXPECT_EQ(refused.error().code(), Code::kCorruption);
+    }
+  }
+}
+
 // Flips every byte of a log of two segments, one at a time. Each flip is reported by file and position, or
 // (in the last segment) cut as a torn tail is, or changes nothing that is read. Counted apart; a lost entry
 // without an error is allowed in the second class only.
