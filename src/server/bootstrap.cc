@@ -359,6 +359,10 @@ static Result<> restart(const Config& config, Environment& env, Bootstrapped* ou
     return opened.error().prefixed(fmt::format(
         "snapshot file {} is missing or damaged, and the log does not begin before it", passed_over));
   }
+  if (!opened && opened.error().code() == Code::kMalformed && !passed_over.empty()) {
+    return opened.error().prefixed(fmt::format(
+        "snapshot file {} is missing or damaged, and the log can't be read from before it", passed_over));
+  }
   if (!opened) return opened.error();
   wal::OpenedLog log = std::move(*opened);
   if (snapshot.empty() && log.contents.hard_state.empty() && !consistent && !config.force_new_cluster) {
