@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 #include "base/check.h"
 #include "mvcc/key_value.h"
@@ -44,15 +45,29 @@ size_t Cluster::add_seat(std::string url) {
 void Cluster::configure_join(size_t i) {
   server::Config& config = seats_[i]->config;
   config.new_cluster = false;
-  config.initial_cluster = {{config.name, config.initial_advertise_peer_urls}};
-  for (const auto& s : seats_) {
-    if (!s->life || s->life->failure()) continue;
-    for (const membership::Member& m : s->life->member().members()) {
+  const auto known_to = [&](Life& life) {
+    decltype(config.initial_cluster) out{{config.name, config.initial_advertise_peer_urls}};
+    for (const membership::Member& m : life.member().members()) {
       if (m.peer_urls == config.initial_advertise_peer_urls) continue;
-      config.initial_cluster.emplace_back(m.name.empty() ? fmt::format("member {:x}", m.id.v) : m.name,
-                                          m.peer_urls);
+      out.emplace_back(m.name.empty() ? fmt::format("member {:x}", m.id.v) : m.name, m.peer_urls);
     }
-    break;
+    return out;
+  };
+  // The joiner asks those it is told of in the order of their URLs; the first that answers must know as many.
+  std::map<std::string, Life*> running;
+  for (const auto& s : seats_) {
+    if (s->life && !s->life->failure() && s.get() != seats_[i].get())
+      running[s->config.initial_advertise_peer_urls.front()] = s->life.get();
+  }
+  config.initial_cluster = {{config.name, config.initial_advertise_peer_urls}};
+  for (const auto& [url, life] : running) {
+    config.initial_cluster = known_to(*life);
+    std::string first = url;
+    for (size_t k = 1; k < config.initial_cluster.size(); ++k) {
+      const std::string& other = config.initial_cluster[k].second.front();
+      if (running.contains(other)) first = std::min(first, other);
+    }
+    if (first == url) break;
   }
 }
 

@@ -42,7 +42,7 @@ class Cluster {
   // Another seat, with an empty disk, for a member that is added to the running cluster; returns its number. It is
   // configured to join those that run. `url`: of a member that has gone, if it takes over its address.
   size_t add_seat(std::string url = {});
-  // The members by the word of one that runs: what one that has never run yet is told to join.
+  // The members by the word of the one that a joiner will ask first: what it is told to join.
   void configure_join(size_t i);
 
   Result<> start(size_t i);

@@ -72,7 +72,7 @@ void ClusterRun::aim_at_log(const raft::Message& m) {
 void ClusterRun::before_operation(size_t i, sim::Op op, std::string_view path) {
   Seat& s = seats_[i];
   if (s.snapshot_comes && path.ends_with(".snap")) s.record_comes = true;
-  if (op != sim::kSync || !path.starts_with(kWalDir)) return;
+  if (op != sim::kSync || !path.starts_with(kWalDir) || s.flipped) return;
   size_t images = 0;
   if (std::exchange(s.change_comes, false)) images = kImagesOfAChange;
   if (std::exchange(s.record_comes, false)) {

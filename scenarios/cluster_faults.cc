@@ -10,7 +10,6 @@ namespace quoin::scenarios {
 
 namespace {
 constexpr int64_t kMs = io::kMillisecond;
-constexpr size_t kSeatsMax = 9;
 }  // namespace
 
 // ---- faults ----
@@ -62,9 +61,12 @@ void ClusterRun::act(Act what) {
         life.member().admin().hand_over(life.loop(), [over] { *over = true; });
         cluster_.run_until([&] { return *over || life.failure() || disk.power_lost(); }, 10 * io::kSecond);
       }
-      compare(i);  // what is stopped can't be read
+      if (compare(i); failed()) return;
+      s.stopping = true;  // and can't be read any more
       if (life.stop(30 * io::kSecond)) {
         edges_.met("clean stop");
+      } else if (!disk.power_lost() && !life.failure()) {
+        return fail(fmt::format("m{} does not stop", i));
       } else {
         poll_seat(i);
       }
@@ -191,6 +193,34 @@ std::set<MemberId> ClusterRun::listed() const {
   return out;
 }
 
+// Whether those that have served are a majority of the voters that the change leaves, by anybody's word. Where it is
+// left to the operator (no strict checks), who has sense adds and removes nobody else: a newcomer joins by the word of
+// members that may be unable to tell it anything before it has joined. etcd ends such a cluster, too. The second member
+// of all is the one that is needed at once.
+bool ClusterRun::goes_on_without_newcomers(const membership::Change& change) const {
+  using K = membership::ChangeKind;
+  if (change.kind == K::kAddLearner) return true;
+  std::set<MemberId> voters = voters_by_any_word();
+  for (const auto& [id, url] : planned_) voters.insert(MemberId(id));
+  voters.insert(change.member.id);
+  if (change.kind == K::kRemove) voters.erase(change.member.id);
+  size_t up = 0;
+  for (const Seat& s : seats_) up += s.was_up && !s.gone && !s.flipped && voters.contains(s.id) ? 1 : 0;
+  return up * 2 > voters.size() || (voters.size() == 2 && change.kind == K::kAdd && up == 1);
+}
+
+std::set<MemberId> ClusterRun::voters_by_any_word() const {
+  std::set<MemberId> out;
+  auto& cluster = const_cast<Cluster&>(cluster_);
+  for (size_t i = 0; i < seats_.size(); ++i) {
+    if (!cluster.running(i)) continue;
+    for (const membership::Member& m : cluster.member(i).members()) {
+      if (!m.is_learner) out.insert(m.id);
+    }
+  }
+  return out;
+}
+
 void ClusterRun::change_members(membership::ChangeKind kind) {
   using K = membership::ChangeKind;
   const std::vector<size_t> at = usable();
@@ -216,7 +246,6 @@ void ClusterRun::change_members(membership::ChangeKind kind) {
       }
       change.member.peer_urls = {url};
       change.member.is_learner = kind == K::kAddLearner;
-      planned_[change.member.id.v] = url;
       what = kind == K::kAdd ? "add voter" : "add learner";
       break;
     }
@@ -236,7 +265,16 @@ void ClusterRun::change_members(membership::ChangeKind kind) {
     case K::kUpdate:
       return;
   }
+  if (goes_on_without_newcomers(change)) ask_for_change(i, change, what);
+}
+
+void ClusterRun::ask_for_change(size_t i, const membership::Change& change, std::string_view what) {
+  using K = membership::ChangeKind;
+  const K kind = change.kind;
+  if (kind == K::kAdd || kind == K::kAddLearner)
+    planned_[change.member.id.v] = change.member.peer_urls.front();
   const uint64_t number = ++changes_;
+  if (kind == K::kRemove) removals_open_.insert(change.member.id);
   // With one removal asked for there is one that can be answered.
   if (kind == K::kRemove && removals_asked_.insert(change.member.id).second &&
       change.member.id == seats_[i].id)
@@ -248,12 +286,19 @@ void ClusterRun::change_members(membership::ChangeKind kind) {
     if (number == changes_) change_open_ = false;
   });
   Life& life = cluster_.life(i);
-  const auto done = [this, number, kind, i](Result<std::vector<membership::Member>> r) {
+  const auto done = [this, number, kind, i,
+                     id = change.member.id](Result<std::vector<membership::Member>> r) {
     story_.note("change {}: {}", number, r ? "done" : r.error().text());
     if (number == changes_) change_open_ = false;
     if (seats_[i].own_removal == number) {
       seats_[i].own_removal = 0;
       if (r) edges_.met("own removal answered");
+    }
+    static constexpr Code kRefusals[] = {Code::kUnhealthy, Code::kMemberNotEnoughStarted,
+                                         Code::kTooManyLearners, Code::kPeerUrlExist};
+    if (!r && std::ranges::find(kRefusals, r.error().code()) != std::end(kRefusals)) {
+      planned_.erase(id.v);
+      if (kind == K::kRemove) removals_open_.erase(id);
     }
     if (!r) return;
     static constexpr const char* kEdges[] = {"voter added", "learner added", "learner promoted", "",
@@ -270,6 +315,7 @@ void ClusterRun::change_members(membership::ChangeKind kind) {
 
 // Who is a member needs a machine; who is none any more loses it.
 void ClusterRun::seat_new_members() {
+  replace_damaged();
   const std::set<MemberId> members = listed();
   for (const MemberId id : members) {
     const auto planned = planned_.find(id.v);

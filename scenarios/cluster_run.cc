@@ -28,7 +28,8 @@ ClusterRun::ClusterRun(uint64_t seed)
       story_(cluster_.world()),
       traffic_(cluster_, truth_, story_, edges_, seed),
       listeners_(cluster_, truth_, story_, edges_, seed),
-      image_prng_(seed ^ 0x1346eull) {
+      image_prng_(seed ^ 0x1346eull),
+      flip_prng_(seed ^ 0xf11bull) {
   server::Config& c = base_;
   c.snapshot_count = prng_.between(10, 200);
   c.snapshot_catchup_entries = prng_.between(1, 60);
@@ -56,6 +57,7 @@ ClusterRun::ClusterRun(uint64_t seed)
   crash_on_snapshot_ = prng_.below(3);
   aim_at_votes_ = prng_.chance(1, 3);
   images_left_ = prng_.chance(1, 2) ? 80 : 0;
+  flips_ = flip_prng_.chance(1, 3);
   cluster_.network().observe([this](const raft::Message& m) { observe(m); });
 }
 
@@ -172,6 +174,7 @@ void ClusterRun::poll_seat(size_t i) {
     cluster_.disk(i).set_syncs_stuck(false);
     s.unstick_at = 0;
   }
+  s.was_up = s.was_up || life.ready();
   poll_log(i);
   if (compare(i); failed()) return;
   if (cluster_.disk(i).power_lost()) return end_life(i, true, "power lost");
@@ -189,6 +192,7 @@ void ClusterRun::poll_seat(size_t i) {
       s.gone_at = now;
       return end_life(i, false, "removed");
     }
+    if (s.flipped && !s.faulty) return take_for_damaged(i, "flipped bit ended a member");
     if (!s.faulty) return fail(fmt::format("m{} fails on a sound disk: {}", i, text));
     edges_.met("failed disk ended a member");
     return end_life(i, true, text);
@@ -211,16 +215,17 @@ void ClusterRun::poll_seat(size_t i) {
 // What this member shows, against the truth. No view outlives this: the member may end next.
 void ClusterRun::compare(size_t i) {
   Seat& s = seats_[i];
+  if (s.stopping) return;
   const auto view = cluster_.member(i).view();
   if (view->revision() < s.shown) {
     return fail(fmt::format("m{} went back from revision {} to {}", i, s.shown, view->revision()));
   }
   s.shown = view->revision();
-  if (std::string what = truth_.learn(*view, &s.known, cluster_.world().now()); !what.empty()) {
-    return fail(fmt::format("m{}: {}", i, what));
-  }
-  if (!std::exchange(s.verify, false)) return;
-  if (std::string what = truth_.verify(view); !what.empty()) fail(fmt::format("m{}: {}", i, what));
+  std::string what = truth_.learn(*view, &s.known, cluster_.world().now());
+  if (what.empty() && std::exchange(s.verify, false)) what = truth_.verify(view);
+  if (what.empty()) return;
+  if (s.db_findings && Truth::could_not_read(what)) return take_for_damaged(i, "flipped bit met by a reader");
+  fail(fmt::format("m{}: {}", i, what));
 }
 
 void ClusterRun::poll_log(size_t i) {
@@ -275,6 +280,7 @@ void ClusterRun::start(size_t i) {
   const auto later = [&] {
     s.restart_at = cluster_.world().now() + static_cast<int64_t>(prng_.between(50, 500)) * kMs;
   };
+  if (s.damaged) return;
   if (!s.founder) {
     if (!s.started && !listed().contains(s.id)) return later();
     // Another process may still have the address.
@@ -291,6 +297,7 @@ void ClusterRun::start(size_t i) {
     cluster_.disk(i).lose_power_after(prng_.below(80));
     s.faulty = true;
   }
+  maybe_flip(i);
   const Result<> started = cluster_.start(i);
   ++lives_;
   if (!started) {
@@ -298,6 +305,8 @@ void ClusterRun::start(size_t i) {
     if (cluster_.disk(i).power_lost()) {
       cluster_.disk(i).crash();
       edges_.met("power lost in the start");
+    } else if (s.flipped) {
+      return refused_after_flip(i, started.error().text());
     } else if (s.founder) {
       return fail(fmt::format("m{} does not start: {}", i, started.error().text()));
     }
@@ -320,6 +329,7 @@ void ClusterRun::start(size_t i) {
   s.shown = 0;
   s.verify = true;
   s.log_seen = 0;
+  s.stopping = false;
   s.end_at = s.resume_at = 0;
   if (s.id && s.id != id) return fail(fmt::format("m{} was {:x} and is {:x}", i, s.id.v, id.v));
   const bool first = !s.founder && first_start;
@@ -327,6 +337,7 @@ void ClusterRun::start(size_t i) {
   s.own_removal = 0;
   s.snapshot_comes = s.record_comes = s.change_comes = false;
   story_.note("m{} ({:x}) starts", i, s.id.v);
+  if (s.log_cut || s.db_findings) return started_after_flip(i);
   // Its log is made, and holds nothing.
   if (first && !healing_ && prng_.chance(1, 3)) end_life(i, prng_.chance(1, 2), "killed at its first start");
 }
@@ -392,7 +403,7 @@ void ClusterRun::heal() {
     s.end_at = 0;
     if (cluster_.running(i) && (cluster_.disk(i).power_lost() || s.faulty))
       end_life(i, true, "power is back");
-    if (!cluster_.running(i) && !s.gone) s.restart_at = cluster_.world().now() + 1;
+    if (!cluster_.running(i) && !s.gone && !s.damaged) s.restart_at = cluster_.world().now() + 1;
     cluster_.disk(i).clear_faults();
     cluster_.disk(i).set_syncs_stuck(false);
     cluster_.disk(i).latencies() = {};
@@ -473,6 +484,7 @@ std::string ClusterRun::check_end() {
   if (std::string problem = check_hashes(); !problem.empty()) return problem;
   for (size_t i = 0; i < seats_.size(); ++i) {
     if (cluster_.running(i)) end_life(i, prng_.chance(1, 2), "the end");
+    if (seats_[i].damaged) continue;
     if (std::string findings = check_db_image(cluster_.world(), cluster_.disk(i)); !findings.empty()) {
       return fmt::format("the database image of m{}: {}", i, findings);
     }

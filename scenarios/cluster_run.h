@@ -72,15 +72,22 @@ class ClusterRun {
     kDefragment,
   };
   static constexpr size_t kActs = 20;
+  static constexpr size_t kSeatsMax = 9;
   struct Seat {
-    MemberId id;           // 0: not known yet
-    bool founder = false;  // starts without being listed
-    bool gone = false;     // removed for good
-    bool faulty = false;   // this life may fail
-    bool started = false;  // has run at least once
-    bool verify = false;   // all records are to be looked at
-    int64_t known = 1;     // revisions compared in this life
-    int64_t shown = 0;     // the newest revision it has shown in this life
+    MemberId id;            // 0: not known yet
+    bool founder = false;   // starts without being listed
+    bool gone = false;      // removed for good
+    bool stopping = false;  // was asked to end, in this life
+    bool faulty = false;    // this life may fail
+    bool started = false;   // has run at least once
+    bool was_up = false;    // has served at least once: it will find what it needs on its disk
+    // A bit of its data has flipped; this start's flip cut the log, or broke the database; it is given up for that; and
+    // another one is in its place.
+    bool flipped = false, log_cut = false, db_findings = false, damaged = false, replaced = false;
+    std::string flip_file;
+    bool verify = false;  // all records are to be looked at
+    int64_t known = 1;    // revisions compared in this life
+    int64_t shown = 0;    // the newest revision it has shown in this life
     io::MonotonicNs restart_at = 0, resume_at = 0, unstick_at = 0, end_at = 0;
     // When somebody had applied its removal; when it had ended for good.
     io::MonotonicNs left_at = 0, gone_at = 0;
@@ -108,6 +115,15 @@ class ClusterRun {
   void act();
   void act(Act what);
   void change_members(membership::ChangeKind kind);
+  void ask_for_change(size_t i, const membership::Change& change, std::string_view what);
+  std::set<MemberId> voters_by_any_word() const;
+  bool goes_on_without_newcomers(const membership::Change& change) const;
+  bool can_lose(size_t i) const;
+  void maybe_flip(size_t i);
+  void started_after_flip(size_t i);
+  void refused_after_flip(size_t i, std::string_view text);
+  void take_for_damaged(size_t i, std::string_view how);
+  void replace_damaged();
   void seat_new_members();
   std::set<MemberId> listed() const;
   Seat* seat_of(MemberId id);
@@ -158,7 +174,10 @@ class ClusterRun {
   Prng image_prng_;
   size_t images_left_ = 0;
   std::vector<Image> images_;
-  std::set<MemberId> removals_asked_;
+  std::set<MemberId> removals_asked_, removals_open_;
+  Prng flip_prng_;
+  bool flips_ = false;
+  io::MonotonicNs ask_again_at_ = 0;
   bool healing_ = false, stranded_ = false;
   std::map<uint64_t, MemberId> leaders_;     // by term
   std::set<MemberId> snapshots_for_;         // sent since the last step

@@ -91,7 +91,8 @@ std::string Truth::learn(const mvcc::ReadView& view, int64_t* known, io::Monoton
         records.push_back({tombstone, std::string(bytes), std::string(kv->key)});
         return true;
       });
-  if (!scanned) return fmt::format("records from revision {} on: {}", from, scanned.error().text());
+  if (!scanned)
+    return fmt::format("{}records from revision {} on: {}", kUnreadable, from, scanned.error().text());
   if (!problem.empty()) return problem;
   if (from > revision() + 1) {
     return fmt::format("compacted at {}, though nobody has seen what came after {}", view.compact_revision(),
@@ -147,7 +148,8 @@ std::string Truth::verify(const std::shared_ptr<const mvcc::ReadView>& view) con
                               at.sub, at.main, compacted);
         return false;
       });
-  if (!scanned) return fmt::format("records up to revision {}: {}", compacted, scanned.error().text());
+  if (!scanned)
+    return fmt::format("{}records up to revision {}: {}", kUnreadable, compacted, scanned.error().text());
   if (!problem.empty()) return problem;
   State want;
   for (int64_t r = 2; r <= view->revision(); ++r) {
@@ -161,7 +163,7 @@ std::string Truth::verify(const std::shared_ptr<const mvcc::ReadView>& view) con
   }
   using namespace std::literals;
   const auto got = read_range(view, view->revision(), "\0"sv, "\0"sv);
-  if (!got) return fmt::format("reading revision {}: {}", view->revision(), got.error().text());
+  if (!got) return fmt::format("{}revision {}: {}", kUnreadable, view->revision(), got.error().text());
   if (*got == want) return {};
   for (const auto& [key, k] : want) {
     const auto found = got->find(key);

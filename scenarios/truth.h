@@ -47,8 +47,11 @@ class Truth {
   std::string learn(const mvcc::ReadView& view, int64_t* known, io::MonotonicNs now);
   // The records that are left below the compaction, all above it, and the state of now.
   std::string verify(const std::shared_ptr<const mvcc::ReadView>& view) const;
+  // Whether a problem told by these is an error of reading, and nothing that was read is wrong.
+  static bool could_not_read(std::string_view problem) { return problem.starts_with(kUnreadable); }
 
  private:
+  static constexpr std::string_view kUnreadable = "can't read ";
   std::vector<Step> steps_;
   State newest_;
 };
