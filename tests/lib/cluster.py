@@ -397,9 +397,26 @@ class Cluster:
         node.state = "existing"
         self.nodes.append(node)
         if start:
+            # It asks the members one after the other who is in the cluster, takes the first answer, and ends if it is
+            # not in there: none may be behind.
+            wait_until(lambda: self._tell_of(node), f"all members that answer tell of {node}", seconds)
             node.start(extra=extra)
             node.wait_ready(seconds)
         return node
+
+    def _tell_of(self, node):
+        """True if each member that answers its peers tells of `node`; else who does not."""
+        behind = []
+        for n in self.live:
+            if n is node:
+                continue
+            try:
+                with urllib.request.urlopen(n.peer_listen + "/members", timeout=1) as r:
+                    if not any(node.peer_url in m["peerURLs"] for m in json.load(r)):
+                        behind.append(str(n))
+            except OSError:  # the new member goes on to the next one, too
+                pass
+        return behind or True
 
     def promote(self, node, seconds=WAIT_SECONDS):
         def promoted():
