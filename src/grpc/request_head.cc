@@ -68,6 +68,7 @@ RequestHead read_request_head(const http2::HeaderBlock& block) {
     }
   }
   if (head.encoding == "identity") head.encoding = {};
+  head.grpc = subtype.has_value();
   if (subtype) head.subtype = *subtype;
 
   if (hosts > 1 || authorities > 1) {

@@ -19,6 +19,7 @@ struct RequestHead {
     std::string text;
   };
   std::optional<Refusal> refusal;
+  bool grpc = false;  // by its content type
   // Views into the block.
   std::string_view path;
   std::string_view encoding;  // grpc-encoding; empty if there was none or it is "identity"

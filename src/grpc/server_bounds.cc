@@ -77,24 +77,24 @@ void Impl::serve_parked() {
 
 // ---------------------------------------------------------------- requests
 
-void Impl::message_under_way(ServerCall& call) {
-  if (call.under_way) return;
-  call.under_way = true;
-  call.older = youngest_;
-  call.younger = nullptr;
-  (youngest_ ? youngest_->younger : oldest_) = &call;
-  youngest_ = &call;
+void Impl::message_under_way(ServerStream& stream) {
+  if (stream.under_way) return;
+  stream.under_way = true;
+  stream.older = youngest_;
+  stream.younger = nullptr;
+  (youngest_ ? youngest_->younger : oldest_) = &stream;
+  youngest_ = &stream;
 }
 
-void Impl::message_complete(ServerCall& call) {
-  if (!call.under_way) return;
-  call.under_way = false;
-  if (call.wanted > 0) --wanting_;
-  granted_ -= call.granted;
-  call.wanted = call.granted = 0;
-  if (!call.ended() && call.method().kind != MethodKind::kBidiStream) ++answering_;
-  (call.older ? call.older->younger : oldest_) = call.younger;
-  (call.younger ? call.younger->older : youngest_) = call.older;
+void Impl::message_complete(ServerStream& stream) {
+  if (!stream.under_way) return;
+  stream.under_way = false;
+  if (stream.wanted > 0) --wanting_;
+  granted_ -= stream.granted;
+  stream.wanted = stream.granted = 0;
+  if (stream.waits_for_answer()) ++answering_;
+  (stream.older ? stream.older->younger : oldest_) = stream.younger;
+  (stream.younger ? stream.younger->older : youngest_) = stream.older;
 }
 
 bool Impl::over_bound() const {
@@ -104,13 +104,13 @@ bool Impl::over_bound() const {
          (held() > kHeldFloorBytes && context_.memory.exceeded());
 }
 
-// Whether the windows of a call whose message is under way may grow: the oldest always, so that something
+// Whether the windows of a stream whose message is under way may grow: the oldest always, so that something
 // moves.
-bool Impl::may_grow(const ServerCall& call) const {
-  return &call == oldest_ || !over_bound();
+bool Impl::may_grow(const ServerStream& stream) const {
+  return &stream == oldest_ || !over_bound();
 }
 
-void Impl::give_credit(ServerCall& call, size_t bytes) {
+void Impl::give_credit(ServerStream& stream, size_t bytes) {
   // Complete requests make room when they are answered; until then the client waits. Where there are none,
   // waiting would be for ever: the connection's window is shared, and what is missing may stand behind what
   // others sent.
@@ -119,10 +119,10 @@ void Impl::give_credit(ServerCall& call, size_t bytes) {
   } else {
     session_.consume_connection(bytes);
   }
-  call.owed_stream += bytes;
-  if (call.owed_stream >= kStreamCreditStep && !call.paused()) {
-    if (!call.under_way || may_grow(call)) {
-      session_.consume_stream(call.stream(), std::exchange(call.owed_stream, 0));
+  stream.owed_stream += bytes;
+  if (stream.owed_stream >= kStreamCreditStep && !stream.paused()) {
+    if (!stream.under_way || may_grow(stream)) {
+      session_.consume_stream(stream.stream(), std::exchange(stream.owed_stream, 0));
     } else {
       stream_credit_withheld_ = true;
     }
@@ -134,17 +134,14 @@ void Impl::refuse_youngest() {
   const int64_t hard =
       kHardBoundFactor * static_cast<int64_t>(context_.limits.request_bytes) + kConnectionWindowBytes;
   while (request_bytes_ > hard && youngest_ != oldest_) {
-    ServerCall& victim = *youngest_;
     tell(Bound::kRequests);
-    victim.cancel(CancelReason::kConnectionLost);
-    victim.drop_request();
-    session_.reset(victim.stream(), http2::ErrorCode::kRefusedStream);
+    youngest_->refuse();
   }
 }
 
-void Impl::want_window(ServerCall& call, size_t message_bytes) {
-  if (call.granted > 0 || call.wanted > 0 || message_bytes <= http2::Session::kInitialWindowBytes) return;
-  call.wanted = message_bytes;
+void Impl::want_window(ServerStream& stream, size_t message_bytes) {
+  if (stream.granted > 0 || stream.wanted > 0 || message_bytes <= http2::Session::kInitialWindowBytes) return;
+  stream.wanted = message_bytes;
   ++wanting_;
   grant_windows();
 }
@@ -152,14 +149,14 @@ void Impl::want_window(ServerCall& call, size_t message_bytes) {
 // A long message gets a window as long as itself (a round trip instead of one per 64 KiB), as long as all
 // such windows fit the bound. In order of age, so that none is overtaken for ever.
 void Impl::grant_windows() {
-  for (ServerCall* call = oldest_; call && wanting_ > 0; call = call->younger) {
-    if (call->wanted == 0) continue;
-    if (granted_ > 0 && granted_ + call->wanted > context_.limits.request_bytes) return;
-    call->granted = std::exchange(call->wanted, 0);
-    granted_ += call->granted;
+  for (ServerStream* s = oldest_; s && wanting_ > 0; s = s->younger) {
+    if (s->wanted == 0) continue;
+    if (granted_ > 0 && granted_ + s->wanted > context_.limits.request_bytes) return;
+    s->granted = std::exchange(s->wanted, 0);
+    granted_ += s->granted;
     --wanting_;
-    const size_t window = call->granted + http2::Session::kInitialWindowBytes;
-    session_.raise_window(call->stream(), static_cast<uint32_t>(std::min<size_t>(window, INT32_MAX)));
+    const size_t window = s->granted + http2::Session::kInitialWindowBytes;
+    session_.raise_window(s->stream(), static_cast<uint32_t>(std::min<size_t>(window, INT32_MAX)));
   }
 }
 
@@ -171,9 +168,9 @@ void Impl::settle_credit() {
   }
   if (!stream_credit_withheld_) return;
   stream_credit_withheld_ = over;
-  for (ServerCall* call = oldest_; call; call = over ? nullptr : call->younger) {
-    if (call->owed_stream > 0 && !call->paused()) {
-      session_.consume_stream(call->stream(), std::exchange(call->owed_stream, 0));
+  for (ServerStream* s = oldest_; s; s = over ? nullptr : s->younger) {
+    if (s->owed_stream > 0 && !s->paused()) {
+      session_.consume_stream(s->stream(), std::exchange(s->owed_stream, 0));
     }
   }
 }

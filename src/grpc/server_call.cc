@@ -66,16 +66,6 @@ void ServerCall::release() {
   owed_stream = 0;
 }
 
-void ServerCall::drop_request() {
-  DCHECK(ended_);
-  reader_.next();
-  reader_.shrink(0);
-  http2::give_back(pending_);
-  hold_request(-s_.request_held);
-  headers_.clear();
-  owner_.hold_headers(-std::exchange(s_.headers_held, 0));
-}
-
 void ServerCall::hold_request(int64_t delta) {
   s_.request_held += delta;
   owner_.hold_request(delta);
@@ -124,13 +114,32 @@ void ServerCall::cancel(CancelReason reason) {
 // ---------------------------------------------------------------- receiving
 
 void ServerCall::on_data(std::string_view bytes) {
-  if (s_.input == Input::kDone) return;
-  hold_request(static_cast<int64_t>(bytes.size()));
-  if (paused() || s_.delivering || !pending_.empty()) {
-    pending_.append(bytes);
-  } else {
-    read(bytes);
+  if (s_.input != Input::kDone) {
+    hold_request(static_cast<int64_t>(bytes.size()));
+    if (paused() || s_.delivering || !pending_.empty()) {
+      pending_.append(bytes);
+    } else {
+      read(bytes);
+    }
   }
+  owner_.give_credit(*this, bytes.size());
+}
+
+void ServerCall::on_closed() {
+  cancel(CancelReason::kClientReset);
+  owner_.retire(*this);
+}
+
+void ServerCall::refuse() {
+  cancel(CancelReason::kConnectionLost);
+  // Its buffers go back at once.
+  reader_.next();
+  reader_.shrink(0);
+  http2::give_back(pending_);
+  hold_request(-s_.request_held);
+  headers_.clear();
+  owner_.hold_headers(-std::exchange(s_.headers_held, 0));
+  owner_.session().reset(stream_, http2::ErrorCode::kRefusedStream);
 }
 
 void ServerCall::read(std::string_view bytes) {

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/go_text.h"
+#include "grpc/http_stream.h"
 #include "grpc/protocol.h"
 #include "grpc/server_impl.h"
 
@@ -37,6 +38,7 @@ Impl::Impl(ServerContext& context, PeerInfo peer, Notify& notify, io::MonotonicN
 Impl::~Impl() {
   close(CancelReason::kConnectionLost);
   for (auto& call : live_) call->release();
+  http_.clear();
   context_.memory.add(-(held() - unreported_));
 }
 
@@ -131,7 +133,7 @@ void Impl::send_goaway() {
 
 bool Impl::done() const {
   if (stop_ == Stop::kClosed || session_.done()) return true;
-  return stop_ == Stop::kGoaway && live_.empty() && !session_.wants_write();
+  return stop_ == Stop::kGoaway && !streams_open() && !session_.wants_write();
 }
 
 void Impl::close(CancelReason reason) {
@@ -139,12 +141,21 @@ void Impl::close(CancelReason reason) {
   notice_until_ = kNoDeadline;
   // A service may end other calls of this connection while one is cancelled, but opens none.
   for (size_t i = 0; i < live_.size(); ++i) live_[i]->cancel(reason);
+  for (auto& stream : http_) stream->cancel();
 }
 
 // ---------------------------------------------------------------- streams
 
-void Impl::on_headers(http2::StreamId id, void*, http2::HeaderBlock& headers, bool) {
+void Impl::on_headers(http2::StreamId id, void*, http2::HeaderBlock& headers, bool end_stream) {
   const RequestHead head = read_request_head(headers);
+  if (context_.http != nullptr && !head.grpc) {
+    if (stop_ == Stop::kClosed) return session_.reset(id, http2::ErrorCode::kRefusedStream);
+    session_.add_work(kCallWork);
+    http_.push_back(std::make_unique<HttpStream>(*this, id, headers));
+    session_.set_stream_user(id, static_cast<ServerStream*>(http_.back().get()));
+    http_.back()->start(end_stream);
+    return refuse_youngest();
+  }
   if (head.refusal) return refuse(id, *head.refusal, head.subtype);
   auto found = context_.methods.find(head.path);
   if (auto* text = std::get_if<std::string>(&found)) {
@@ -165,7 +176,7 @@ void Impl::on_headers(http2::StreamId id, void*, http2::HeaderBlock& headers, bo
   if (head.timeout_ns && *head.timeout_ns < kNoDeadline - now_) deadline = now_ + *head.timeout_ns;
   call.open(id, method, headers, head, deadline);
   session_.add_work(kCallWork);
-  session_.set_stream_user(id, &call);
+  session_.set_stream_user(id, static_cast<ServerStream*>(&call));
   context_.calls.add(call);
   ++in_progress_;
   if (deadline != kNoDeadline) deadlines_.push(call);
@@ -192,17 +203,15 @@ void Impl::refuse(http2::StreamId id, const RequestHead::Refusal& refusal, std::
 }
 
 void Impl::on_data(http2::StreamId, void* user, std::string_view bytes) {
-  auto& call = *static_cast<ServerCall*>(user);
   if (!window_raised_) {
     window_raised_ = true;
     session_.raise_window(0, kConnectionWindowBytes);
   }
-  call.on_data(bytes);
-  give_credit(call, bytes.size());
+  static_cast<ServerStream*>(user)->on_data(bytes);
 }
 
 void Impl::on_end_stream(http2::StreamId, void* user) {
-  static_cast<ServerCall*>(user)->on_half_close();
+  static_cast<ServerStream*>(user)->on_half_close();
 }
 
 void Impl::on_end_sent(http2::StreamId id, void*, bool remote_open) {
@@ -210,8 +219,10 @@ void Impl::on_end_sent(http2::StreamId id, void*, bool remote_open) {
 }
 
 void Impl::on_stream_closed(http2::StreamId, void* user, http2::ErrorCode) {
-  auto& call = *static_cast<ServerCall*>(user);
-  call.cancel(CancelReason::kClientReset);
+  static_cast<ServerStream*>(user)->on_closed();
+}
+
+void Impl::retire(ServerCall& call) {
   if (call.method().kind == MethodKind::kUnary && call.was_served()) --unary_streams_;
   call.release();
   const size_t place = call.live_place;
@@ -224,12 +235,16 @@ void Impl::on_stream_closed(http2::StreamId, void* user, http2::ErrorCode) {
   if (free_.size() < kFreeCallsMax) free_.push_back(std::move(owned));
 }
 
+void Impl::forget(HttpStream& stream) {
+  std::erase_if(http_, [&](const auto& s) { return s.get() == &stream; });
+}
+
 void Impl::on_ping(bool ack, uint64_t payload) {
   if (ack) {
     if (payload == kDrainPing) send_goaway();
     return;
   }
-  if (!police_.on_ping(now_, !live_.empty()) && !too_many_pings_) {
+  if (!police_.on_ping(now_, streams_open()) && !too_many_pings_) {
     too_many_pings_ = true;
     tell(Bound::kFlood);
     session_.terminate(http2::ErrorCode::kEnhanceYourCalm, "too_many_pings");
@@ -251,7 +266,7 @@ void Impl::call_ended(ServerCall& call) {
   context_.calls.remove(call);
   --in_progress_;
   deadlines_.erase(call);
-  if (!call.under_way && call.method().kind != MethodKind::kBidiStream) --answering_;
+  if (call.method().kind != MethodKind::kBidiStream) answered(call);
   message_complete(call);
 }
 

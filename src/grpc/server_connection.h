@@ -31,6 +31,7 @@
 
 #include "base/result.h"
 #include "grpc/call.h"
+#include "grpc/http_handler.h"
 #include "grpc/method_table.h"
 #include "http2/session.h"
 #include "io/clock.h"
@@ -83,7 +84,8 @@ struct ServerContext {
   Probe& probe;
   MemoryBudget& memory;
   ConnectionLimits limits;
-  Turns* turns = nullptr;  // of this loop; only a ServerTransport asks for it
+  Turns* turns = nullptr;       // of this loop; only a ServerTransport asks for it
+  HttpHandler* http = nullptr;  // requests without gRPC; null: they get 415
 };
 
 class ServerConnection {

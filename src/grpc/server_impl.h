@@ -1,6 +1,6 @@
 // Inside of ServerConnection: the connection's state and its calls. Included by the files that implement it
 // only: server_connection.cc (bytes, time, streams), server_bounds.cc, server_call.cc (life and requests),
-// server_answer.cc, server_coding.cc (compression).
+// server_answer.cc, server_coding.cc (compression), http_stream.cc (requests without gRPC).
 #pragma once
 #include <atomic>
 #include <deque>
@@ -48,19 +48,47 @@ struct WorkForCall {
   bool cancelled = false;  // set before the call drops its own reference
 };
 
+// A stream of the connection, whatever is spoken on it: gRPC (ServerCall) or plain HTTP (http_stream.h). What the bounds
+// of the connection need of it stands here (server_bounds.cc).
+class ServerStream {
+ public:
+  explicit ServerStream(ServerConnection::Impl& owner) : owner_(owner) {}
+  virtual ~ServerStream() = default;
+  http2::StreamId stream() const { return stream_; }
+
+  // Whoever takes the bytes gives them back to the windows (give_credit()).
+  virtual void on_data(std::string_view bytes) = 0;
+  virtual void on_half_close() = 0;
+  // The HTTP/2 stream is over. The last call: it may be destroyed, or used for another stream.
+  virtual void on_closed() = 0;
+  // What arrives is kept, so that the window does not grow.
+  virtual bool paused() const = 0;
+  // Its request is complete, held, and not answered.
+  virtual bool waits_for_answer() const = 0;
+  // Its request, which is not complete, holds too much: drops it and resets the stream with REFUSED_STREAM.
+  virtual void refuse() = 0;
+
+  ServerStream *older = nullptr, *younger = nullptr;  // among those with a message under way
+  bool under_way = false;
+  size_t wanted = 0, granted = 0;  // a larger window, for a long message
+  size_t owed_stream = 0;          // received bytes not yet given back to the stream's window
+
+ protected:
+  ServerConnection::Impl& owner_;
+  http2::StreamId stream_ = 0;
+};
+
 // A gRPC call: reads messages out of the stream's DATA, hands them to the service, queues what it answers.
 // When the HTTP/2 stream is over it is released and used again for another call.
-class ServerCall final : public Call, public http2::BodySource {
+class ServerCall final : public Call, public ServerStream, public http2::BodySource {
  public:
-  explicit ServerCall(ServerConnection::Impl& owner) : owner_(owner) {}
+  explicit ServerCall(ServerConnection::Impl& owner) : ServerStream(owner) {}
 
   // ---- for the connection ----
   void open(http2::StreamId stream, const Method& method, http2::HeaderBlock& headers,
             const RequestHead& head, io::MonotonicNs deadline);
   // Streams only: hands the call to its service.
   void start_stream();
-  void on_data(std::string_view bytes);
-  void on_half_close();
   void on_writable();
   // Parked: hands the request to the service now.
   void serve();
@@ -68,20 +96,19 @@ class ServerCall final : public Call, public http2::BodySource {
   void cancel(CancelReason reason);
   // The stream is over: forgets everything.
   void release();
-  // Cancelled: gives its buffers back at once.
-  void drop_request();
-  http2::StreamId stream() const { return stream_; }
   io::MonotonicNs heap_key() const { return deadline_; }
   uint32_t heap_place = DeadlineHeap<ServerCall>::kNoPlace;
-  size_t live_place = 0;                            // in the connection's list of calls
-  ServerCall *older = nullptr, *younger = nullptr;  // among calls with a message under way
-  bool under_way = false;
-  bool coding = false;             // among the connection's calls with messages to compress or decompress
-  void code_step();                // of that
-  size_t wanted = 0, granted = 0;  // a larger window, for a long message
-  size_t owed_stream = 0;          // received bytes not yet given back to the stream's window
-  // What arrives is kept.
-  bool paused() const { return s_.input == Input::kPaused || gunzip_ != nullptr; }
+  size_t live_place = 0;  // in the connection's list of calls
+  bool coding = false;    // among the connection's calls with messages to compress or decompress
+  void code_step();       // of that
+
+  // ---- ServerStream ----
+  void on_data(std::string_view bytes) override;
+  void on_half_close() override;
+  void on_closed() override;
+  bool paused() const override { return s_.input == Input::kPaused || gunzip_ != nullptr; }
+  bool waits_for_answer() const override { return !ended_ && method_->kind != MethodKind::kBidiStream; }
+  void refuse() override;
 
   // ---- Call ----
   std::optional<std::string_view> metadata(std::string_view key) const override;
@@ -178,9 +205,7 @@ class ServerCall final : public Call, public http2::BodySource {
     size_t before_message = 0;  // bytes queued before it
   };
 
-  ServerConnection::Impl& owner_;
   State s_;
-  http2::StreamId stream_ = 0;
   http2::HeaderBlock headers_;
   std::unique_ptr<StreamListener> listener_;
   mutable std::shared_ptr<WorkForCall> work_;  // made when it is asked for
@@ -200,6 +225,8 @@ class ServerCall final : public Call, public http2::BodySource {
   std::string status_text_;         // percent-encoded
   std::string content_type_;        // empty: plain application/grpc
 };
+
+class HttpStream;
 
 class ServerConnection::Impl final : public http2::SessionHandler {
  public:
@@ -230,16 +257,23 @@ class ServerConnection::Impl final : public http2::SessionHandler {
   const PeerInfo& peer() const { return peer_; }
   http2::Session& session() { return session_; }
   void call_ended(ServerCall& call);
+  // A stream whose request was complete needs its answer no longer.
+  void answered(ServerStream& stream) { answering_ -= stream.under_way ? 0 : 1; }
+  // The call's HTTP/2 stream is over; it may be used again. Or the stream is destroyed.
+  void retire(ServerCall& call);
+  void forget(HttpStream& stream);
+  // So many received bytes of the stream were taken.
+  void give_credit(ServerStream& stream, size_t bytes);
   void hold_request(int64_t delta) { hold(request_bytes_, delta); }
   void hold_answer(int64_t delta, bool unary);
   void hold_headers(int64_t delta) { hold(header_bytes_, delta); }
   // Whether a complete request may be served now. False: it waits, and serve() will be called.
   bool may_serve(ServerCall& call);
   const std::shared_ptr<std::atomic<int64_t>>& left_behind() const { return left_behind_; }
-  void message_under_way(ServerCall& call);
-  void message_complete(ServerCall& call);
+  void message_under_way(ServerStream& stream);
+  void message_complete(ServerStream& stream);
   // The message under way is this long, prefix included.
-  void want_window(ServerCall& call, size_t message_bytes);
+  void want_window(ServerStream& stream, size_t message_bytes);
   void became_writable(ServerCall& call) { writable_.push_back(call.id()); }
   // True if this many bytes may be compressed or decompressed at once instead of in a later step; then it
   // counts them.
@@ -271,15 +305,15 @@ class ServerConnection::Impl final : public http2::SessionHandler {
   void refuse(http2::StreamId id, const RequestHead::Refusal& refusal, std::string_view subtype);
   void send_goaway();
   ServerCall& acquire();
+  bool streams_open() const { return !live_.empty() || !http_.empty(); }
   int64_t held() const { return request_bytes_ + answer_bytes_ + header_bytes_; }
   void hold(int64_t& what, int64_t delta);
   bool answers_full() const;
   void serve_parked();
   bool over_bound() const;
-  bool may_grow(const ServerCall& call) const;
+  bool may_grow(const ServerStream& stream) const;
   void refuse_youngest();
   void grant_windows();
-  void give_credit(ServerCall& call, size_t bytes);
   void settle_credit();
 
   ServerContext& context_;
@@ -289,16 +323,17 @@ class ServerConnection::Impl final : public http2::SessionHandler {
 
   std::vector<std::unique_ptr<ServerCall>> free_;
   std::vector<std::unique_ptr<ServerCall>> live_;  // calls whose stream is open
+  std::vector<std::unique_ptr<HttpStream>> http_;  // streams without gRPC
   DeadlineHeap<ServerCall> deadlines_;
-  std::vector<CallId> writable_;                        // to be told once produce() is through
-  std::deque<ServerCall*> coding_;                      // each has a step to do; in turn
-  size_t coded_bytes_ = 0;                              // since the last produce() or code()
-  size_t in_progress_ = 0;                              // of live_: not ended
-  ServerCall *oldest_ = nullptr, *youngest_ = nullptr;  // messages under way
+  std::vector<CallId> writable_;                          // to be told once produce() is through
+  std::deque<ServerCall*> coding_;                        // each has a step to do; in turn
+  size_t coded_bytes_ = 0;                                // since the last produce() or code()
+  size_t in_progress_ = 0;                                // of live_: not ended
+  ServerStream *oldest_ = nullptr, *youngest_ = nullptr;  // messages under way
 
   size_t wanting_ = 0;    // calls that wait for a larger window
   size_t granted_ = 0;    // bytes of larger windows given to messages under way
-  size_t answering_ = 0;  // calls in progress whose request is complete and held (not bidi streams)
+  size_t answering_ = 0;  // streams whose request is complete, held and not answered (not of bidi calls)
   int64_t request_bytes_ = 0, answer_bytes_ = 0, header_bytes_ = 0;
   int64_t unary_answer_bytes_ = 0;  // of answer_bytes_
   int64_t unfinished_headers_ = 0;  // of header_bytes_: not of a call yet

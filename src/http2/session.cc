@@ -418,7 +418,7 @@ class NameValues {
     if (size_ > few_.size()) many_.resize(size_);
     nghttp2_nv* out = data();
     for (const HeaderField& f : fields) {
-      int flags = NGHTTP2_NV_FLAG_NO_COPY_NAME;
+      int flags = f.copy_name ? 0 : NGHTTP2_NV_FLAG_NO_COPY_NAME;
       if (f.stable) flags |= NGHTTP2_NV_FLAG_NO_COPY_VALUE;
       if (f.no_index) flags |= NGHTTP2_NV_FLAG_NO_INDEX;
       *out++ = {bytes_of(f.name), bytes_of(f.value), f.name.size(), f.value.size(),

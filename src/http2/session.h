@@ -59,10 +59,11 @@ enum class ErrorCode : uint32_t {
 // A field to send. The bytes of a `stable` one must live as long as the session (constants); others are
 // copied.
 struct HeaderField {
-  std::string_view name;  // must be stable in any case
+  std::string_view name;  // stable, unless `copy_name`
   std::string_view value;
-  bool stable = false;    // the value is stable too
-  bool no_index = false;  // keep it out of the compression table: it will not come again
+  bool stable = false;     // the value is stable too
+  bool no_index = false;   // keep it out of the compression table: it will not come again
+  bool copy_name = false;  // the name is not stable
 };
 
 // A received header block: all fields in order, bytes in one buffer. Views end when the block is changed.
