@@ -162,7 +162,9 @@ func (l *clusterLoad) finalReads() error {
 	l.mu.Lock()
 	keys := map[string]bool{}
 	for _, a := range l.history {
-		keys[a.key] = true
+		if !a.earlier {
+			keys[a.key] = true
+		}
 	}
 	l.mu.Unlock()
 	var begin, end int64
@@ -224,8 +226,12 @@ func (l *clusterLoad) check() (string, error) {
 	if violation != nil {
 		return "", violation
 	}
-	unknowns := 0
+	attempts, unknowns := 0, 0
 	for _, a := range history {
+		if a.earlier {
+			continue
+		}
+		attempts++
 		if a.outcome == unknown {
 			unknowns++
 		}
@@ -233,7 +239,11 @@ func (l *clusterLoad) check() (string, error) {
 	if err := checkHistory(history, views, until); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%d %d %d %d %d %d", until, len(history), acked, unknowns, events, leases), nil
+	left := pending(history, views)
+	l.mu.Lock()
+	l.history = append(l.history, left...)
+	l.mu.Unlock()
+	return fmt.Sprintf("%d %d %d %d %d %d", until, attempts, acked, unknowns, events, leases), nil
 }
 
 // leasesEnd: a lease nobody renews ends. A new leader gives it its whole TTL again.

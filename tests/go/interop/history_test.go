@@ -86,6 +86,11 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 			w[1].events = append(w[1].events, event{7, "b", "6"})
 			return h, w
 		}, "a watch has it at revision"},
+		{"a write whose answer was lost is applied twice", func(h []*attempt, w []*watched) ([]*attempt, []*watched) {
+			w[0].events = append(w[0].events, event{7, "a", "2"})
+			w[1].events = append(w[1].events, event{7, "a", "2"})
+			return h, w
+		}, "written twice, at revisions 3 and 7"},
 		{"a serializable read shows what nobody wrote", func(h []*attempt, w []*watched) ([]*attempt, []*watched) {
 			h[7].seen = "9"
 			return h, w
@@ -135,6 +140,32 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: found %v, not %q", c.name, err, c.want)
 		}
+	}
+}
+
+// A write whose answer was lost may happen after the check of its history, once.
+func TestAWriteOfAnEarlierHistoryComesLate(t *testing.T) {
+	h, w := rightHistory()
+	h = append(h, &attempt{client: 1, kind: opPut, key: "a", value: "9", begin: 145, end: 146, outcome: unknown},
+		&attempt{client: 1, kind: opDelete, key: "c", begin: 225, end: 226, outcome: unknown})
+	if err := checkHistory(h, w, 6); err != nil {
+		t.Fatal(err)
+	}
+	left := pending(h, w)
+	if len(left) != 1 || left[0].value != "9" {
+		t.Fatalf("pending: %v", left)
+	}
+	next := append(left, &attempt{client: 1, kind: opPut, key: "d", value: "10", begin: 300, end: 310, revision: 7})
+	late := []*watched{{name: "x", from: 7, events: []event{{7, "d", "10"}, {8, "a", "9"}}}}
+	if err := checkHistory(next, late, 8); err != nil {
+		t.Fatal(err)
+	}
+	if left = pending(next, late); len(left) != 0 {
+		t.Fatalf("pending: %v", left)
+	}
+	again := []*watched{{name: "x", from: 9, events: []event{{9, "a", "9"}}}}
+	if err := checkHistory(left, again, 9); err == nil || !strings.Contains(err.Error(), "nobody sent") {
+		t.Fatalf("written once more: %v", err)
 	}
 }
 
