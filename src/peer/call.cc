@@ -140,7 +140,7 @@ void Call::on_complete() {
 
 void Call::on_error(Error error) {
   if (!done_) return;
-  if (kept_ && !link_->answer_begun()) {
+  if (kept_ && !link_->answer_begun() && request_.method == "GET") {
     kept_ = false;
     ClientLink::retire(std::move(link_));
     return begin(new_link());

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "peer/cluster_test.h"
+#include "peer/pipeline.h"
 
 namespace quoin::peer {
 namespace {
@@ -406,6 +407,38 @@ TEST(Pipeline, IsBoundedAndGoesOnAfterFailures) {
   EXPECT_TRUE(b.log.contains(
       "warn failed to process Raft message local-member-id=102 error=cannot process message to "
       "mismatch member"));
+}
+
+// A proposal that arrives twice is proposed twice: the second one would undo what others wrote in between.
+TEST(Pipeline, AMessageIsNotSentAgainThoughItsConnectionWasKept) {
+  Cluster c(27);
+  Node &a = c.add(1), &b = c.add(2);
+  a.transport().add_remote(b.id, {b.url});
+  c.world.run_for(io::kMillisecond);
+  auto send = [&, n = uint64_t{0}]() mutable {
+    std::vector<raft::Message> batch;
+    batch.push_back(message(MessageType::kProp, a, b, ++n));
+    a.transport().send(std::move(batch));
+    return c.until([&] { return b.member.processed.size() == n; });
+  };
+  ASSERT_TRUE(send());
+  c.world.run_for(io::kSecond);  // answered; the connection stands
+  b.member.never_answer = true;
+  ASSERT_TRUE(send());
+  c.net.reset_all("m1", "m2");
+  c.world.run_for(io::kSecond);
+  EXPECT_EQ(b.member.processed.size(), 2u);
+  EXPECT_EQ(a.member.unreachables[b.id], 1);
+
+  // The same where the answer does not come in time.
+  b.member.never_answer = false;
+  ASSERT_TRUE(send());
+  c.world.run_for(io::kSecond);
+  b.member.never_answer = true;
+  ASSERT_TRUE(send());
+  c.world.run_for(Pipeline::kSilenceNs + 5 * io::kSecond);
+  EXPECT_EQ(b.member.processed.size(), 4u);
+  EXPECT_EQ(a.member.unreachables[b.id], 2);
 }
 
 TEST(Peers, AreUpdatedRemovedAndAddedAgain) {
