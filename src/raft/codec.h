@@ -15,6 +15,7 @@
 // Format: spec raft-and-peers 1, wire.md package raftpb. Encoded size of Entry: types.h.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -63,7 +64,9 @@ Result<HardState> decode_hard_state(std::string_view bytes);
 Result<ConfState> decode_conf_state(std::string_view bytes);
 Result<SnapshotMetadata> decode_snapshot_metadata(std::string_view bytes);
 Result<Snapshot> decode_snapshot(const Blob& bytes);
-Result<Message> decode_message(const Blob& bytes);
+// `parts_bytes_max`: memory for entries, ids and nested messages (their structures; data are slices). An empty entry
+// has two bytes on the wire and twenty times that here, so who reads what others send sets a bound: kLimit.
+Result<Message> decode_message(const Blob& bytes, size_t parts_bytes_max = SIZE_MAX);
 Result<ConfChange> decode_conf_change(const Blob& bytes);
 Result<ConfChangeV2> decode_conf_change_v2(const Blob& bytes);
 

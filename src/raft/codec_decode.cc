@@ -118,6 +118,20 @@ class Reader {
   const char* end_;
 };
 
+// Memory that the structures of one message may take, beside its bytes: few bytes can name many of them.
+class Room {
+ public:
+  explicit Room(size_t bytes) : left_(bytes) {}
+  Result<> take(size_t bytes) {
+    if (bytes > left_) return make_error(Code::kLimit, "raft: a message of too many parts");
+    left_ -= bytes;
+    return {};
+  }
+
+ private:
+  size_t left_;
+};
+
 Result<> expect(const Field& f, int wire, const char* name) {
   if (f.wire != wire) return malformed("proto: wrong wireType = {} for field {}", f.wire, name);
   return {};
@@ -144,14 +158,16 @@ Result<> read_enum(const Field& f, const char* name, E max, E& out) {
   out = static_cast<E>(f.value);
   return {};
 }
-Result<> read_ids(const Field& f, const char* name, std::vector<MemberId>& out) {
+Result<> read_ids(const Field& f, const char* name, Room& room, std::vector<MemberId>& out) {
   if (f.wire == kVarint) {
+    TRY(room.take(sizeof(MemberId)));
     out.push_back(MemberId{f.value});
     return {};
   }
   TRY(expect(f, kBytes, name));
   for (Reader packed(f.bytes); !packed.done();) {
     ASSIGN_OR_RETURN(const uint64_t v, packed.varint());
+    TRY(room.take(sizeof(MemberId)));
     out.push_back(MemberId{v});
   }
   return {};
@@ -182,21 +198,21 @@ Result<> merge(std::string_view bytes, HardState& x) {
   return {};
 }
 
-Result<> merge(std::string_view bytes, ConfState& x) {
+Result<> merge(std::string_view bytes, Room& room, ConfState& x) {
   for (Reader r(bytes); !r.done();) {
     ASSIGN_OR_RETURN(const Field f, r.next());
     switch (f.number) {
       case 1:
-        TRY(read_ids(f, "Voters", x.voters));
+        TRY(read_ids(f, "Voters", room, x.voters));
         break;
       case 2:
-        TRY(read_ids(f, "Learners", x.learners));
+        TRY(read_ids(f, "Learners", room, x.learners));
         break;
       case 3:
-        TRY(read_ids(f, "VotersOutgoing", x.voters_outgoing));
+        TRY(read_ids(f, "VotersOutgoing", room, x.voters_outgoing));
         break;
       case 4:
-        TRY(read_ids(f, "LearnersNext", x.learners_next));
+        TRY(read_ids(f, "LearnersNext", room, x.learners_next));
         break;
       case 5:
         TRY(read(f, "AutoLeave", x.auto_leave));
@@ -206,13 +222,13 @@ Result<> merge(std::string_view bytes, ConfState& x) {
   return {};
 }
 
-Result<> merge(std::string_view bytes, SnapshotMetadata& x) {
+Result<> merge(std::string_view bytes, Room& room, SnapshotMetadata& x) {
   for (Reader r(bytes); !r.done();) {
     ASSIGN_OR_RETURN(const Field f, r.next());
     switch (f.number) {
       case 1:
         TRY(expect(f, kBytes, "ConfState"));
-        TRY(merge(f.bytes, x.conf_state));
+        TRY(merge(f.bytes, room, x.conf_state));
         break;
       case 2:
         TRY(read(f, "Index", x.index));
@@ -225,7 +241,7 @@ Result<> merge(std::string_view bytes, SnapshotMetadata& x) {
   return {};
 }
 
-Result<> merge(std::string_view bytes, const Blob& all, Snapshot& x) {
+Result<> merge(std::string_view bytes, const Blob& all, Room& room, Snapshot& x) {
   for (Reader r(bytes); !r.done();) {
     ASSIGN_OR_RETURN(const Field f, r.next());
     switch (f.number) {
@@ -234,7 +250,7 @@ Result<> merge(std::string_view bytes, const Blob& all, Snapshot& x) {
         break;
       case 2:
         TRY(expect(f, kBytes, "Metadata"));
-        TRY(merge(f.bytes, x.metadata));
+        TRY(merge(f.bytes, room, x.metadata));
         break;
     }
   }
@@ -317,36 +333,38 @@ Result<> merge(std::string_view bytes, const Blob& all, ConfChangeV2& x) {
   return {};
 }
 
-Result<> merge(std::string_view bytes, const Blob& all, int depth, Message& x);
+Result<> merge(std::string_view bytes, const Blob& all, int depth, Room& room, Message& x);
 
 // The fields of a message that hold other messages. False: not one of them.
-Result<bool> merge_nested(const Field& f, const Blob& all, int depth, std::optional<Snapshot>& snapshot,
-                          Message& x) {
+Result<bool> merge_nested(const Field& f, const Blob& all, int depth, Room& room,
+                          std::optional<Snapshot>& snapshot, Message& x) {
   switch (f.number) {
     case 7:
       TRY(expect(f, kBytes, "Entries"));
+      TRY(room.take(sizeof(Entry)));
       TRY(merge(f.bytes, all, x.entries.emplace_back()));
       return true;
     case 9:
       TRY(expect(f, kBytes, "Snapshot"));
       if (!snapshot) snapshot.emplace();
-      TRY(merge(f.bytes, all, *snapshot));
+      TRY(merge(f.bytes, all, room, *snapshot));
       return true;
     case 14:
       TRY(expect(f, kBytes, "Responses"));
       if (depth == kNestingMax) return malformed("messages nested too deeply");
-      TRY(merge(f.bytes, all, depth + 1, x.responses.emplace_back()));
+      TRY(room.take(sizeof(Message)));
+      TRY(merge(f.bytes, all, depth + 1, room, x.responses.emplace_back()));
       return true;
     default:
       return false;
   }
 }
 
-Result<> merge(std::string_view bytes, const Blob& all, int depth, Message& x) {
+Result<> merge(std::string_view bytes, const Blob& all, int depth, Room& room, Message& x) {
   std::optional<Snapshot> snapshot;
   for (Reader r(bytes); !r.done();) {
     ASSIGN_OR_RETURN(const Field f, r.next());
-    ASSIGN_OR_RETURN(const bool nested, merge_nested(f, all, depth, snapshot, x));
+    ASSIGN_OR_RETURN(const bool nested, merge_nested(f, all, depth, room, snapshot, x));
     if (nested) continue;
     switch (f.number) {
       case 1:
@@ -400,17 +418,20 @@ Result<HardState> decode_hard_state(std::string_view bytes) {
 }
 Result<ConfState> decode_conf_state(std::string_view bytes) {
   ConfState x;
-  TRY(merge(bytes, x));
+  Room room(SIZE_MAX);
+  TRY(merge(bytes, room, x));
   return x;
 }
 Result<SnapshotMetadata> decode_snapshot_metadata(std::string_view bytes) {
   SnapshotMetadata x;
-  TRY(merge(bytes, x));
+  Room room(SIZE_MAX);
+  TRY(merge(bytes, room, x));
   return x;
 }
 Result<Snapshot> decode_snapshot(const Blob& bytes) {
   Snapshot x;
-  TRY(merge(bytes.view(), bytes, x));
+  Room room(SIZE_MAX);
+  TRY(merge(bytes.view(), bytes, room, x));
   return x;
 }
 Result<Entry> decode_entry(const Blob& bytes) {
@@ -418,9 +439,10 @@ Result<Entry> decode_entry(const Blob& bytes) {
   TRY(merge(bytes.view(), bytes, x));
   return x;
 }
-Result<Message> decode_message(const Blob& bytes) {
+Result<Message> decode_message(const Blob& bytes, size_t parts_bytes_max) {
   Message x;
-  TRY(merge(bytes.view(), bytes, 0, x));
+  Room room(parts_bytes_max);
+  TRY(merge(bytes.view(), bytes, 0, room, x));
   return x;
 }
 Result<ConfChange> decode_conf_change(const Blob& bytes) {
