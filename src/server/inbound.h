@@ -1,8 +1,17 @@
 // What comes in from the other members: their messages go to raft, their databases to the snap directory.
 //
+// What is refused: received_message.h. Each refusal is counted (quoin_peer_messages_refused_total) and logged, at most
+// LineLimit::kLinesMax lines a second.
+//
 // Threads: any. Lifetime: a part of the member; the transport stops before the member does.
 // Source: spec raft-and-peers 21, 23.
 #pragma once
+#include <map>
+#include <mutex>
+
+#include "base/metrics.h"
+#include "membership/membership.h"
+#include "server/line_limit.h"
 #include "server/peers.h"
 
 namespace quoin::server {
@@ -11,7 +20,7 @@ class Stages;
 
 class Inbound final : public PeerHandler {
  public:
-  explicit Inbound(Stages& stages) : s_(stages) {}
+  explicit Inbound(Stages& stages);
 
   MemberId self() const override;
   ClusterId cluster() const override;
@@ -29,7 +38,18 @@ class Inbound final : public PeerHandler {
                      absl::AnyInvocable<void(Result<>)> done) override;
 
  private:
+  static constexpr size_t kKeptMax = 64;
+
+  Result<> check(const raft::Message& message, const membership::Membership& members);
+  // MsgSnap: its database was kept, and no other message has taken it.
+  bool take_kept(Index index);
+  void tell_refused(const raft::Message& message, const Error& error);
+
   Stages& s_;
+  metrics::Counter& refused_;
+  std::mutex mutex_;              // guards what follows
+  std::map<Index, size_t> kept_;  // databases whose MsgSnap has not come yet
+  LineLimit lines_;
 };
 
 }  // namespace quoin::server

@@ -61,4 +61,20 @@ Result<OldRequest> translate_old_request(const wire::etcdserverpb::Request& r) {
   return disallowed();
 }
 
+Result<> check_request(std::string_view bytes) {
+  const auto request = wire::decode<wire::etcdserverpb::InternalRaftRequest>(bytes);
+  if (!request) {
+    TRY(translate_old_request(bytes));
+    return {};
+  }
+  if (request->v2) {
+    TRY(translate_old_request(*request->v2));
+    return {};
+  }
+  if (request->id == 0 && !request->header) {
+    return Error(Code::kCorruption, "a request without an id or a header");
+  }
+  return {};
+}
+
 }  // namespace quoin::server

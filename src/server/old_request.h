@@ -23,4 +23,7 @@ struct OldRequest {
 Result<OldRequest> translate_old_request(std::string_view bytes);
 Result<OldRequest> translate_old_request(const wire::etcdserverpb::Request& r);
 
+// Whether ApplyStage::apply_normal() finds a request in these bytes, old or new; else applying them ends the member.
+Result<> check_request(std::string_view bytes);
+
 }  // namespace quoin::server

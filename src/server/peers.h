@@ -96,8 +96,8 @@ class PeerHandler {
   virtual ClusterId cluster() const = 0;
   // Was a member and is none any more.
   virtual bool removed(MemberId id) const = 0;
-  // From the streams: what one read of one connection brought, in order. raft steps them. Messages that no
-  // other member may send (local types, from a storage thread) are dropped here.
+  // From the streams: what one read of one connection brought, in order. raft steps them. What no other member may
+  // send is dropped here (received_message.h).
   virtual void received(std::vector<raft::Message> messages, Charge charge) = 0;
   // From a POST: `done` runs on `executor` once raft took it, or with the reason why it did not: its text
   // stands in the log.
@@ -114,7 +114,8 @@ class PeerHandler {
   virtual io::FileSystem& snapshot_files() = 0;
   virtual io::Executor& snapshot_executor() = 0;
   virtual std::string new_snapshot_path() = 0;
-  // The file is complete and synced: it becomes the database of `index`.
+  // The file is complete and synced: it becomes the database of `index`, unless it can be none (kCorruption; it is
+  // removed then). MsgSnap of this index is taken by process() once this is done, and not before.
   virtual void keep_snapshot(std::string path, Index index, io::Executor& executor,
                              absl::AnyInvocable<void(Result<>)> done) = 0;
 };

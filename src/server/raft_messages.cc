@@ -11,7 +11,9 @@ namespace quoin::server {
 
 void RaftStage::post_messages(std::vector<raft::Message> messages, Charge charge) {
   strand_.post([this, messages = std::move(messages), charge = std::move(charge)]() mutable {
-    for (raft::Message& m : messages) (void)step(std::move(m)).has_value();  // raft tells of what matters
+    for (raft::Message& m : messages) {
+      if (const Result<> stepped = step(std::move(m)); !stepped) tell_refused(stepped.error());
+    }
     schedule_ready();
   });
 }
@@ -40,6 +42,16 @@ Result<> RaftStage::step(raft::Message message) {
   // A member that is unknown here, or not any more, is no fault.
   if (!stepped && stepped.error().code() == Code::kNotFound) return {};
   return stepped;
+}
+
+// Only what is wrong with the message: what raft drops it tells itself.
+void RaftStage::tell_refused(const Error& error) {
+  if (error.code() != Code::kMalformed && error.code() != Code::kInvalidArgument) return;
+  probe_->refused.inc();
+  const auto kept_back = refusals_.line(clock_.monotonic());
+  if (!kept_back) return;
+  LOG(log_, kWarn, "failed to process Raft message", {"error", error.text()},
+      {"lines-kept-back", *kept_back});
 }
 
 // A proposal that another member forwarded waits for a leader, as one of this member's own.

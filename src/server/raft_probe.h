@@ -23,11 +23,13 @@ struct RaftProbe {
                       "The total number of pending read indexes not in sync with leader's or timed out read "
                       "index requests.")),
         failed_reads(r.counter("etcd_server_read_indexes_failed_total",
-                               "The total number of failed read indexes seen.")) {}
+                               "The total number of failed read indexes seen.")),
+        refused(r.counter("quoin_peer_messages_refused_total",
+                          "Messages of peers that no member may send, or not to this one.")) {}
   metrics::Gauge &has_leader, &is_leader;
   metrics::Counter& leader_changes;
   metrics::Gauge& committed;
-  metrics::Counter &failed, &heartbeat_failures, &slow_reads, &failed_reads;
+  metrics::Counter &failed, &heartbeat_failures, &slow_reads, &failed_reads, &refused;
 };
 
 }  // namespace quoin::server

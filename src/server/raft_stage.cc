@@ -240,12 +240,13 @@ void RaftStage::propose(std::vector<Proposal>&& proposals) {
 void RaftStage::park(std::vector<Proposal>&& proposals) {
   const io::MonotonicNs now = clock_.monotonic();
   for (Proposal& p : proposals) {
-    if (parked_bytes_ + p.data.size() > kParkedBytesMax) drop_given_up();
-    if (p.only_in_term || parked_bytes_ + p.data.size() > kParkedBytesMax) {
+    const size_t bytes = parked_size(p);
+    if (parked_bytes_ + bytes > kParkedBytesMax) drop_given_up();
+    if (p.only_in_term || parked_bytes_ + bytes > kParkedBytesMax) {
       refuse(p, Error(p.only_in_term ? Code::kProposalDropped : Code::kTooManyRequests));
       continue;
     }
-    parked_bytes_ += p.data.size();
+    parked_bytes_ += bytes;
     parked_.push_back({std::move(p), now});
   }
   outbox_.flush();
@@ -273,7 +274,7 @@ bool RaftStage::retry_parked() {
 Proposal RaftStage::take_parked() {
   Proposal p = std::move(parked_.front().proposal);
   parked_.pop_front();
-  parked_bytes_ -= p.data.size();
+  parked_bytes_ -= parked_size(p);
   return p;
 }
 
@@ -313,7 +314,7 @@ void RaftStage::expire(io::MonotonicNs now) {
     }
   }
   for (Proposal& p : patient) {
-    parked_bytes_ += p.data.size();
+    parked_bytes_ += parked_size(p);
     parked_.push_back({std::move(p), now});
   }
   for (Waiter& w : waiters_.expire(limit)) {

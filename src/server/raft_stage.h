@@ -12,6 +12,7 @@
 #pragma once
 #include <absl/container/flat_hash_map.h>
 
+#include <algorithm>
 #include <atomic>
 #include <deque>
 #include <memory>
@@ -28,6 +29,7 @@
 #include "raft/rawnode.h"
 #include "server/answers.h"
 #include "server/append_backlog.h"
+#include "server/line_limit.h"
 #include "server/peers.h"
 #include "server/proposal.h"
 #include "server/request_ids.h"
@@ -182,6 +184,8 @@ class RaftStage {
     Proposal proposal;
     io::MonotonicNs since = 0;
   };
+  // Also of one without bytes, as only another member sends it.
+  static size_t parked_size(const Proposal& p) { return std::max(p.data.size(), sizeof(Parked)); }
   friend class RaftStagePeer;  // tests: what only the network could bring about
 
   void schedule_tick();
@@ -194,6 +198,7 @@ class RaftStage {
   void send(std::vector<raft::Message> messages);
   void watch_heartbeats(const std::vector<raft::Message>& messages);
   Result<> step(raft::Message message);
+  void tell_refused(const Error& error);
   void park_forwarded(raft::Message message);
   void check_transfer(io::MonotonicNs now);
   void end_transfer(const Result<>& result);
@@ -233,6 +238,7 @@ class RaftStage {
   std::unique_ptr<raft::RawNode> node_;
   raft::LeaderWatch leader_watch_;
   std::unique_ptr<RaftProbe> probe_;
+  LineLimit refusals_;
   AppendBacklog backlog_;
 
   bool stopped_ = false;

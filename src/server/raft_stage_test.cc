@@ -302,6 +302,41 @@ TEST_F(RaftStageTest, TheLogInMemoryIsBoundedInBytes) {
   EXPECT_GT(bytes(), RaftStage::kLogBytesMax / 2);
 }
 
+// Proposals without bytes, as only another member sends them, take room too.
+TEST_F(RaftStageTest, ParkedProposalsWithoutBytesAreBounded) {
+  start(2);
+  raft::Message m = from_2(raft::MessageType::kProp);
+  m.term = Term{};
+  m.entries.resize(2'000'000);
+  std::vector<raft::Message> one;
+  one.push_back(std::move(m));
+  stage->post_messages(std::move(one), nullptr);
+  settle();
+  EXPECT_GT(RaftStagePeer::parked(*stage), 100'000u);
+  EXPECT_LT(RaftStagePeer::parked(*stage), 2'000'000u);
+  EXPECT_LE(RaftStagePeer::parked_bytes(*stage), RaftStage::kParkedBytesMax);
+}
+
+// What raft's own check refuses of a stream is told, and does not fill the log.
+TEST_F(RaftStageTest, AMalformedMessageIsTold) {
+  start(2);
+  const auto append = [&] {
+    raft::Message m = from_2(raft::MessageType::kApp);
+    m.index = Index{kSnapshotIndex};
+    m.log_term = Term{1};
+    m.entries.push_back({Term{1}, Index{kSnapshotIndex + 2}, raft::EntryType::kNormal, {}});
+    return m;
+  };
+  std::vector<raft::Message> many;
+  for (int i = 0; i < 50; ++i) many.push_back(append());
+  stage->post_messages(std::move(many), nullptr);
+  settle();
+  EXPECT_EQ(machine_.log().count("failed to process Raft message"),
+            static_cast<size_t>(LineLimit::kLinesMax));
+  EXPECT_TRUE(machine_.log().contains("error=raft: entries of an append are not consecutive"));
+  EXPECT_EQ(metric("quoin_peer_messages_refused_total"), 50);
+}
+
 // A linearizable read sees everything that was committed when it came.
 TEST_F(RaftStageTest, AReadWaitsUntilItsIndexIsApplied) {
   start(1);
