@@ -30,10 +30,10 @@ class ApplySink {
   virtual void conf_change_applied(raft::ConfChange change, Index at,
                                    absl::AnyInvocable<void(raft::ConfState)> done) = 0;
   // RaftStage::post_compact.
-  virtual void compact_log(Index snapshot_index, raft::ConfState conf_state, Blob snapshot_data,
-                           Index upto) = 0;
-  // The log in memory is at its bound: a snapshot is wanted as soon as there can be one.
-  virtual bool wants_compaction() const = 0;
+  virtual void compact_log(Index snapshot_index, raft::ConfState conf_state, Blob snapshot_data, Index upto,
+                           uint64_t bytes_max) = 0;
+  // The log in memory has more than `bytes_max`: a snapshot is wanted as soon as there can be one.
+  virtual bool wants_compaction(uint64_t bytes_max) const = 0;
   // A change of the members took effect: whom this member talks to follows it.
   virtual void member_changed(const membership::Change& change) = 0;
   // The members are others, by a received snapshot.

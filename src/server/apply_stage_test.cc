@@ -6,6 +6,7 @@
 #include "raft/codec.h"
 #include "server/bootstrap.h"
 #include "server/life_test.h"
+#include "server/raft_stage.h"
 
 namespace quoin::server {
 namespace {
@@ -62,14 +63,16 @@ class ApplyStageTest : public ::testing::Test, public ApplySink {
     change_ = std::move(change);
     switched_ = std::move(done);
   }
-  void compact_log(Index, raft::ConfState, Blob, Index) override {}
-  bool wants_compaction() const override { return false; }
+  void compact_log(Index at, raft::ConfState, Blob, Index upto, uint64_t bytes_max) override {
+    cuts_.push_back({at, upto, bytes_max});
+  }
+  bool wants_compaction(uint64_t) const override { return false; }
   void save_snapshot(raft::Snapshot, Task) override {}
   void member_changed(const membership::Change&) override {}
   void members_replaced(const membership::Membership&) override {}
   void removed_self() override {}
   void empty_entry_applied() override {}
-  void send_snapshot(raft::Message, std::shared_ptr<backend::SnapshotSource>) override {}
+  void send_snapshot(raft::Message, std::shared_ptr<backend::SnapshotSource>) override { ++sent_; }
   void snapshot_failed(MemberId) override {}
   void snapshot_installed(raft::SnapshotMetadata) override {}
 
@@ -141,6 +144,12 @@ class ApplyStageTest : public ::testing::Test, public ApplySink {
   std::unique_ptr<ApplyStage> stage_;
   Index last_, applied_;
   std::vector<Index> batches_;  // the last of each
+  struct Cut {
+    Index at, upto;
+    uint64_t bytes_max;
+  };
+  std::vector<Cut> cuts_;
+  int sent_ = 0;  // snapshots
   raft::ConfChange change_;
   absl::AnyInvocable<void(raft::ConfState)> switched_;
   std::optional<Answer> answer_;
@@ -206,6 +215,60 @@ TEST_F(ApplyStageTest, TheClockBoundsABatch) {
       EXPECT_LE(spent, kPuts / ApplyStage::kWorkPerClockRead + 3);
     }
   }
+}
+
+// A member to which a database is on its way goes on from the log as it was when that was made; also while it reads the
+// database in, which takes about as long as the way.
+TEST_F(ApplyStageTest, TheLogIsKeptForWhoIsSentASnapshot) {
+  Config config = life_config();
+  config.snapshot_catchup_entries = 10;
+  start(config);
+  const auto cut = [&] {
+    cuts_.clear();
+    for (int i = 0; i < 101; ++i) post(put("a"));
+    settle();
+    EXPECT_EQ(cuts_.size(), 1u);
+    return cuts_.empty() ? Cut{} : cuts_.back();
+  };
+  Cut c = cut();
+  EXPECT_EQ(c.upto + 10, c.at);
+  EXPECT_EQ(c.bytes_max, RaftStage::kLogBytesMax);
+  raft::Message wanted;
+  wanted.type = raft::MessageType::kSnap;
+  wanted.to = MemberId{2};
+  stage_->post_snapshot_wanted(std::move(wanted));
+  ASSERT_TRUE(world_.run_until([&] { return sent_ == 1; }, kMaxNs));
+  EXPECT_EQ(cut().upto, Index{1});
+  constexpr int64_t kWay = 100 * io::kSecond;
+  clock_.now += kWay;
+  stage_->post_snapshot_sent(/*failed=*/false);
+  settle();
+  EXPECT_EQ(cut().upto, Index{1});
+  clock_.now += 2 * kWay - io::kSecond;
+  EXPECT_EQ(cut().upto, Index{1});
+  clock_.now += io::kSecond;
+  c = cut();
+  EXPECT_EQ(c.upto + 10, c.at);
+
+  // Of a short way there is a minimum; of none there is nothing to wait for.
+  for (const bool failed : {false, true}) {
+    wanted = {};
+    wanted.to = MemberId{2};
+    stage_->post_snapshot_wanted(std::move(wanted));
+    ASSERT_TRUE(world_.run_until([&] { return sent_ == (failed ? 3 : 2); }, kMaxNs));
+    stage_->post_snapshot_sent(failed);
+    settle();
+    EXPECT_EQ(cut().upto == Index{1}, !failed);
+    clock_.now += Snapshots::kKeepAfterSentNs;
+    EXPECT_NE(cut().upto, Index{1});
+  }
+}
+
+TEST(SnapshotsTest, TheLogForWhoIsSentADatabaseIsAsLongAsThatAtMost) {
+  EXPECT_EQ(Snapshots::log_bytes_max(false, 8ull << 30), RaftStage::kLogBytesMax);
+  EXPECT_EQ(Snapshots::log_bytes_max(true, 1 << 20), RaftStage::kLogBytesMax);
+  EXPECT_EQ(Snapshots::log_bytes_max(true, 500 << 20), 500u << 20);
+  EXPECT_EQ(Snapshots::log_bytes_max(true, 8ull << 30), RaftStage::kLogBytesSendingMax);
 }
 
 // Who asks after the stop is told so; keys and numbers are still those of the end.

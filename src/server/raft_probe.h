@@ -25,11 +25,15 @@ struct RaftProbe {
         failed_reads(r.counter("etcd_server_read_indexes_failed_total",
                                "The total number of failed read indexes seen.")),
         refused(r.counter("quoin_peer_messages_refused_total",
-                          "Messages of peers that no member may send, or not to this one.")) {}
+                          "Messages of peers that no member may send, or not to this one.")),
+        log_cut_while_sending(r.counter(
+            "quoin_raft_log_cut_while_sending_total",
+            "Times that the log in memory was cut at its bound while a snapshot was on its way to a "
+            "member, which may need another one now.")) {}
   metrics::Gauge &has_leader, &is_leader;
   metrics::Counter& leader_changes;
   metrics::Gauge& committed;
-  metrics::Counter &failed, &heartbeat_failures, &slow_reads, &failed_reads, &refused;
+  metrics::Counter &failed, &heartbeat_failures, &slow_reads, &failed_reads, &refused, &log_cut_while_sending;
 };
 
 }  // namespace quoin::server

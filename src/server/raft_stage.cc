@@ -163,17 +163,21 @@ void RaftStage::post_conf_change(raft::ConfChange change, Index at, io::Executor
   });
 }
 
-void RaftStage::post_compact(Index snapshot_index, raft::ConfState conf_state, Blob snapshot_data,
-                             Index upto) {
-  strand_.post(
-      [this, snapshot_index, conf_state = std::move(conf_state), data = std::move(snapshot_data), upto] {
-        // Both fail only for what is done already.
-        (void)storage_->create_snapshot(snapshot_index, &conf_state, data);
-        const Index covered = (*storage_->snapshot())->metadata.index;
-        const Index last = std::max(upto, storage_->compaction_within(kLogBytesMax, covered));
-        if (last >= storage_->first_index()) (void)storage_->compact(last);
-        publish();
-      });
+void RaftStage::post_compact(Index snapshot_index, raft::ConfState conf_state, Blob snapshot_data, Index upto,
+                             uint64_t bytes_max) {
+  strand_.post([this, snapshot_index, conf_state = std::move(conf_state), data = std::move(snapshot_data),
+                upto, bytes_max] {
+    // Both fail only for what is done already.
+    (void)storage_->create_snapshot(snapshot_index, &conf_state, data);
+    const Index covered = (*storage_->snapshot())->metadata.index;
+    const Index within = storage_->compaction_within(bytes_max, covered);
+    const Index last = std::max(upto, within);
+    if (last >= storage_->first_index()) {
+      (void)storage_->compact(last);
+      if (bytes_max > kLogBytesMax && within > upto) probe_->log_cut_while_sending.inc();
+    }
+    publish();
+  });
 }
 
 void RaftStage::post_stop(io::Executor& executor, absl::AnyInvocable<void(raft::HardState)> done) {

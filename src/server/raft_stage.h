@@ -7,7 +7,7 @@
 // post_* methods may be called on any thread.
 // Bounds: proposals wait here only while no leader is known and their clients wait (kParkedBytesMax, then
 // kTooManyRequests). AppendBacklog bounds what is on its way to the log. Entries that are applied stay in
-// memory for followers up to kLogBytesMax. Readers are bounded by their connections' calls.
+// memory for followers up to kLogBytesMax, or kLogBytesSendingMax (snapshots.h). Readers are bounded by their connections' calls.
 // Source: spec raft-and-peers 2, 14, 15, 31; design.md section 1.
 #pragma once
 #include <absl/container/flat_hash_map.h>
@@ -93,6 +93,8 @@ class RaftStage {
   // Applied entries that are kept in memory for followers that lag: as many as --snapshot-catchup-entries
   // says, but no more bytes than this. A follower that is further behind gets a snapshot instead.
   static constexpr uint64_t kLogBytesMax = 128 << 20;
+  // The most that may be kept for one to which a snapshot is on its way.
+  static constexpr uint64_t kLogBytesSendingMax = 1 << 30;
 
   RaftStage(RaftStageOptions options, std::unique_ptr<raft::MemoryStorage> storage, raft::Observer& observer,
             uint64_t seed, io::Executor& strand, io::TimerService& timers, io::Clock& clock, Waiters& waiters,
@@ -152,8 +154,9 @@ class RaftStage {
   // raft's state as JSON, in the form of etcd's.
   void post_status(io::Executor& executor, absl::AnyInvocable<void(std::string)> done);
   // The snapshot in memory is now that of `snapshot_index`. Forgets entries up to `upto`, and more of what
-  // the snapshot covers while the log is larger than kLogBytesMax.
-  void post_compact(Index snapshot_index, raft::ConfState conf_state, Blob snapshot_data, Index upto);
+  // the snapshot covers while the log has more than `bytes_max`.
+  void post_compact(Index snapshot_index, raft::ConfState conf_state, Blob snapshot_data, Index upto,
+                    uint64_t bytes_max = kLogBytesMax);
   // Applied by the state machine; apply calls it before it answers (any thread, never decreasing).
   void note_applied(Index index);
   // Refuses everything from now on; waiting readers and parked proposals are answered kServerStopped. `done`
@@ -163,7 +166,9 @@ class RaftStage {
 
   const RaftProgress& progress() const { return progress_; }
   // The log in memory is at its bound: apply offers a snapshot (post_compact) as soon as it can.
-  bool wants_compaction() const { return progress_.log_bytes.load(std::memory_order_relaxed) > kLogBytesMax; }
+  bool wants_compaction(uint64_t bytes_max = kLogBytesMax) const {
+    return progress_.log_bytes.load(std::memory_order_relaxed) > bytes_max;
+  }
   AppendBacklog& backlog() { return backlog_; }
   Index applied() const { return Index(applied_.load(std::memory_order_acquire)); }
   bool leading() const { return progress_.lead.load(std::memory_order_relaxed) == self_.v; }

@@ -302,6 +302,32 @@ TEST_F(RaftStageTest, TheLogInMemoryIsBoundedInBytes) {
   EXPECT_GT(bytes(), RaftStage::kLogBytesMax / 2);
 }
 
+// More is kept for a member to which a snapshot is on its way, and a cut within that is counted.
+TEST_F(RaftStageTest, TheLogInMemoryIsLongerForWhoIsSentASnapshot) {
+  start(1);
+  lead();
+  const Blob data = Blob::copy(std::string(1 << 20, 'x'));
+  const auto bytes = [&] { return stage->progress().log_bytes.load(); };
+  for (int i = 0; i < 140; ++i) {
+    propose(data);
+    settle();
+  }
+  const auto compact = [&](uint64_t mib) {
+    EXPECT_EQ(stage->wants_compaction(mib << 20), bytes() > mib << 20);
+    stage->post_compact(stage->applied(), {}, Blob(), Index{1}, mib << 20);
+    settle();
+  };
+  compact(200);
+  EXPECT_GT(bytes(), 140u << 20);
+  EXPECT_EQ(metric("quoin_raft_log_cut_while_sending_total"), 0);
+  compact(130);
+  EXPECT_LE(bytes(), 130u << 20);
+  EXPECT_EQ(metric("quoin_raft_log_cut_while_sending_total"), 1);
+  compact(128);
+  EXPECT_LE(bytes(), RaftStage::kLogBytesMax);
+  EXPECT_EQ(metric("quoin_raft_log_cut_while_sending_total"), 1);
+}
+
 // Proposals without bytes, as only another member sends them, take room too.
 TEST_F(RaftStageTest, ParkedProposalsWithoutBytesAreBounded) {
   start(2);

@@ -21,8 +21,13 @@ namespace quoin::server {
 
 class Snapshots {
  public:
-  // While a snapshot is on its way to another member, and kKeepAfterSentNs longer, the log in memory is not cut:
-  // that member goes on from there.
+  // While a snapshot is on its way to another member, and afterwards for twice the time that took, but for at least
+  // kKeepAfterSentNs, the log in memory is not cut: that member reads the database in, and goes on from there. etcd
+  // keeps the log without a bound while a snapshot is sent, and 5,000 entries from then on.
+  // The bound here is the size of the database, within RaftStage::kLogBytesMax and kLogBytesSendingMax: of a log that
+  // is longer, another snapshot is the shorter way, and a member that more is written for than its network carries
+  // cannot follow at all. What is cut at the bound is counted (quoin_raft_log_cut_while_sending_total); that member
+  // then gets another snapshot.
   static constexpr int64_t kKeepAfterSentNs = 30 * io::kSecond;
 
   // `disk`: the newest `.snap` there is. `saved` runs on apply after each `.snap` whose record is in the log.
@@ -37,6 +42,9 @@ class Snapshots {
         saved_(std::move(saved)),
         disk_(disk),
         memory_(disk) {}
+
+  // Of the log in memory, while it is kept for somebody or not.
+  static uint64_t log_bytes_max(bool keeps, uint64_t database_bytes);
 
   // After each batch: all of it as of the last applied entry.
   struct Moment {
@@ -54,12 +62,15 @@ class Snapshots {
   bool under_way() const { return running_ || forced_; }
 
   // A snapshot for another member begins, and ends.
-  void sending() { ++sending_; }
+  void sending();
   void sent(bool failed);
   // The state is that of a received snapshot, whose `.snap` is there.
   void replaced(Index disk);
 
  private:
+  // Somebody goes on from the log as it is.
+  bool keeps_log() const { return sending_ > 0 || (keep_until_ != 0 && clock_.monotonic() < keep_until_); }
+
   const Config& config_;
   const MemberId self_;
   const std::unique_ptr<backend::Backend>& backend_;
@@ -71,6 +82,7 @@ class Snapshots {
   bool forced_ = false, running_ = false;
   uint64_t era_ = 0;  // of the backend: what it promised ends with it
   size_t sending_ = 0;
+  io::MonotonicNs began_ = 0;  // the oldest of those
   bool told_kept_ = false;
   io::MonotonicNs keep_until_ = 0;
 };

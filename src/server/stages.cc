@@ -170,11 +170,12 @@ void Stages::conf_change_applied(raft::ConfChange change, Index at,
                                  absl::AnyInvocable<void(raft::ConfState)> done) {
   raft.post_conf_change(std::move(change), at, env.apply, std::move(done));
 }
-void Stages::compact_log(Index snapshot_index, raft::ConfState conf_state, Blob snapshot_data, Index upto) {
-  raft.post_compact(snapshot_index, std::move(conf_state), std::move(snapshot_data), upto);
+void Stages::compact_log(Index snapshot_index, raft::ConfState conf_state, Blob snapshot_data, Index upto,
+                         uint64_t bytes_max) {
+  raft.post_compact(snapshot_index, std::move(conf_state), std::move(snapshot_data), upto, bytes_max);
 }
-bool Stages::wants_compaction() const {
-  return raft.wants_compaction();
+bool Stages::wants_compaction(uint64_t bytes_max) const {
+  return raft.wants_compaction(bytes_max);
 }
 void Stages::save_snapshot(raft::Snapshot snapshot, Task done) {
   appender.post_snapshot(std::move(snapshot), env.apply, std::move(done));

@@ -49,8 +49,9 @@ class Stages final : public RaftSink, public ApplySink {
   void entries_applied(Index last, uint64_t encoded_bytes, uint64_t payload_bytes) override;
   void conf_change_applied(raft::ConfChange change, Index at,
                            absl::AnyInvocable<void(raft::ConfState)> done) override;
-  void compact_log(Index snapshot_index, raft::ConfState conf_state, Blob snapshot_data, Index upto) override;
-  bool wants_compaction() const override;
+  void compact_log(Index snapshot_index, raft::ConfState conf_state, Blob snapshot_data, Index upto,
+                   uint64_t bytes_max) override;
+  bool wants_compaction(uint64_t bytes_max) const override;
   void save_snapshot(raft::Snapshot snapshot, Task done) override;
   void member_changed(const membership::Change& change) override;
   void members_replaced(const membership::Membership& members) override;
