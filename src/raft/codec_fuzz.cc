@@ -52,7 +52,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       expect_stable(decode_snapshot(bytes), decode_snapshot);
       break;
     case 5:
-      expect_stable(decode_message(bytes), decode_message);
+      expect_stable<Message>(decode_message(bytes), [](const Blob& b) { return decode_message(b); });
       break;
     case 6:
       expect_stable(decode_conf_change(bytes), decode_conf_change);
