@@ -25,8 +25,9 @@ class RecordScan {
   const std::string& oversized() const { return oversized_; }
   // Between two records.
   bool at_boundary() const { return have_ == 0; }
-  // No byte has come yet.
-  bool untouched() const { return first_ && have_ == 0; }
+  // Enough of the first record has come to take it or refuse it: its header and the head of its message.
+  // Before that OpenSSL should see nothing, so that how the bytes are cut does not show in the error.
+  bool ready() const { return !first_ || have_ >= kHeader + sizeof message_; }
 
  private:
   static constexpr size_t kHeader = 5;

@@ -233,7 +233,7 @@ void Session::feed(std::string_view bytes) {
     return c.fail(c.scan.error());
   }
   if (c.state == State::kHandshake) {
-    c.step_wanted = true;
+    c.step_wanted = c.scan.ready();
     c.handshake_bytes += bytes.size();
     if (c.handshake_bytes > kHandshakeBytesMax) return c.fail("tls: too many handshake bytes");
   }
