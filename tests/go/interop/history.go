@@ -147,8 +147,30 @@ func step(state, input, _ any) (bool, any) {
 	return ok && a.revision >= next.mod, next
 }
 
+// absences counts the requests of one key that found it absent. met are the values that somebody saw.
+func absences(requests []*attempt, met map[string]bool) int {
+	n := 0
+	for _, a := range requests {
+		switch {
+		case a.outcome == unknown:
+			if a.kind == opCas && a.expect == "" && met[a.value] {
+				n++
+			}
+		case a.kind == opCas && a.done:
+			if a.expect == "" {
+				n++
+			}
+		case a.kind != opPut && a.seen == "":
+			n++
+		}
+	}
+	return n
+}
+
 // checkLinear looks for an order of the requests of each key that explains every answer. A write whose answer was
-// lost and whose value nobody saw is left out: without it, whatever order explains the rest still does.
+// lost and whose value nobody saw is left out: without it, whatever order explains the rest still does. So it is with
+// deletions whose answers were lost, of which no more can matter than there are requests that found the key absent. They are
+// all alike, and the one that began first can stand wherever another one can: those that began first are kept.
 func checkLinear(history []*attempt, limit time.Duration) error {
 	keys := map[string][]*attempt{}
 	for _, a := range history {
@@ -174,10 +196,26 @@ func checkLinear(history []*attempt, limit time.Duration) error {
 				}
 			}
 		}
+		for more := true; more; { // a cas that somebody saw the effect of has seen what it expected
+			more = false
+			for _, a := range keys[name] {
+				if a.outcome == unknown && a.kind == opCas && met[a.value] && !met[a.expect] {
+					met[a.expect], more = true, true
+				}
+			}
+		}
+		deletions := absences(keys[name], met)
+		sort.SliceStable(keys[name], func(i, j int) bool { return keys[name][i].begin < keys[name][j].begin })
 		var ops []porcupine.Operation
 		for _, a := range keys[name] {
 			if a.outcome == unknown && a.kind == opGet {
 				continue
+			}
+			if a.outcome == unknown && a.kind == opDelete {
+				if deletions == 0 {
+					continue
+				}
+				deletions--
 			}
 			if a.outcome == unknown && a.kind != opDelete && !met[a.value] {
 				continue

@@ -1,9 +1,14 @@
 package main
 
 import (
+	"fmt"
+	"math"
+	"math/rand"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/anishathalye/porcupine"
 )
 
 // A small history in which everything is right, as a base for faults.
@@ -184,5 +189,116 @@ func TestManyUnknownWritesAreDecided(t *testing.T) {
 	}
 	if err := checkLinear(h, 20*time.Second); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A client that is cut off retries a deletion for as long as the cut lasts, while others go on.
+func TestManyUnknownDeletionsAreDecided(t *testing.T) {
+	history := func() (h []*attempt) {
+		at, revision := int64(1), int64(2)
+		for i := range 40 {
+			h = append(h, &attempt{client: 0, kind: opDelete, key: "k", begin: at, end: at + 9, outcome: unknown})
+			for j := range 6 {
+				h = append(h, &attempt{client: 1 + j, kind: opPut, key: "k", value: fmt.Sprint(i, j), begin: at + 1, end: at + 8, revision: revision})
+				revision++
+			}
+			at += 10
+		}
+		// One of the 40 came through, and somebody saw it.
+		return append(h, &attempt{client: 1, kind: opGet, key: "k", begin: at, end: at + 1, revision: revision},
+			&attempt{client: 1, kind: opPut, key: "k", value: "last", begin: at + 2, end: at + 3, revision: revision + 1},
+			&attempt{client: 2, kind: opGet, key: "k", begin: at + 4, end: at + 5, seen: "last", mod: revision + 1, revision: revision + 1})
+	}
+	if err := checkLinear(history(), 20*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	// Deletions explain an absence, and no value that is back.
+	h := history()
+	last := len(h) - 1
+	h[last].seen, h[last].mod = "39 5", h[last].mod-2
+	if err := checkLinear(h, 20*time.Second); err == nil || !strings.Contains(err.Error(), "no order") {
+		t.Fatalf("a value that is back: %v", err)
+	}
+	// Nor does one that began later.
+	h = history()[:280]
+	for _, a := range h {
+		if a.kind == opDelete {
+			a.begin, a.end = a.begin+2000, a.end+2000
+		}
+	}
+	h = append(h, &attempt{client: 1, kind: opGet, key: "k", begin: 1000, end: 1001, revision: 300})
+	if err := checkLinear(h, 20*time.Second); err == nil || !strings.Contains(err.Error(), "no order") {
+		t.Fatalf("absent before its deletion: %v", err)
+	}
+}
+
+// What checkLinear leaves out must not change its verdict: small random histories, right ones and wrong ones, are given to the
+// search as they are, too.
+func TestWhatIsLeftOutChangesNoVerdict(t *testing.T) {
+	whole := func(history []*attempt) bool {
+		var ops []porcupine.Operation
+		for _, a := range history {
+			if a.outcome == unknown {
+				ops = append(ops, porcupine.Operation{ClientId: len(ops), Input: a, Output: a, Call: a.begin, Return: math.MaxInt64})
+			} else {
+				ops = append(ops, porcupine.Operation{ClientId: len(ops), Input: a, Output: a, Call: a.begin, Return: a.end})
+			}
+		}
+		return porcupine.CheckOperations(porcupine.Model{Init: func() any { return keyState{} }, Step: step,
+			Equal: func(a, b any) bool { return a == b }}, ops)
+	}
+	rnd := rand.New(rand.NewSource(7))
+	kinds := []opKind{opPut, opGet, opCas, opDelete, opDelete}
+	verdicts := map[bool]int{}
+	for range 20000 {
+		var h []*attempt
+		value, mod, revision := "", int64(0), int64(1)
+		for i := range 3 + rnd.Intn(7) {
+			at := int64(i * 10)
+			a := &attempt{client: i, kind: kinds[rnd.Intn(len(kinds))], key: "k", begin: at - int64(rnd.Intn(25)), end: at + 1 + int64(rnd.Intn(25))}
+			if a.kind == opPut || a.kind == opCas {
+				a.value = fmt.Sprint("v", i)
+			}
+			if a.kind == opCas {
+				a.expect = value
+				if rnd.Intn(3) == 0 {
+					a.expect = "v0"
+				}
+			}
+			lost := a.kind != opGet && rnd.Intn(3) == 0
+			if !lost || rnd.Intn(2) == 0 {
+				a.seen, a.mod = value, mod
+				switch {
+				case a.kind == opPut || (a.kind == opCas && value == a.expect):
+					revision++
+					a.seen, a.mod, a.done = "", 0, a.kind == opCas
+					value, mod = a.value, revision
+				case a.kind == opDelete && value != "":
+					revision++
+					a.done = true
+					value, mod = "", 0
+				}
+				a.revision = revision
+			}
+			if lost {
+				a.outcome, a.done, a.seen, a.mod, a.revision = unknown, false, "", 0, 0
+			}
+			h = append(h, a)
+		}
+		if a := h[rnd.Intn(len(h))]; rnd.Intn(2) == 0 {
+			if b := h[rnd.Intn(len(h))]; a.kind == opGet {
+				a.seen, a.mod = b.value, b.revision
+			} else {
+				a.begin, a.end = a.begin+60, a.end+60
+			}
+		}
+		want := whole(h)
+		verdicts[want]++
+		if got := checkLinear(h, time.Minute); (got == nil) != want {
+			t.Fatalf("found %v, want an order: %v\n%s", got, want, list(h))
+		}
+	}
+	if verdicts[true] < 2000 || verdicts[false] < 2000 {
+		t.Fatalf("verdicts: %v", verdicts)
 	}
 }
