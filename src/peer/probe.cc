@@ -69,6 +69,12 @@ Probe::Probe(metrics::Registry& r)
       round_trip_seconds(r, "etcd_network_peer_round_trip_time_seconds",
                          "Round-Trip-Time histogram between peers", "To",
                          metrics::exponential_buckets(0.0001, 2, 16)),
+      db_fsync_seconds(r.histogram("etcd_snap_db_fsync_duration_seconds",
+                                   "The latency distributions of fsyncing .snap.db file",
+                                   metrics::exponential_buckets(0.001, 2, 14))),
+      db_save_seconds(r.histogram("etcd_snap_db_save_total_duration_seconds",
+                                  "The total latency distributions of v3 snapshot save",
+                                  metrics::exponential_buckets(0.1, 2, 10))),
       inbox_bytes(
           r.gauge("quoin_peer_inbox_bytes", "Bytes of messages that the peer loop has not taken over yet.")),
       send_bytes(r.gauge("quoin_peer_send_queue_bytes", "Bytes of messages that wait to be sent to peers.")),

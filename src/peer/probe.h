@@ -46,6 +46,8 @@ class Probe {
       snapshot_receive_failures;
   Series<metrics::Gauge> snapshots_sending, snapshots_receiving;
   Series<metrics::Histogram> snapshot_send_seconds, snapshot_receive_seconds, round_trip_seconds;
+  // Of databases that were received; snap registers the same families.
+  metrics::Histogram &db_fsync_seconds, &db_save_seconds;
 
   void became_active(MemberId self, MemberId peer);
   void became_inactive(MemberId self, MemberId peer);

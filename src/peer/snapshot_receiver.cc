@@ -7,8 +7,15 @@
 #include "peer/stream_codec.h"
 #include "raft/codec.h"
 #include "raft/describe.h"
+#include "snap/snapshotter.h"
 
 namespace quoin::peer {
+
+namespace {
+double seconds(int64_t ns) {
+  return static_cast<double>(ns) / static_cast<double>(io::kSecond);
+}
+}  // namespace
 
 class SnapshotReceiver::Transfer final : public http1::BodyReader {
  public:
@@ -52,6 +59,7 @@ class SnapshotReceiver::Transfer final : public http1::BodyReader {
   bool busy_ = false;        // the file works
   bool body_ended_ = false;
   std::unique_ptr<IncomingFile> file_;
+  std::string saved_path_;
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };
 
@@ -179,10 +187,14 @@ void SnapshotReceiver::Transfer::on_body_failed(Error error) {
 
 void SnapshotReceiver::Transfer::save() {
   busy_ = true;
-  file_->sync([this](Result<> synced) {
+  const io::MonotonicNs syncing = context_.clock.monotonic();
+  file_->sync([this, syncing](Result<> synced) {
     if (!synced) return save_failed(synced.error());
+    const io::MonotonicNs now = context_.clock.monotonic();
+    context_.probe.db_fsync_seconds.observe(seconds(now - syncing));
     const uint64_t size = file_->size();
     std::string path = file_->keep();
+    saved_path_ = path.substr(0, path.rfind('/') + 1) + snap::snap_db_name(message_.snapshot->metadata.index);
     context_.handler->keep_snapshot(std::move(path), message_.snapshot->metadata.index, context_.loop,
                                     [this, size, alive = std::weak_ptr<int>(alive_)](Result<> kept) {
                                       if (alive.expired()) return;
@@ -202,6 +214,9 @@ void SnapshotReceiver::Transfer::save_failed(const Error& error) {
 }
 
 void SnapshotReceiver::Transfer::saved() {
+  LOG(context_.log, kInfo, "saved database snapshot to disk", {"path", saved_path_}, {"bytes", file_->size()},
+      {"size", log::Size{file_->size()}});
+  context_.probe.db_save_seconds.observe(seconds(context_.clock.monotonic() - began_));
   LOG(context_.log, kInfo, "received and saved database snapshot",
       {"local-member-id", log::Hex{context_.self.v}},
       {"remote-snapshot-sender-id", log::Hex{message_.from.v}},
@@ -225,7 +240,7 @@ void SnapshotReceiver::Transfer::processed(Result<> result) {
   }
   context_.probe.snapshot_received.of(message_.from).inc();
   context_.probe.snapshot_receive_seconds.of(message_.from)
-      .observe(static_cast<double>(context_.clock.monotonic() - began_) / static_cast<double>(io::kSecond));
+      .observe(seconds(context_.clock.monotonic() - began_));
   exchange_->respond({204, std::move(fields_), ""});
   owner_.forget(*this);
 }

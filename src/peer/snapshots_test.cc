@@ -64,6 +64,11 @@ TEST(Snapshots, ArriveWhole) {
     EXPECT_EQ(p.a().metric("etcd_network_snapshot_send_success", "102"), 1);
     EXPECT_EQ(p.a().metric("etcd_network_snapshot_send_inflights_total", "102"), 0);
     EXPECT_EQ(p.a().metric("etcd_network_snapshot_send_total_duration_seconds", "102"), 1);
+    EXPECT_TRUE(p.b().log.contains(fmt::format(
+        "info saved database snapshot to disk path=/snap/0000000000000005.snap.db bytes={} size={}B", size,
+        size)));
+    EXPECT_EQ(p.b().metric("etcd_snap_db_fsync_duration_seconds"), 1);
+    EXPECT_EQ(p.b().metric("etcd_snap_db_save_total_duration_seconds"), 1);
     EXPECT_EQ(p.b().metric("etcd_network_snapshot_receive_success", "101"), 1);
     EXPECT_EQ(p.b().metric("etcd_network_snapshot_receive_inflights_total", "101"), 0);
     EXPECT_EQ(p.b().metric("etcd_network_snapshot_receive_total_duration_seconds", "101"), 1);

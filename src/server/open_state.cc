@@ -91,15 +91,17 @@ Result<ReadState> read_state(const Config& config, const Environment& env, backe
     LOG(env.log, kInfo, "resume scheduled compaction", {"scheduled-compact-revision", marks.scheduled});
   }
   tell("restored mvcc store", log::Field{"consistent-index", backend.consistent_index().v});
+  tell("restoring alarm store");
+  ASSIGN_OR_RETURN(Alarms alarms, Alarms::load(backend));
+  out.alarms = std::move(alarms);
+  tell("restored alarm store");
+  tell("restoring auth store");
   // The revision of the auth store: part of every file from its first start on, also while there are no
   // users.
   if (!backend.get(backend::Bucket::kAuth, "authRevision")) {
     backend.put(backend::Bucket::kAuth, "authRevision", be64(1));
   }
-  tell("restoring alarm store");
-  ASSIGN_OR_RETURN(Alarms alarms, Alarms::load(backend));
-  out.alarms = std::move(alarms);
-  tell("restored alarm store");
+  tell("restored auth store");
   return out;
 }
 

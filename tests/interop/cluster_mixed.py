@@ -68,8 +68,8 @@ def received(node):
 # What ours says of a snapshot of the state, as an operator of etcd expects it.
 SENT = ("sending merged snapshot", "sending database snapshot", "sent database snapshot to writer", "sent database snapshot",
         "sent merged snapshot")
-RECEIVED = ("receiving database snapshot", "received and saved database snapshot", "applied incoming Raft snapshot",
-            "applying snapshot", "restored mvcc store", "applied snapshot")
+RECEIVED = ("receiving database snapshot", "saved database snapshot to disk", "received and saved database snapshot", "applied incoming Raft snapshot",
+            "applying snapshot", "restored mvcc store", "restored alarm store", "restored auth store", "applied snapshot")
 
 
 def check_lines(node, since, wanted):
