@@ -1,6 +1,7 @@
 // What is answered below /raft, byte for byte but for the order in which Go writes fields.
 #include "base/coding.h"
 #include "peer/cluster_test.h"
+#include "peer/raft_bytes.h"
 #include "raft/codec.h"
 
 namespace quoin::peer {
@@ -206,10 +207,11 @@ TEST(Door, BodiesInTheMakingAreBounded) {
 TEST(Door, AConnectionThatEndsWhileRaftThinks) {
   Asked t(8);
   t.b().member.never_answer = true;
-  const std::string body = raft::encode_string(message(raft::MessageType::kProp, t.a(), t.b(), 9, 1000));
+  const raft::Message m = message(raft::MessageType::kProp, t.a(), t.b(), 9, 1000);
+  const std::string body = raft::encode_string(m);
   EXPECT_EQ(t.ask("POST", "/raft", "", body), "");  // converse() closes
   t.c.world.run_for(io::kSecond);
-  EXPECT_EQ(t.b().metric("quoin_peer_posted_bytes"), static_cast<double>(body.size()));
+  EXPECT_EQ(t.b().metric("quoin_peer_posted_bytes"), static_cast<double>(body.size() + parts_size(m)));
   for (auto& done : t.b().member.unanswered) done({});
   t.b().member.held.clear();
   t.c.world.run_for(io::kSecond);

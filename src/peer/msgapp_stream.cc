@@ -118,7 +118,7 @@ Result<> MsgAppDecoder::begin_part(uint64_t size, State state) {
 
 Result<> MsgAppDecoder::take_part(Sink sink) {
   if (state_ == State::kMessage) {
-    ASSIGN_OR_RETURN(raft::Message m, raft::decode_message(part_.take()));
+    ASSIGN_OR_RETURN(raft::Message m, raft::decode_message(part_.take(), kPartsBytesMax));
     at_ = end_of(m);
     state_ = State::kType;
     sink(std::move(m));
@@ -127,7 +127,8 @@ Result<> MsgAppDecoder::take_part(Sink sink) {
   held_ += part_.held_bytes() + sizeof(raft::Entry);
   ASSIGN_OR_RETURN(raft::Entry e, raft::decode_entry(part_.take()));
   append_.entries.push_back(std::move(e));
-  if (held_ > kHeldBytesMax) return Error(Code::kLimit, "rafthttp: error limit exceeded");
+  if (held_ > kHeldBytesMax || append_.entries.size() > kPartsBytesMax / sizeof(raft::Entry))
+    return Error(Code::kLimit, "rafthttp: error limit exceeded");
   state_ = --missing_ == 0 ? State::kCommit : State::kEntryLength;
   return {};
 }

@@ -7,6 +7,7 @@
 #include "peer/arriving_blob.h"
 #include "peer/context.h"
 #include "peer/http_answers.h"
+#include "peer/raft_bytes.h"
 #include "peer/stream_codec.h"
 #include "raft/codec.h"
 
@@ -79,7 +80,7 @@ void PostReceiver::take(std::unique_ptr<http1::Exchange> exchange, Fields fields
       error == std::errc() && end == length.data() + length.size() && bytes <= kMessageBytesMax;
   if (post.length_known) post.blob.begin(bytes);
   post.exchange->when_aborted([this, &post] { forget(post); });
-  post.exchange->read_body(post, kMessageBytesMax);
+  post.exchange->read_body(post, post.length_known ? kMessageBytesMax : kUnannouncedMax);
 }
 
 // ---- the body ----
@@ -136,7 +137,7 @@ void PostReceiver::failed(Post& post, const Error& error) {
 void PostReceiver::whole(Post& post) {
   post.receiving = false;
   const size_t bytes = std::exchange(post.received, 0);
-  Result<raft::Message> message = raft::decode_message(post.take_body());
+  Result<raft::Message> message = raft::decode_message(post.take_body(), kPartsBytesMax);
   receiving_bytes_ -= bytes;
   context_.probe.posted_bytes_held.add(-static_cast<double>(bytes));
   post.text = {};
@@ -148,7 +149,7 @@ void PostReceiver::whole(Post& post) {
     return forget(post);
   }
   context_.probe.received_bytes.of(message->from).inc(bytes);
-  server::Charge charge = budget_->charge(bytes);
+  server::Charge charge = budget_->charge(bytes + parts_size(*message));
   context_.handler->process(std::move(*message), std::move(charge), context_.loop,
                             [this, &post, alive = std::weak_ptr<int>(post.alive)](Result<> result) {
                               if (!alive.expired()) processed(post, std::move(result));

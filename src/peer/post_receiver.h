@@ -1,7 +1,8 @@
 // POST /raft: one message in the body.
 //
 // Bodies, in the making or received and not taken by raft, are bounded together. Beyond the bound only the oldest
-// one that is not whole is read on, so that there is always one that comes to its end.
+// one that is not whole is read on, so that there is always one that comes to its end. A body whose length is not
+// announced, which no member sends, may have kUnannouncedMax: it is collected in one piece.
 //
 // Threads: the peer loop.
 #pragma once
@@ -20,6 +21,7 @@ struct Context;
 
 class PostReceiver {
  public:
+  static constexpr size_t kUnannouncedMax = 1 << 20;
   explicit PostReceiver(Context& context);
   ~PostReceiver();
   // A request that has passed the checks. `fields` are of the answer.

@@ -71,4 +71,9 @@ void append_message(const raft::Message& message, Pieces& out) {
   out.append(std::string_view(around).substr(before));
 }
 
+size_t parts_size(const raft::Message& message) {
+  return sizeof message + message.entries.size() * sizeof(raft::Entry) +
+         message.responses.size() * sizeof(raft::Message);
+}
+
 }  // namespace quoin::peer

@@ -9,4 +9,7 @@ namespace quoin::peer {
 void append_entry(const raft::Entry& entry, Pieces& out);
 void append_message(const raft::Message& message, Pieces& out);
 
+// Memory that the parts of a received message take beside its bytes.
+size_t parts_size(const raft::Message& message);
+
 }  // namespace quoin::peer

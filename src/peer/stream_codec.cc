@@ -90,7 +90,7 @@ Result<raft::Message> FramedMessage::take() {
   CHECK(done_);
   head_have_ = 0;
   done_ = false;
-  return raft::decode_message(body_.take());
+  return raft::decode_message(body_.take(), kPartsBytesMax);
 }
 
 void append_framed(const raft::Message& message, Pieces& out) {

@@ -11,7 +11,8 @@
 // Bytes arrive in any cut. Lengths are believed only as far as bytes arrive (arriving_blob.h), and a decoder holds
 // at most kHeldBytesMax for the one message that is not complete.
 //
-// Errors: kLimit      a message longer than kMessageBytesMax, or more held than kHeldBytesMax
+// Errors: kLimit      a message longer than kMessageBytesMax, or with more in it than kPartsBytesMax; more held than
+//                     kHeldBytesMax
 //         kMalformed  what is not the protocol; the connection is of no use any more
 // Threads: confined to their connection's loop.
 // Format: docs/formats/peer-streams.md; spec raft-and-peers 22.
@@ -38,7 +39,10 @@ std::string_view name_of(StreamKind kind);
 std::string_view endpoint_of(StreamKind kind);
 
 constexpr size_t kMessageBytesMax = 512u << 20;
-constexpr size_t kHeldBytesMax = kMessageBytesMax + (64u << 20);
+// Of the entries' structures and the like in one message. What a member sends has at most its limit of one append (1
+// MiB), or the proposals that waited for a leader (64 MiB), of which each counts with more than its structure.
+constexpr size_t kPartsBytesMax = 64u << 20;
+constexpr size_t kHeldBytesMax = kMessageBytesMax + kPartsBytesMax;
 
 // A heartbeat from and to nobody.
 const raft::Message& link_heartbeat();

@@ -216,12 +216,87 @@ TEST(MessageStream, AClaimedLengthCostsNothing) {
     EXPECT_EQ(decode(*decoder, begin, begin.size()).error, "");
     EXPECT_LE(decoder->held_bytes(), ArrivingBlob::kFirstBytes);
     EXPECT_EQ(decode(*decoder, std::string(1 << 20, 'x'), 4096).error, "");
-    EXPECT_LE(decoder->held_bytes(), 3u << 20);
+    EXPECT_LE(decoder->held_bytes(), (3u << 20) + ArrivingBlob::kFirstBytes);
   }
   // A number of entries is a claim too.
   const auto decoder = make_decoder(StreamKind::kMsgApp, kSelf, kRemote);
   EXPECT_EQ(decode(*decoder, numbers(StreamKind::kMsgApp, 1, {UINT64_MAX}), 17).error, "");
   EXPECT_LE(decoder->held_bytes(), 4096u);
+}
+
+// Two bytes name an entry, a nested message or an id: what they become is counted before it is made.
+TEST(MessageStream, PartsWithoutBytesAreBounded) {
+  const auto framed = [](std::string_view part, size_t times, std::string_view before = "",
+                         std::string_view after = "") {
+    std::string body(before);
+    for (size_t i = 0; i < times; ++i) body += part;
+    body += after;
+    return be64(body.size()) + body;
+  };
+  const size_t entries = kPartsBytesMax / sizeof(raft::Entry),
+               nested = kPartsBytesMax / sizeof(raft::Message);
+  using namespace std::string_view_literals;
+  const auto error = [](const std::string& bytes) {
+    return decode(StreamKind::kMessage, bytes, bytes.size()).error;
+  };
+  EXPECT_EQ(error(framed("\x3a\x00"sv, entries)), "");
+  EXPECT_EQ(error(framed("\x3a\x00"sv, entries + 1)), "raft: a message of too many parts");
+  EXPECT_EQ(error(framed("\x72\x00"sv, nested + 1)), "raft: a message of too many parts");
+  // Nine million voters in the configuration of a snapshot, packed and not.
+  const auto snapshot = [&](std::string_view id, size_t times, bool packed) {
+    const auto wrapped = [](char tag, const std::string& bytes) {
+      std::string out(1, tag);
+      size_t n = bytes.size();
+      for (; n >= 0x80; n >>= 7) out += static_cast<char>(n | 0x80);
+      out += static_cast<char>(n);
+      return out + bytes;
+    };
+    std::string ids;
+    for (size_t i = 0; i < times; ++i) ids += id;
+    const std::string conf_state = packed ? wrapped('\x0a', ids) : ids;
+    const std::string message = "\x08\x07" + wrapped('\x4a', wrapped('\x12', wrapped('\x0a', conf_state)));
+    return be64(message.size()) + message;
+  };
+  EXPECT_EQ(error(snapshot("\x01", 8 << 20, true)), "");
+  EXPECT_EQ(error(snapshot("\x01", 9 << 20, true)), "raft: a message of too many parts");
+  EXPECT_EQ(error(snapshot("\x08\x01", 9 << 20, false)), "raft: a message of too many parts");
+  // The entries of an append that come one by one.
+  std::string append = numbers(StreamKind::kMsgApp, 1, {UINT64_MAX});
+  append.resize(append.size() + 8 * (entries + 1));  // of length 0
+  EXPECT_EQ(decode(StreamKind::kMsgApp, append, append.size()).error, "rafthttp: error limit exceeded");
+}
+
+// However long a message is, what one piece of it costs depends on the piece.
+TEST(ArrivingBlobTest, GrowsWithoutCopyingAllAtOnce) {
+  for (const size_t size :
+       {size_t{0}, size_t{1}, ArrivingBlob::kFirstBytes, ArrivingBlob::kFirstBytes + 1, size_t{1'000'003},
+        size_t{(64 << 20) - 1}, size_t{64 << 20}, size_t{(64 << 20) + 1}}) {
+    SCOPED_TRACE(size);
+    ArrivingBlob blob;
+    blob.begin(size);
+    EXPECT_LE(blob.held_bytes(), ArrivingBlob::kFirstBytes);
+    const std::string piece = [] {
+      std::string s;
+      for (int i = 0; i < 9973; ++i) s += static_cast<char>(i * 7);
+      return s;
+    }();
+    for (size_t have = 0; have < size;) {
+      const std::string_view next = std::string_view(piece).substr(0, std::min(piece.size(), size - have));
+      const size_t before = blob.copied_bytes();
+      ASSERT_EQ(blob.feed(next), next.size());
+      have += next.size();
+      ASSERT_LE(blob.copied_bytes() - before, 3 * next.size());
+      ASSERT_LE(blob.held_bytes(), 3 * have + ArrivingBlob::kFirstBytes);
+    }
+    ASSERT_TRUE(blob.done());
+    EXPECT_EQ(blob.feed("more"), 0u);
+    const Blob all = blob.take();
+    ASSERT_EQ(all.size(), size);
+    for (size_t i = 0; i < size; i += 9973) {
+      ASSERT_EQ(all.view().substr(i, 9973),
+                std::string_view(piece).substr(0, std::min<size_t>(9973, size - i)));
+    }
+  }
 }
 
 // Entries of no bytes cost memory although hardly anything arrives.

@@ -8,6 +8,7 @@
 #include "peer/call.h"
 #include "peer/compatibility.h"
 #include "peer/context.h"
+#include "peer/raft_bytes.h"
 #include "peer/status.h"
 #include "raft/codec.h"
 #include "raft/describe.h"
@@ -159,8 +160,9 @@ void StreamReader::take(raft::Message message, Batch& batch) {
   const size_t bytes = raft::encoded_size(message);
   context_.probe.received_bytes.of(message.from).inc(bytes);
   if (is_link_heartbeat(message)) return;
+  const size_t memory = bytes + parts_size(message);
   if (message.type != raft::MessageType::kProp) {
-    batch.bytes += bytes;
+    batch.bytes += memory;
     batch.messages.push_back(std::move(message));
     return;
   }
@@ -168,8 +170,8 @@ void StreamReader::take(raft::Message message, Batch& batch) {
   const size_t waiting_bytes = proposals_->held() + batch.proposal_bytes;
   const Options& o = context_.options;
   if (waiting < o.received_proposals_max &&
-      (waiting_bytes == 0 || waiting_bytes + bytes <= o.received_bytes_max)) {
-    batch.proposal_bytes += bytes;
+      (waiting_bytes == 0 || waiting_bytes + memory <= o.received_bytes_max)) {
+    batch.proposal_bytes += memory;
     batch.proposals.push_back(std::move(message));
     return;
   }
