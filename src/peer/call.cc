@@ -140,7 +140,10 @@ void Call::on_complete() {
 
 void Call::on_error(Error error) {
   if (!done_) return;
-  if (kept_ && !link_->answer_begun() && request_.method == "GET") {
+  // The other side may have ended the connection while it was idle. What it may have taken already is not sent twice
+  // where that means something: a forwarded proposal would be applied twice.
+  if (kept_ && !link_->answer_begun() && (!link_->request_begun() || request_.method == "GET") &&
+      !link_->timed_out()) {
     kept_ = false;
     ClientLink::retire(std::move(link_));
     return begin(new_link());

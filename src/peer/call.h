@@ -62,9 +62,8 @@ struct CallLimits {
 class Call final : public http1::ResponseHandler {
  public:
   using Done = absl::AnyInvocable<void(Result<server::PeerAnswer>)>;
-  // `done` runs once, never within the constructor, and may drop the call. A GET on a kept connection that ended
-  // before any answer is sent once more on a new one: the other side may see it twice. No other request is: a message
-  // with a proposal, sent twice, is proposed twice.
+  // `done` runs once, never within the constructor, and may drop the call. A request on a kept connection that ended
+  // is sent once more on a new one if nothing of it had left, or if it is a GET and no answer had begun.
   Call(Context& context, const std::string& url, http1::ClientRequest request, std::string body,
        const CallLimits& limits, Done done);
   ~Call() override;

@@ -43,6 +43,7 @@ void ClientLink::connected(Result<std::unique_ptr<io::Stream>> result) {
 void ClientLink::use(http1::ResponseHandler& handler, const Times& times) {
   handler_ = &handler;
   times_ = times;
+  written_before_ = written_;
   heard_ = context_.clock.monotonic();
 }
 
@@ -158,10 +159,12 @@ void ClientLink::look() {
   if (failed_) return;
   const io::MonotonicNs now = context_.clock.monotonic();
   if (times_.silence_ns > 0 && http_.in_progress() && reading_ && now - heard_ >= times_.silence_ns) {
+    timed_out_ = true;
     return fail(socket_error("read", "i/o timeout"));
   }
   const size_t queued = stream_->queued_bytes();
   if (times_.stall_ns > 0 && stall_.stalled(now, written_ - queued, queued > 0, times_.stall_ns)) {
+    timed_out_ = true;
     return fail(socket_error("write", "i/o timeout"));
   }
   watch();

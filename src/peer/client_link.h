@@ -44,6 +44,10 @@ class ClientLink final : private io::StreamHandler, private http1::ResponseHandl
   // ---- between two exchanges ----
   bool reusable() const { return stream_ != nullptr && http_.keep_alive(); }
   bool answer_begun() const { return http_.response_begun(); }
+  // Something of the request was given to the socket.
+  bool request_begun() const { return written_ != written_before_; }
+  // It failed since nothing was heard or taken for too long.
+  bool timed_out() const { return timed_out_; }
   void use(http1::ResponseHandler& handler, const Times& times);
   const Url& url() const { return url_; }
 
@@ -75,10 +79,11 @@ class ClientLink final : private io::StreamHandler, private http1::ResponseHandl
   http1::ClientConnection http_;
   std::unique_ptr<io::Connecting> connecting_;
   std::unique_ptr<io::Stream> stream_;
-  bool failed_ = false;
+  bool failed_ = false, timed_out_ = false;
   bool reading_ = true;
   io::MonotonicNs heard_ = 0;
-  uint64_t written_ = 0;  // bytes given to the stream
+  uint64_t written_ = 0;         // bytes given to the stream
+  uint64_t written_before_ = 0;  // this exchange
   StallWatch stall_;
   std::unique_ptr<io::Timer> timer_;
 };

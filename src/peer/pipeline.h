@@ -19,8 +19,9 @@ class PeerStatus;
 class Pipeline {
  public:
   static constexpr size_t kInFlightMax = 4;
-  // A POST that brings no answer for so long has failed. etcd waits without end, which a proposal at a member without
-  // a leader makes long; a member that hangs would keep all the posts there are.
+  // A POST that brings no answer for so long has failed, and is not sent again: what it said is old by then. etcd waits
+  // without end, which a proposal at a member without a leader makes long; a member that hangs would keep all the
+  // posts there are.
   static constexpr int64_t kSilenceNs = 30 * io::kSecond;
 
   Pipeline(Context& context, PeerStatus& status, UrlPicker& picker, IdleLinks& links, MemberId peer);

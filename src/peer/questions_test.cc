@@ -1,12 +1,14 @@
 // Questions and answers beside raft's messages, probes, and the small parts they are made of.
 #include <algorithm>
 
+#include "base/coding.h"
 #include "peer/budget.h"
 #include "peer/cluster_test.h"
 #include "peer/compatibility.h"
 #include "peer/prober.h"
 #include "peer/rfc3339.h"
 #include "peer/url.h"
+#include "raft/codec.h"
 
 namespace quoin::peer {
 namespace {
@@ -48,6 +50,35 @@ TEST(Fetch, FailsInGosWords) {
   EXPECT_EQ(outcome(ask(b.url, {.path = "/raft/probing", .timeout_ns = io::kSecond})),
             "context deadline exceeded");
   EXPECT_LE(c.world.now() - began, io::kSecond + 10 * io::kMillisecond);
+}
+
+// A peer that takes the question and never answers, or never comes to the end of its answer.
+TEST(Fetch, EndsInItsTimeWhateverThePeerDoes) {
+  Cluster c(4);
+  Node &a = c.add(1), &b = c.add(2);
+  b.member.never_answer = true;
+  const raft::Message m = message(raft::MessageType::kAppResp, a, b, 1);
+  const server::PeerRequest post{.method = "POST",
+                                 .path = "/raft",
+                                 .fields = {{"X-Etcd-Cluster-Id", hex(kCluster.v)},
+                                            {"X-Server-Version", "3.6.0"},
+                                            {"X-Min-Cluster-Version", "3.0.0"}},
+                                 .body = raft::encode_string(m),
+                                 .timeout_ns = 2 * io::kSecond};
+  const io::MonotonicNs began = c.world.now();
+  EXPECT_EQ(outcome(a.transport().fetch_now(b.url, post)), "context deadline exceeded");
+  EXPECT_EQ(b.member.processed.size(), 1u);
+  EXPECT_LE(c.world.now() - began, 2 * io::kSecond + 10 * io::kMillisecond);
+}
+
+// Also where the loop of the connections does not run any more: the start of a member would hang.
+TEST(Fetch, EndsWithoutALoop) {
+  Cluster c(5);
+  Node& a = c.add(1);
+  Transport alone({},
+                  {a.network, a.loop, a.process.timers(), a.process.clock(), a.files, a.registry, a.log, {}});
+  EXPECT_EQ(outcome(alone.fetch_now("http://m1:2380", {.path = "/", .timeout_ns = 1})),
+            "context deadline exceeded");
 }
 
 TEST(Prober, TellsRoundTripsAndClocks) {

@@ -1,5 +1,6 @@
 #include "peer/transport.h"
 
+#include <chrono>
 #include <condition_variable>
 #include <list>
 
@@ -9,6 +10,10 @@
 #include "raft/codec.h"
 
 namespace quoin::peer {
+
+namespace {
+constexpr int64_t kLoopGraceNs = io::kSecond;
+}
 
 class Transport::Core : public std::enable_shared_from_this<Core> {
  public:
@@ -219,6 +224,8 @@ Result<server::PeerAnswer> Transport::fetch_now(std::string url, server::PeerReq
     std::optional<Result<server::PeerAnswer>> answer;
   };
   const auto waiter = std::make_shared<Waiter>();
+  if (request.timeout_ns <= 0) request.timeout_ns = server::PeerRequest().timeout_ns;
+  const auto patience = std::chrono::nanoseconds(request.timeout_ns + kLoopGraceNs);
   fetch(std::move(url), std::move(request), core_->loop(), [waiter](Result<server::PeerAnswer> answer) {
     std::lock_guard lock(waiter->mutex);
     waiter->answer = std::move(answer);
@@ -232,7 +239,9 @@ Result<server::PeerAnswer> Transport::fetch_now(std::string url, server::PeerReq
     wait_(over);
   } else {
     std::unique_lock lock(waiter->mutex);
-    waiter->changed.wait(lock, [&] { return waiter->answer.has_value(); });
+    // The loop ends the call in its time. Where no loop runs any more, this does.
+    waiter->changed.wait_for(lock, patience, [&] { return waiter->answer.has_value(); });
+    if (!waiter->answer) return Error(Code::kContextDeadlineExceeded);
   }
   if (!over()) return Error(Code::kStopped);
   return std::move(*waiter->answer);
