@@ -9,6 +9,7 @@
 
 #include "base/coding.h"
 #include "httpapi/path.h"
+#include "membership/bounded_json.h"
 #include "membership/membership.h"
 #include "wire/lease.h"
 #include "wire/message.h"
@@ -33,7 +34,7 @@ std::optional<uint64_t> parse_decimal(std::string_view text) {
 
 // As Go reads {"revision":5}: keys in any case, the last one counts; null, and a null value, are like nothing.
 std::optional<int64_t> parse_revision(std::string_view body) {
-  const auto json = nlohmann::ordered_json::parse(body, nullptr, /*allow_exceptions=*/false);
+  const auto json = membership::parse_ordered_json(body);
   if (json.is_null()) return 0;
   if (!json.is_object()) return std::nullopt;
   int64_t revision = 0;

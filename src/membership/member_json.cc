@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/go_text.h"
+#include "membership/bounded_json.h"
 #include "membership/member.h"
 
 namespace quoin::membership {
@@ -128,7 +129,7 @@ Result<Member> read_member(const Json& json, bool* promote) {
 }
 
 Result<Json> parse(std::string_view text) {
-  Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  Json json = parse_ordered_json(text);
   if (json.is_discarded()) return malformed("syntax error");
   return json;
 }

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "membership/bounded_json.h"
 #include "membership/member.h"
 
 namespace quoin::membership {
@@ -65,6 +66,27 @@ TEST(MemberJsonTest, DowngradeAndConfState) {
       R"({"voters":[1,18446744073709551615],"learners":[3],"voters_outgoing":[4],"learners_next":[5],"auto_leave":true})");
   EXPECT_EQ(*parse_conf_state(conf_state_json(s)), s);
   EXPECT_EQ(*parse_conf_state("{}"), raft::ConfState{});
+}
+
+// The time that an object takes grows with the square of its keys; a member's answer of a megabyte would hold a strand
+// for ten seconds.
+TEST(MemberJsonTest, ObjectsOfManyKeysAreRefused) {
+  const auto object = [](size_t keys, std::string_view end) {
+    std::string s = "{";
+    for (size_t i = 0; i < keys; ++i) s += fmt::format("\"key{}\":{},", i, i);
+    return s.append(end) + "}";
+  };
+  const std::string most = object(kObjectKeysMax - 1, R"("id":5)"),
+                    more = object(kObjectKeysMax, R"("id":5)");
+  EXPECT_EQ(parse_member(most)->id, MemberId(5));
+  EXPECT_FALSE(parse_member(more));
+  // Each object by itself.
+  std::string list = "[";
+  for (int i = 0; i < 50; ++i) list += most + ",";
+  EXPECT_EQ(parse_members(list + most + "]")->size(), 51u);
+  EXPECT_FALSE(parse_members(list + more + "]"));
+  EXPECT_FALSE(parse_members(list + R"({"id":1,"x":)" + more + "}]"));
+  EXPECT_FALSE(parse_member(object(100'000, R"("id":5)")));
 }
 
 }  // namespace
