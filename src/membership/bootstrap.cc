@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/coding.h"
+#include "membership/go_url.h"
 
 namespace quoin::membership {
 namespace {
@@ -18,36 +19,6 @@ uint64_t sha1_head(std::string_view bytes) {
   CHECK_EQ(EVP_Digest(bytes.data(), bytes.size(), digest, &size, EVP_sha1(), nullptr), 1);
   CHECK_EQ(size, 20u);
   return load_be64(digest);
-}
-
-std::string_view trim(std::string_view s) {
-  constexpr std::string_view kBlank = " \t\n\v\f\r";
-  const size_t first = s.find_first_not_of(kBlank);
-  if (first == s.npos) return {};
-  return s.substr(first, s.find_last_not_of(kBlank) - first + 1);
-}
-
-bool all_of_chars(std::string_view s, std::string_view others) {
-  return std::all_of(s.begin(), s.end(), [&](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           others.find(c) != others.npos;
-  });
-}
-
-Error url_error(std::string_view what, std::string_view url) {
-  return make_error(Code::kInvalidArgument, "{}: {}", what, url);
-}
-Error parse_error(std::string_view url, std::string_view why) {
-  return make_error(Code::kInvalidArgument, "parse \"{}\": {}", url, why);
-}
-
-// host:port as net.SplitHostPort wants it: one colon outside of brackets.
-bool host_and_port(std::string_view host) {
-  const size_t colon = host.rfind(':');
-  if (colon == host.npos) return false;
-  const std::string_view name = host.substr(0, colon);
-  if (name.starts_with('[')) return name.ends_with(']') && name.find('[', 1) == name.npos;
-  return name.find_first_of(":[]") == name.npos;
 }
 }  // namespace
 
@@ -69,52 +40,8 @@ ClusterId cluster_id(std::vector<MemberId> founders) {
 }
 
 Result<std::string> parse_url(std::string_view text) {
-  const std::string_view url = trim(text);
-  for (const char c : url) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
-      return parse_error(url, "net/url: invalid control character in URL");
-    }
-  }
-  const size_t colon = url.find(':');
-  std::string scheme(url.substr(0, colon == url.npos ? 0 : colon));
-  if (scheme.empty() && colon == 0) return parse_error(url, "missing protocol scheme");
-  const bool letter = !scheme.empty() && all_of_chars(scheme.substr(0, 1), "") &&
-                      !std::isdigit(static_cast<unsigned char>(scheme[0]));
-  if (!letter || !all_of_chars(scheme, "+-.")) {
-    if (colon != url.npos && url.substr(0, colon).find('/') == url.npos) {
-      return parse_error(url, "first path segment in URL cannot contain colon");
-    }
-    scheme.clear();
-  }
-  std::transform(scheme.begin(), scheme.end(), scheme.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  const bool web = scheme == "http" || scheme == "https";
-  if (!web && scheme != "unix" && scheme != "unixs") {
-    return url_error("URL scheme must be http, https, unix, or unixs", url);
-  }
-  std::string_view rest = url.substr(colon + 1);
-  std::string_view authority;
-  if (rest.starts_with("//")) {
-    authority = rest.substr(2, rest.find_first_of("/?#", 2) - 2);
-    rest = rest.substr(2 + authority.size());
-  }
-  const std::string_view host = authority.substr(authority.rfind('@') + 1);
-  if (!all_of_chars(host, "-._~!$&'()*+,;=:[]%<>\"") && web) {
-    return parse_error(url, "invalid character in host name");
-  }
-  const size_t port = host.rfind(':');
-  const bool in_brackets = port != host.npos && host.find(']', port) != host.npos;
-  if (port != host.npos && !in_brackets && web) {
-    const std::string_view digits = host.substr(port + 1);
-    if (digits.find_first_not_of("0123456789") != digits.npos) {
-      return parse_error(url, fmt::format("invalid port \"{}\" after host", host.substr(port)));
-    }
-  }
-  if (web) {
-    if (!host_and_port(host)) return url_error("URL address does not have the form \"host:port\"", url);
-    if (rest.starts_with('/')) return url_error("URL must not contain a path", url);
-  }
-  return scheme + std::string(url.substr(colon));
+  ASSIGN_OR_RETURN(const GoUrl url, parse_member_url(text));
+  return url.text();
 }
 
 Result<std::vector<std::string>> parse_urls(std::span<const std::string> texts) {

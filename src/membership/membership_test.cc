@@ -27,38 +27,6 @@ TEST(IdTest, CapturedValues) {
   EXPECT_NE(member_id({"http://a:1"}, "", 1700000000), member_id({"http://a:1"}, "", 1700000001));
 }
 
-// ---- URLs ----
-
-TEST(UrlTest, Table) {
-  struct {
-    const char* in;
-    const char* want;
-  } const rows[] = {
-      {"http://a:1", "http://a:1"},
-      {"  HTTPS://A:1\t", "https://A:1"},
-      {"http://[::1]:80", "http://[::1]:80"},
-      {"http://a:", "http://a:"},
-      {"unix:///tmp/x.sock", "unix:///tmp/x.sock"},
-      {"unixs://localhost:1", "unixs://localhost:1"},
-      {"", "URL scheme must be http, https, unix, or unixs: "},
-      {"foo", "URL scheme must be http, https, unix, or unixs: foo"},
-      {"localhost:2380", "URL scheme must be http, https, unix, or unixs: localhost:2380"},
-      {"ftp://a:1", "URL scheme must be http, https, unix, or unixs: ftp://a:1"},
-      {"http://x", "URL address does not have the form \"host:port\": http://x"},
-      {"http:a:1", "URL address does not have the form \"host:port\": http:a:1"},
-      {"http://a:1:2", "URL address does not have the form \"host:port\": http://a:1:2"},
-      {"http://a:1/", "URL must not contain a path: http://a:1/"},
-      {"http://a:1/x", "URL must not contain a path: http://a:1/x"},
-      {"127.0.0.1:80", "parse \"127.0.0.1:80\": first path segment in URL cannot contain colon"},
-      {":80", "parse \":80\": missing protocol scheme"},
-      {"http://a:b", "parse \"http://a:b\": invalid port \":b\" after host"},
-  };
-  for (const auto& row : rows) {
-    const auto r = parse_url(row.in);
-    EXPECT_EQ(r ? *r : std::string(r.error().text()), row.want) << row.in;
-  }
-}
-
 TEST(InitialClusterTest, GrammarAndChecks) {
   const auto c = parse_initial_cluster("b=http://b:1,,a=http://a:2,b=http://a:1,");
   ASSERT_TRUE(c);

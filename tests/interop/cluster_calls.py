@@ -17,6 +17,10 @@ from members import DIFFERENCES, Failure, die_with_parent, drive, free_port  # n
 
 COUNT = 3
 CONNECTED_SECONDS = 7  # members count as connected after 5 s
+# What Go does not take for a member's URL (the whole table: src/membership/testdata/urls.txt).
+NO_PEER_URLS = ["a:1", "ftp://a:1", "http://a", "http://a:1/", "http://a:1/x", "http://a:b", "http://a:1:2", "http://a b:1",
+                "http://a%41:1", "http://a%zz:1", "http://[1.2.3.4]:1", "http://[foo]:1", "http://[::1", "http://u p@a:1", "//a:1",
+                "http://a:1#%zz", "unix://a/%zz"]
 
 
 class Side:
@@ -181,6 +185,8 @@ def visit(cluster, kind):
         tell(f"promotion of a learner that is behind through {s.number}", cluster.ctl([s], "member", "promote", f"{learner:x}"))
         tell(f"promotion of a learner that is behind by HTTP at {s.number}", cluster.http(s, "POST", f"/members/promote/{learner}"))
     tell("add a second learner", cluster.ctl([follower], "member", "add", "x", "--learner", "--peer-urls=http://127.0.0.1:9"))
+    for url in NO_PEER_URLS:
+        tell(f"add {url!r}", cluster.ctl([follower], "member", "add", "x", "--learner", f"--peer-urls={url}"))
     tell("add a URL that is used", cluster.ctl([follower], "member", "add", "x", "--learner", f"--peer-urls={other.peer_url}"))
     tell("update to a URL that is used", cluster.ctl([follower], "member", "update", f"{learner:x}", f"--peer-urls={other.peer_url}"))
     tell("update a stranger", cluster.ctl([follower], "member", "update", "5", "--peer-urls=http://127.0.0.1:9"))

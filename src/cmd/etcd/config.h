@@ -34,9 +34,10 @@ using DurationNs = int64_t;
 
 // A URL as etcd accepts it: http and https with "host:port" and nothing behind, or a unix socket.
 struct Url {
-  std::string scheme;  // http, https, unix, unixs
-  std::string host;    // http(s): "host:port"; unix: what stands before the first slash of the rest
-  std::string path;    // unix only, with its leading slash
+  std::string scheme;   // http, https, unix, unixs
+  std::string host;     // http(s): "host:port"; unix: what stands before the first slash of the rest
+  std::string path;     // unix only, with its leading slash
+  std::string go_text;  // of one that was read: as Go prints it
   bool is_unix() const { return scheme == "unix" || scheme == "unixs"; }
   bool is_tls() const { return scheme == "https" || scheme == "unixs"; }
   // http(s): without the brackets of an IPv6 literal.
@@ -44,8 +45,8 @@ struct Url {
   std::string port() const;
   // 0 where there is none; nothing if it is over 65535.
   std::optional<uint16_t> port_number() const;
-  std::string text() const { return scheme + "://" + host + path; }
-  friend bool operator==(const Url&, const Url&) = default;
+  std::string text() const { return go_text.empty() ? scheme + "://" + host + path : go_text; }
+  friend bool operator==(const Url& a, const Url& b) { return a.text() == b.text(); }
 };
 using Urls = std::vector<Url>;
 std::vector<std::string> texts(const Urls& urls);

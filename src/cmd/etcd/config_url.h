@@ -6,6 +6,7 @@
 
 #include "base/result.h"
 #include "cmd/etcd/config.h"
+#include "membership/go_url.h"
 
 namespace quoin::cmd {
 
@@ -13,8 +14,7 @@ namespace quoin::cmd {
 // Errors: kInvalidArgument with etcd's or Go's words.
 Result<Urls> parse_urls(std::string_view comma_list);
 
-// Go's net.SplitHostPort. Errors: "address x: missing port in address", "too many colons in address", ...
-Result<std::pair<std::string, std::string>> split_host_port(std::string_view host_port);
+using membership::split_host_port;
 
 // Whether each URL's port is one: what Go finds when it listens, and its text.
 Result<> check_ports(const Urls& urls);
