@@ -46,8 +46,8 @@ bool run(const DnsChannel& channel, int64_t timeout_ns) {
   }
 }
 
-Error timed_out(std::string_view name) {
-  return make_error(Code::kContextDeadlineExceeded, "lookup {}: i/o timeout", name);
+Error timed_out(const DnsChannel& channel, std::string_view name) {
+  return Error(Code::kContextDeadlineExceeded, std::string(channel.error(name, ARES_ETIMEOUT).text()));
 }
 
 }  // namespace
@@ -72,7 +72,7 @@ Result<std::vector<io::SrvRecord>> DnsResolver::lookup_srv(std::string_view name
         a.status = status == ARES_SUCCESS && a.records.empty() ? ARES_ENODATA : status;
       },
       &answer);
-  if (!run(channel, timeout_ns)) return timed_out(name);
+  if (!run(channel, timeout_ns)) return timed_out(channel, name);
   if (answer.status != ARES_SUCCESS) return channel.error(name, answer.status);
   std::stable_sort(answer.records.begin(), answer.records.end(), [](const auto& a, const auto& b) {
     return a.priority != b.priority ? a.priority < b.priority : a.weight > b.weight;
@@ -103,7 +103,7 @@ Result<std::vector<std::string>> DnsResolver::lookup_host(std::string_view name,
         a.status = status == ARES_SUCCESS && a.addresses.empty() ? ARES_ENODATA : status;
       },
       &answer);
-  if (!run(channel, timeout_ns)) return timed_out(host);
+  if (!run(channel, timeout_ns)) return timed_out(channel, host);
   if (answer.status != ARES_SUCCESS) return channel.error(host, answer.status);
   std::vector<std::string> out;
   for (const SocketAddress& a : answer.addresses) out.push_back(text(a));
