@@ -164,8 +164,9 @@ void FileSide::finish_close() {
 
 void FileSide::close_engine() {
   if (open_snapshots() != 0) {
-    // Nothing is lost; the next start has to find the free pages by itself.
-    LOG(*env_.log, kWarn, "closing backend with open read transactions", {"count", open_snapshots()});
+    // Nothing is lost; the next start has to find the free pages by itself. At the installation of a snapshot it is
+    // so each time, and the file is replaced anyway: the readers' view is of the old one until the new one is read in.
+    LOG(*env_.log, kInfo, "closing backend with open read transactions", {"count", open_snapshots()});
     return drop_engine({});
   }
   engine_->close([weak = weak_from_this()](Result<> result) {
