@@ -31,6 +31,8 @@ class Resolver {
   // Addresses of a name, both families, in the order in which they should be tried: "10.0.0.1", "fd00::1". An
   // address is its own answer.
   virtual Result<std::vector<std::string>> lookup_host(std::string_view host, int64_t timeout_ns) = 0;
+  // Names of an address ("10.0.0.1", "fd00::1"), each with a dot at its end, as Go gives them.
+  virtual Result<std::vector<std::string>> lookup_address(std::string_view ip, int64_t timeout_ns) = 0;
   // Between two look-ups of one name: blocks for so long.
   virtual void wait(int64_t ns) = 0;
 };

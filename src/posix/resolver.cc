@@ -3,6 +3,7 @@
 #include <ares.h>
 #include <arpa/inet.h>
 #include <arpa/nameser.h>
+#include <netdb.h>
 #include <poll.h>
 
 #include <algorithm>
@@ -108,6 +109,41 @@ Result<std::vector<std::string>> DnsResolver::lookup_host(std::string_view name,
   std::vector<std::string> out;
   for (const SocketAddress& a : answer.addresses) out.push_back(text(a));
   return out;
+}
+
+Result<std::vector<std::string>> DnsResolver::lookup_address(std::string_view ip, int64_t timeout_ns) {
+  const std::string text(ip);
+  in6_addr address;
+  int family = AF_INET;
+  if (inet_pton(AF_INET, text.c_str(), &address) != 1) {
+    family = AF_INET6;
+    if (inet_pton(AF_INET6, text.c_str(), &address) != 1)
+      return make_error(Code::kNotFound, "lookup {}: unrecognized address", text);
+  }
+  struct Answer {
+    int status = ARES_ENODATA;
+    std::vector<std::string> names;
+  } answer;
+  DnsChannel channel(options_, nullptr, nullptr);
+  if (channel.status() != ARES_SUCCESS) return channel.error(text, channel.status());
+  ares_gethostbyaddr(
+      channel.get(), &address, family == AF_INET ? sizeof(in_addr) : sizeof(in6_addr), family,
+      [](void* to, int status, int, hostent* found) {
+        auto& a = *static_cast<Answer*>(to);
+        const auto add = [&a](const char* name) {
+          std::string dotted = std::string(name) + ".";
+          if (std::find(a.names.begin(), a.names.end(), dotted) == a.names.end())
+            a.names.push_back(std::move(dotted));
+        };
+        if (status == ARES_SUCCESS && found->h_name != nullptr) add(found->h_name);
+        for (char** alias = status == ARES_SUCCESS ? found->h_aliases : nullptr; alias && *alias; ++alias)
+          add(*alias);
+        a.status = status == ARES_SUCCESS && a.names.empty() ? ARES_ENODATA : status;
+      },
+      &answer);
+  if (!run(channel, timeout_ns)) return timed_out(text);
+  if (answer.status != ARES_SUCCESS) return channel.error(text, answer.status);
+  return std::move(answer.names);
 }
 
 void DnsResolver::wait(int64_t ns) {

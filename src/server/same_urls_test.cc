@@ -27,6 +27,9 @@ class Names : public io::Resolver, public io::Clock {
       return Urls{std::string(host)};
     return make_error(Code::kNotFound, "lookup {}: no such host", host);
   }
+  Result<std::vector<std::string>> lookup_address(std::string_view ip, int64_t) override {
+    return make_error(Code::kNotFound, "lookup {}: no such host", ip);
+  }
   void wait(int64_t ns) override { now += ns; }
   io::MonotonicNs monotonic() const override { return now; }
   io::WallNs wall() const override { return now; }

@@ -223,6 +223,10 @@ Result<std::vector<std::string>> SimHost::lookup_host(std::string_view host, int
   return std::vector<std::string>{name};
 }
 
+Result<std::vector<std::string>> SimHost::lookup_address(std::string_view ip, int64_t) {
+  return no_such_host(ip);
+}
+
 void SimHost::stop(bool silent) {
   ++epoch_;
   std::erase_if(network_.listeners_, [&](const auto& l) { return l.second->host() == name_; });

@@ -102,6 +102,7 @@ class SimHost final : public io::Network, public io::Resolver {
       absl::AnyInvocable<void(Result<std::unique_ptr<io::Stream>>)> done) override;
   Result<std::vector<io::SrvRecord>> lookup_srv(std::string_view name, int64_t timeout_ns) override;
   Result<std::vector<std::string>> lookup_host(std::string_view host, int64_t timeout_ns) override;
+  Result<std::vector<std::string>> lookup_address(std::string_view ip, int64_t timeout_ns) override;
   // Virtual time stands still while its one thread is in here: who waits would ask for ever.
   void wait(int64_t) override { CHECK(false, "a simulated host cannot wait for a name"); }
   const std::string& name() const { return name_; }
