@@ -13,7 +13,7 @@ namespace quoin::front {
 struct Front::Impl {
   // One bound address.
   struct Bound {
-    Door door;
+    Entrance entrance;
     std::unique_ptr<io::Listener> listener;
   };
 
@@ -29,32 +29,33 @@ struct Front::Impl {
         memory(options.held_bytes_all) {}
 
   // Nobody is accepted before start().
-  Result<> bind(const std::vector<io::ListenAddress>& addresses, Door door) {
-    for (io::ListenAddress a : addresses) {
+  Result<> bind(const std::vector<Address>& addresses, Door door) {
+    for (Address a : addresses) {
+      const Entrance entrance{door, a.plain, a.tls};
       a.wait = true;
       if (door != Door::kPeer && door != Door::kMetrics) a.connections_max = options.connections_max;
       const bool own_loop = door == Door::kPeer && options.peer_loop != nullptr;
       auto listener = network.listen(a, own_loop ? std::vector{options.peer_loop} : loops,
-                                     [this, door](std::unique_ptr<io::Stream> stream) {
+                                     [this, entrance](std::unique_ptr<io::Stream> stream) {
                                        for (auto& f : fronts) {
                                          if (&f->loop() == &stream->loop())
-                                           return f->accepted(std::move(stream), door);
+                                           return f->accepted(std::move(stream), entrance);
                                        }
                                      });
       if (!listener) return listener.error();
-      bound.push_back({door, std::move(*listener)});
+      bound.push_back({entrance, std::move(*listener)});
     }
     return {};
   }
 
   void start(bool (*wanted)(Door)) {
     for (const Bound& b : bound) {
-      if (wanted(b.door)) b.listener->start();
+      if (wanted(b.entrance.door)) b.listener->start();
     }
   }
 
   void stop(bool peers, int64_t deadline_ns, Task done) {
-    std::erase_if(bound, [peers](const Bound& b) { return (b.door == Door::kPeer) == peers; });
+    std::erase_if(bound, [peers](const Bound& b) { return (b.entrance.door == Door::kPeer) == peers; });
     auto left = std::make_shared<std::atomic<size_t>>(fronts.size());
     auto shared_done = std::make_shared<Task>(std::move(done));
     for (auto& f : fronts) {
@@ -126,7 +127,7 @@ void Front::attach(server::Member& member) {
   i.member_peers = std::make_unique<MemberPeers>(member, i.fronts.back()->port(), i.timers);
   i.endpoints->set_peer_source(*i.member_peers);
   i.probe->register_methods(i.fronts[0]->methods());
-  for (auto& f : i.fronts) f->set_endpoints(i.endpoints.get());
+  for (auto& f : i.fronts) f->set_endpoints(*i.endpoints);
 }
 
 void Front::set_peer_door(http1::Door& door) {
@@ -158,10 +159,10 @@ void Front::stop_peers(int64_t deadline_ns, Task done) {
 std::vector<Front::ClientDoor> Front::client_doors() const {
   std::vector<ClientDoor> out;
   for (const Impl::Bound& b : impl_->bound) {
-    if (b.door == Door::kPeer || b.door == Door::kMetrics) continue;
-    out.push_back({b.listener->address(), b.door == Door::kClient       ? "grpc+http"
-                                          : b.door == Door::kClientGrpc ? "grpc"
-                                                                        : "http"});
+    const Door door = b.entrance.door;
+    if (door == Door::kPeer || door == Door::kMetrics) continue;
+    const char* traffic = door == Door::kClient ? "grpc+http" : door == Door::kClientGrpc ? "grpc" : "http";
+    out.push_back({b.listener->address(), traffic, b.entrance.plain, b.entrance.tls});
   }
   return out;
 }
@@ -169,7 +170,7 @@ std::vector<Front::ClientDoor> Front::client_doors() const {
 std::vector<std::string> Front::peer_addresses() const {
   std::vector<std::string> out;
   for (const Impl::Bound& b : impl_->bound) {
-    if (b.door == Door::kPeer) out.push_back(b.listener->address());
+    if (b.entrance.door == Door::kPeer) out.push_back(b.listener->address());
   }
   return out;
 }

@@ -1,6 +1,8 @@
 // The member's face: listeners, connections and which protocol each speaks.
 //
-// A plain connection is told by its first bytes: the HTTP/2 preface leads to gRPC, anything else to HTTP/1.1.
+// A plain connection is told by its first bytes: the HTTP/2 preface leads to gRPC, anything else to HTTP/1.1. On an address
+// that speaks TLS, too, whatever begins as a TLS record does is TLS. There the protocol agreed in the handshake decides,
+// and HTTP/2 carries the pages as well as gRPC.
 // One LoopFront a loop, of clients or peers, owns its connections, services and way into the member.
 //
 // Order, as etcd has it: bind_peers(), bind_clients() before anything of the data directory is touched
@@ -19,6 +21,7 @@
 
 #include "base/log.h"
 #include "base/metrics.h"
+#include "front/front_tls.h"
 #include "front/http1_transport.h"
 #include "grpc/server_connection.h"
 #include "httpapi/httpapi.h"
@@ -31,13 +34,23 @@
 
 namespace quoin::front {
 
+struct Address : io::ListenAddress {
+  bool plain = true;
+  bool tls = false;
+};
+
 struct Options {
-  std::vector<io::ListenAddress> peer;
+  std::vector<Address> peer;
   // Owns the connections of peers, so that they never queue behind clients. Null: the clients' loops do.
   io::Loop* peer_loop = nullptr;
-  std::vector<io::ListenAddress> client;
-  std::vector<io::ListenAddress> client_http;  // not empty: client addresses speak gRPC alone
-  std::vector<io::ListenAddress> metrics;
+  std::vector<Address> client;
+  std::vector<Address> client_http;  // not empty: client addresses speak gRPC alone
+  std::vector<Address> metrics;
+  // Of addresses with `tls`; those of metrics use the clients'.
+  Tls client_tls, peer_tls, metrics_tls;
+  // For Tls::check_san; they outlive the front.
+  io::Resolver* resolver = nullptr;
+  io::Executor* lookups = nullptr;
   size_t connections_max = 0;  // open at a time, for each client listener; more wait unaccepted. 0: no bound
   grpc::ConnectionLimits limits;
   v3rpc::Limits services;
@@ -86,6 +99,7 @@ class Front {
   struct ClientDoor {
     std::string address;
     std::string_view traffic;  // "grpc+http", "grpc" or "http"
+    bool plain, tls;
   };
   std::vector<ClientDoor> client_doors() const;
   std::vector<std::string> peer_addresses() const;

@@ -88,9 +88,9 @@ class Http1Rig : public testing::Test {
   void connect(Http1Times times, httpapi::Surface surface = httpapi::Surface::kClient) {
     auto l = server_host_.listen(
         {false, "", 0}, {&server_.executor("loop")}, [this, times, surface](std::unique_ptr<io::Stream> s) {
-          transport_ =
-              std::make_unique<Http1Transport>(endpoints_, surface, door_, std::move(s), server_.clock(),
-                                               timers_, times, "", [this] { closed_ = true; });
+          transport_ = std::make_unique<Http1Transport>(endpoints_, surface, false, door_, std::move(s),
+                                                        server_.clock(), timers_, times, "",
+                                                        [this] { closed_ = true; });
         });
     CHECK(l.has_value());
     listener_ = std::move(*l);

@@ -1,19 +1,8 @@
 #include "front/http1_transport.h"
 
-#include <time.h>
+#include "front/pages.h"
 
 namespace quoin::front {
-
-std::string imf_fixdate(io::WallNs now) {
-  static constexpr const char* kDays[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-  static constexpr const char* kMonths[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                            "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-  const time_t seconds = now / io::kSecond;
-  tm t;
-  gmtime_r(&seconds, &t);
-  return fmt::format("{}, {:02} {} {} {:02}:{:02}:{:02} GMT", kDays[t.tm_wday], t.tm_mday, kMonths[t.tm_mon],
-                     t.tm_year + 1900, t.tm_hour, t.tm_min, t.tm_sec);
-}
 
 // A request that the door serves.
 class Http1Transport::DoorExchange final : public http1::Exchange {
@@ -71,11 +60,13 @@ class Http1Transport::DoorExchange final : public http1::Exchange {
   Task aborted_;
 };
 
-Http1Transport::Http1Transport(httpapi::Endpoints& endpoints, httpapi::Surface surface, http1::Door* door,
-                               std::unique_ptr<io::Stream> stream, io::Clock& clock, io::TimerService& timers,
-                               const Http1Times& times, std::string_view received, Task closed)
+Http1Transport::Http1Transport(httpapi::Endpoints& endpoints, httpapi::Surface surface, bool tls,
+                               http1::Door* door, std::unique_ptr<io::Stream> stream, io::Clock& clock,
+                               io::TimerService& timers, const Http1Times& times, std::string_view received,
+                               Task closed)
     : endpoints_(endpoints),
       surface_(surface),
+      tls_(tls),
       door_(door),
       clock_(clock),
       timers_(timers),
@@ -186,31 +177,9 @@ http1::Exchange::Taken Http1Transport::take_over(
 // ---- requests of the endpoints ----
 
 void Http1Transport::on_request(const http1::Request& request) {
-  httpapi::Request r;
-  r.method = request.method;
-  r.path = request.path;
-  r.query = request.query;
-  r.headers = request.fields;
-  r.body = request.body;
-  r.host = request.authority.empty() ? r.header("Host") : request.authority;
-  io::Loop& loop = stream_->loop();
-  endpoints_.serve(surface_, /*tls=*/false, r, [self = self_, &loop](httpapi::Response response) {
-    if (loop.running_here()) {
-      if (*self != nullptr) (*self)->answer(std::move(response));
-      return;
-    }
-    loop.post([self, response = std::move(response)]() mutable {
-      if (*self != nullptr) (*self)->answer(std::move(response));
-    });
+  serve_page(endpoints_, surface_, tls_, request, stream_->loop(), [self = self_](http1::Response response) {
+    if (*self != nullptr) (*self)->respond(response);
   });
-}
-
-void Http1Transport::answer(httpapi::Response response) {
-  http1::Response out;
-  out.status = static_cast<unsigned>(response.status);
-  out.fields = std::move(response.headers);
-  out.body = std::move(response.body);
-  respond(out);
 }
 
 void Http1Transport::go_on() {

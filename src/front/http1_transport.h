@@ -36,8 +36,8 @@ struct Http1Times {
 
 class Http1Transport final : public io::StreamHandler, private http1::RequestHandler {
  public:
-  // `door`, if there is one, outlives the transport; what it does not serve goes to `endpoints`.
-  Http1Transport(httpapi::Endpoints& endpoints, httpapi::Surface surface, http1::Door* door,
+  // `door`, if there is one, outlives the transport; what it does not serve goes to `endpoints`. `tls`: the stream's.
+  Http1Transport(httpapi::Endpoints& endpoints, httpapi::Surface surface, bool tls, http1::Door* door,
                  std::unique_ptr<io::Stream> stream, io::Clock& clock, io::TimerService& timers,
                  const Http1Times& times, std::string_view received, Task closed);
   ~Http1Transport() override;
@@ -65,7 +65,6 @@ class Http1Transport final : public io::StreamHandler, private http1::RequestHan
   void on_body_failed(Error error) override;
   void on_aborted() override;
 
-  void answer(httpapi::Response response);
   void respond(const http1::Response& response);
   http1::Exchange::Taken take_over(unsigned status,
                                    const std::vector<std::pair<std::string, std::string>>& fields);
@@ -83,6 +82,7 @@ class Http1Transport final : public io::StreamHandler, private http1::RequestHan
 
   httpapi::Endpoints& endpoints_;
   const httpapi::Surface surface_;
+  const bool tls_;
   http1::Door* const door_;
   io::Clock& clock_;
   io::TimerService& timers_;
@@ -103,8 +103,5 @@ class Http1Transport final : public io::StreamHandler, private http1::RequestHan
   // Expires with the transport: answers that come later find nobody.
   std::shared_ptr<Http1Transport*> self_;
 };
-
-// "Sat, 21 Nov 2026 10:00:00 GMT".
-std::string imf_fixdate(io::WallNs now);
 
 }  // namespace quoin::front

@@ -6,6 +6,7 @@ namespace quoin::front {
 
 namespace {
 constexpr std::string_view kHttp2Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+constexpr char kTlsHandshakeRecord = 0x16;
 constexpr size_t kFirstLineMax = 4096;  // of an HTTP/1.1 request, before its protocol is known
 
 // "GET /path HTTP/1.1": what stands behind the second blank is HTTP/1.x. Whoever begins otherwise is hung up
@@ -21,14 +22,15 @@ bool speaks_http1(std::string_view line) {
 
 }  // namespace
 
-// One connection: first undecided, then gRPC or HTTP/1.1.
+// One connection: first undecided, maybe in a TLS handshake, then HTTP/2 or HTTP/1.1.
 class LoopFront::Connection final : public io::StreamHandler {
  public:
   using Place = std::list<std::unique_ptr<Connection>>::iterator;
-  Connection(LoopFront& front, std::unique_ptr<io::Stream> stream, Door door, Place place)
-      : front_(front), stream_(std::move(stream)), door_(door), place_(place) {}
+  Connection(LoopFront& front, std::unique_ptr<io::Stream> stream, const Entrance& entrance, Place place)
+      : front_(front), stream_(std::move(stream)), entrance_(entrance), door_(entrance.door), place_(place) {}
 
   void start() {
+    if (!entrance_.plain) return begin_tls();
     timeout_ = front_.timers_.schedule(first_bytes_timeout(), front_.loop_, [this] {
       if (stream_) stream_->close();
     });
@@ -48,6 +50,8 @@ class LoopFront::Connection final : public io::StreamHandler {
   // ---- io::StreamHandler, while undecided ----
   void on_data(std::string_view bytes) override {
     first_.append(bytes);
+    if (secure_) return decide(alpn_ == "h2");
+    if (entrance_.tls && first_[0] == kTlsHandshakeRecord) return begin_tls();
     const size_t n = std::min(first_.size(), kHttp2Preface.size());
     const bool may_be_http2 = std::string_view(first_).substr(0, n) == kHttp2Preface.substr(0, n);
     if (may_be_http2 && n < kHttp2Preface.size()) return;
@@ -57,7 +61,6 @@ class LoopFront::Connection final : public io::StreamHandler {
       if (end == std::string::npos || !speaks_http1(std::string_view(first_).substr(0, end)))
         return stream_->close();
     }
-    timeout_.reset();
     decide(may_be_http2);
   }
   void on_eof() override { stream_->close(); }
@@ -68,19 +71,65 @@ class LoopFront::Connection final : public io::StreamHandler {
   int64_t first_bytes_timeout() const {
     return door_ == Door::kPeer ? front_.options_.peer_silence_ns : Front::kFirstBytesTimeoutNs;
   }
+  void begin_tls() {
+    const Tls& tls = front_.tls(door_);
+    timeout_.reset();
+    tls::StreamOptions options;
+    options.credentials = tls.credentials();
+    options.received = std::exchange(first_, {});
+    options.handshakes = tls.handshakes;
+    options.timers = &front_.timers_;
+    options.limit = tls.limit;
+    if (tls.check_san) options.san_lookup = &*front_.names_;
+    stream_->set_handler(nullptr);
+    stream_ = std::make_unique<tls::Stream>(
+        std::move(stream_), std::move(options),
+        [this](tls::HandshakeOutcome outcome) { handshake_ended(std::move(outcome)); });
+    stream_->set_handler(this);
+  }
+  void handshake_ended(tls::HandshakeOutcome outcome) {
+    if (!outcome.result) return log_rejected(outcome);  // on_closed() follows
+    secure_ = true;
+    alpn_ = std::move(outcome.identity.alpn);
+    common_name_ = std::move(outcome.identity.names.common_name);
+    timeout_ = front_.timers_.schedule(first_bytes_timeout(), front_.loop_, [this] {
+      if (stream_) stream_->close();
+    });
+  }
+  void log_rejected(const tls::HandshakeOutcome& outcome) const {
+    if (!front_.tls(door_).log_rejected || door_ == Door::kClientGrpc) return;
+    const auto level = outcome.eof ? log::Level::kDebug : log::Level::kWarn;
+    const std::string_view message = door_ == Door::kPeer ? "rejected connection on peer endpoint"
+                                                          : "rejected connection on client endpoint";
+    if (!front_.log_.enabled(level)) return;
+    const tls::Identity& who = outcome.identity;
+    const std::string error(outcome.result.error().text());
+    const log::Field remote("remote-addr", stream_->peer_address()), server("server-name", who.server_name);
+    if (!who.has_certificate) {
+      return front_.log_.log(
+          log::Event{level, message, {remote, server, {"error", error}}, __FILE__, __LINE__});
+    }
+    const std::vector<std::string> addresses = who.names.ip_texts();
+    front_.log_.log(log::Event{
+        level,
+        message,
+        {remote, server, {"ip-addresses", addresses}, {"dns-names", who.names.dns_names}, {"error", error}},
+        __FILE__,
+        __LINE__});
+  }
   void decide(bool http2) {
-    const bool allowed =
-        http2 ? door_ == Door::kClient || door_ == Door::kClientGrpc : door_ != Door::kClientGrpc;
-    if (!allowed) return stream_->close();
+    timeout_.reset();
+    grpc::ServerContext* context = http2 ? front_.context(door_, secure_) : nullptr;
+    if (http2 ? context == nullptr : door_ == Door::kClientGrpc) return stream_->close();
     const std::string first = std::move(first_);
     Task closed = [this] { remove(); };
     if (http2) {
       // As grpc-go: a connection whose pings are never due has no such bound.
-      if (const auto& l = front_.context_.limits; l.keepalive_interval_ns > 0 && l.keepalive_timeout_ns > 0)
+      if (const auto& l = context->limits; l.keepalive_interval_ns > 0 && l.keepalive_timeout_ns > 0)
         stream_->set_unacknowledged_timeout(l.keepalive_timeout_ns);
-      grpc::PeerInfo peer{stream_->peer_address(), {}};
+      grpc::PeerInfo peer{stream_->peer_address(), std::move(common_name_)};
       grpc_ =
-          std::make_unique<grpc::ServerTransport>(front_.context_, std::move(stream_), std::move(peer),
+          std::make_unique<grpc::ServerTransport>(*context, std::move(stream_), std::move(peer),
                                                   front_.clock_, front_.timers_, first, std::move(closed));
       return;
     }
@@ -93,8 +142,8 @@ class LoopFront::Connection final : public io::StreamHandler {
       times.answer_ns = front_.options_.peer_answer_ns;
     }
     http1_ = std::make_unique<Http1Transport>(
-        *front_.endpoints_, surface, door_ == Door::kPeer ? front_.peer_door_ : nullptr, std::move(stream_),
-        front_.clock_, front_.timers_, times, first, std::move(closed));
+        *front_.endpoints_, surface, secure_, door_ == Door::kPeer ? front_.peer_door_ : nullptr,
+        std::move(stream_), front_.clock_, front_.timers_, times, first, std::move(closed));
   }
   // In a task of its own: the transports call from within a callback of theirs.
   void remove() {
@@ -107,8 +156,11 @@ class LoopFront::Connection final : public io::StreamHandler {
 
   LoopFront& front_;
   std::unique_ptr<io::Stream> stream_;
+  const Entrance entrance_;
   const Door door_;
   const Place place_;
+  bool secure_ = false;
+  std::string alpn_, common_name_;
   std::string first_;
   std::unique_ptr<io::Timer> timeout_;
   std::unique_ptr<grpc::ServerTransport> grpc_;
@@ -122,17 +174,58 @@ LoopFront::LoopFront(server::Member& member, const Options& options, io::Loop& l
       loop_(loop),
       timers_(timers),
       clock_(clock),
+      log_(log),
       port_(member, loop),
       services_(v3rpc::Loop{member, port_, timers, clock, log, metrics, options.services, &memory}, seed),
-      context_{services_.methods(), calls_, probe, memory, options.limits, &services_.turns()} {}
+      context_{services_.methods(), calls_, probe, memory, options.limits, &services_.turns()},
+      secure_context_(context_),
+      http_context_(context_),
+      metrics_context_(context_) {
+  if (options.resolver != nullptr) names_.emplace(*options.resolver, *options.lookups, loop);
+  http_context_.serves_grpc = metrics_context_.serves_grpc = false;
+  for (grpc::ServerContext* c : {&secure_context_, &http_context_, &metrics_context_}) {
+    c->limits.counts_pings = false;
+    c->limits.keepalive_interval_ns = 0;
+  }
+}
 
 LoopFront::~LoopFront() = default;
 
-void LoopFront::accepted(std::unique_ptr<io::Stream> stream, Door door) {
-  Side& s = side(door);
+void LoopFront::set_endpoints(httpapi::Endpoints& endpoints) {
+  endpoints_ = &endpoints;
+  client_pages_.emplace(endpoints, httpapi::Surface::kClient, loop_, clock_);
+  metrics_pages_.emplace(endpoints, httpapi::Surface::kMetrics, loop_, clock_);
+  secure_context_.http = http_context_.http = &*client_pages_;
+  metrics_context_.http = &*metrics_pages_;
+}
+
+const Tls& LoopFront::tls(Door door) const {
+  return door == Door::kPeer      ? options_.peer_tls
+         : door == Door::kMetrics ? options_.metrics_tls
+                                  : options_.client_tls;
+}
+
+grpc::ServerContext* LoopFront::context(Door door, bool tls) {
+  switch (door) {
+    case Door::kClient:
+      return tls ? &secure_context_ : &context_;
+    case Door::kClientGrpc:
+      return &context_;
+    case Door::kClientHttp:
+      return tls ? &http_context_ : nullptr;
+    case Door::kMetrics:
+      return tls ? &metrics_context_ : nullptr;
+    case Door::kPeer:
+      return nullptr;
+  }
+  return nullptr;
+}
+
+void LoopFront::accepted(std::unique_ptr<io::Stream> stream, const Entrance& entrance) {
+  Side& s = side(entrance.door);
   if (s.stopping) return;
   auto it = s.connections.insert(s.connections.end(), nullptr);
-  *it = std::make_unique<Connection>(*this, std::move(stream), door, it);
+  *it = std::make_unique<Connection>(*this, std::move(stream), entrance, it);
   (*it)->start();
 }
 

@@ -98,7 +98,10 @@ void HttpStream::respond(http1::Response response) {
   for (auto& [name, value] : response.fields) name = lower(name);
   const size_t length = response.body.size();
   if (!bodiless(response.status) && length <= kNamedLengthMax && (length > 0 || !head_)) {
-    response.fields.emplace_back("content-length", fmt::format("{}", length));
+    // In front of the date, as Go writes them.
+    const auto at = std::find_if(response.fields.begin(), response.fields.end(),
+                                 [](const auto& field) { return field.first == "date"; });
+    response.fields.insert(at, {"content-length", fmt::format("{}", length)});
   }
   std::vector<http2::HeaderField> fields = {{":status", status}};
   for (const auto& [name, value] : response.fields) {

@@ -148,7 +148,7 @@ void Impl::close(CancelReason reason) {
 
 void Impl::on_headers(http2::StreamId id, void*, http2::HeaderBlock& headers, bool end_stream) {
   const RequestHead head = read_request_head(headers);
-  if (context_.http != nullptr && !head.grpc) {
+  if (context_.http != nullptr && !(head.grpc && context_.serves_grpc)) {
     if (stop_ == Stop::kClosed) return session_.reset(id, http2::ErrorCode::kRefusedStream);
     session_.add_work(kCallWork);
     http_.push_back(std::make_unique<HttpStream>(*this, id, headers));
@@ -244,7 +244,7 @@ void Impl::on_ping(bool ack, uint64_t payload) {
     if (payload == kDrainPing) send_goaway();
     return;
   }
-  if (!police_.on_ping(now_, streams_open()) && !too_many_pings_) {
+  if (context_.limits.counts_pings && !police_.on_ping(now_, streams_open()) && !too_many_pings_) {
     too_many_pings_ = true;
     tell(Bound::kFlood);
     session_.terminate(http2::ErrorCode::kEnhanceYourCalm, "too_many_pings");

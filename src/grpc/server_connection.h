@@ -64,7 +64,9 @@ struct ConnectionLimits {
   size_t header_bytes = 16 << 20;                           // of all calls of one connection
   size_t stream_queue_bytes = 256 << 10;                    // above it a stream is not writable()
 
-  // Keepalive enforcement (--grpc-keepalive-min-time; <= 0: gRPC's own five minutes).
+  // Keepalive enforcement (--grpc-keepalive-min-time; <= 0: gRPC's own five minutes). Where gRPC shares an address with
+  // HTTP over TLS, Go's HTTP/2 server takes pings as they come.
+  bool counts_pings = true;
   int64_t keepalive_min_time_ns = 5 * io::kSecond;
   // Pings of ours (--grpc-keepalive-interval, --grpc-keepalive-timeout); an interval <= 0 sends none.
   int64_t keepalive_interval_ns = 7'200 * io::kSecond;
@@ -86,6 +88,7 @@ struct ServerContext {
   ConnectionLimits limits;
   Turns* turns = nullptr;       // of this loop; only a ServerTransport asks for it
   HttpHandler* http = nullptr;  // requests without gRPC; null: they get 415
+  bool serves_grpc = true;      // false: all requests go to `http`
 };
 
 class ServerConnection {

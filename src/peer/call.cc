@@ -6,9 +6,7 @@
 namespace quoin::peer {
 
 Result<Url> dialable(const std::string& text) {
-  ASSIGN_OR_RETURN(Url url, parse_url(text));
-  if (url.tls) return make_error(Code::kUnsupported, "TLS between members is not supported: {}", text);
-  return url;
+  return parse_url(text);
 }
 
 // ---- IdleLinks ----

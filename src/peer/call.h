@@ -92,7 +92,7 @@ class Call final : public http1::ResponseHandler {
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };
 
-// kUnsupported for a scheme that needs TLS, which is not built yet; kInvalidArgument for what is no URL.
+// kInvalidArgument for what is no URL.
 Result<Url> dialable(const std::string& url);
 
 }  // namespace quoin::peer

@@ -4,6 +4,7 @@
 
 #include "http1/chunk.h"
 #include "peer/context.h"
+#include "tls/stream.h"
 
 namespace quoin::peer {
 
@@ -32,12 +33,29 @@ void ClientLink::connect() {
 
 void ClientLink::connected(Result<std::unique_ptr<io::Stream>> result) {
   if (!result) return fail(std::move(result).error());
-  stream_ = std::move(*result);
+  if (url_.tls && !context_.tls.credentials) {
+    return fail(make_error(Code::kUnsupported, "no TLS is configured for members: {}", url_.text));
+  }
+  stream_ = url_.tls ? secure(std::move(*result)) : std::move(*result);
   stream_->set_handler(this);
   if (!reading_) stream_->pause_reading();
   heard_ = context_.clock.monotonic();
   flush();
   watch();
+}
+
+// What is written waits for the handshake.
+std::unique_ptr<io::Stream> ClientLink::secure(std::unique_ptr<io::Stream> stream) {
+  tls::StreamOptions options;
+  options.credentials = context_.tls.credentials();
+  options.session.host = url_.address.unix_socket ? url_.host : url_.address.host;
+  options.handshakes = context_.tls.handshakes;
+  options.timers = &context_.timers;
+  return std::make_unique<tls::Stream>(std::move(stream), std::move(options),
+                                       [this](tls::HandshakeOutcome outcome) {
+                                         heard_ = context_.clock.monotonic();
+                                         if (!outcome.result) fail(std::move(outcome.result).error());
+                                       });
 }
 
 void ClientLink::use(http1::ResponseHandler& handler, const Times& times) {

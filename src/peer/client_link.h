@@ -66,6 +66,7 @@ class ClientLink final : private io::StreamHandler, private http1::ResponseHandl
 
   void connect();
   void connected(Result<std::unique_ptr<io::Stream>> result);
+  std::unique_ptr<io::Stream> secure(std::unique_ptr<io::Stream> stream);
   void flush();
   void fail(Error error);
   void watch();

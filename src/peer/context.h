@@ -8,6 +8,7 @@
 #include "io/stream.h"
 #include "io/timer.h"
 #include "peer/options.h"
+#include "peer/peer_tls.h"
 #include "peer/probe.h"
 #include "server/peers.h"
 
@@ -22,6 +23,7 @@ struct Context {
   io::Executor& files;  // reads databases on their way out
   log::Logger& log;
   Probe probe;
+  PeerTls tls;
 
   // From Transport::start() on.
   server::PeerHandler* handler = nullptr;

@@ -19,7 +19,7 @@ class Transport::Core : public std::enable_shared_from_this<Core> {
  public:
   Core(Options options, const Environment& e)
       : set_(Context{std::move(options), e.network, e.loop, e.timers, e.clock, e.files, e.log,
-                     Probe(e.metrics)}),
+                     Probe(e.metrics), e.tls}),
         inbox_dropped_(e.metrics.counter("quoin_peer_inbox_dropped_total",
                                          "Messages dropped since the peer loop did not take them over.")) {}
 

@@ -32,6 +32,7 @@
 #include "io/stream.h"
 #include "io/timer.h"
 #include "peer/options.h"
+#include "peer/peer_tls.h"
 #include "server/peers.h"
 
 namespace quoin::peer {
@@ -49,6 +50,7 @@ struct Environment {
   log::Logger& log;
   // How fetch_now() waits until `over` holds; empty: by blocking the thread. A simulation runs its world instead.
   std::function<void(absl::FunctionRef<bool()> over)> wait;
+  PeerTls tls = {};
 };
 
 class Transport final : public server::Peers {

@@ -25,6 +25,7 @@ DRIVERS = [
     ("http", "interop/http_endpoints.py", [], 120, 120),
     ("process", "interop/process.py", [], 240, 240),
     ("names", "interop/names.py", [], 300, 300),
+    ("tls", "interop/tls.py", [], 300, 300),
     ("history", "interop/history.py", [], 300, 300),
     ("cluster.calls", "interop/cluster_calls.py", [], 300, 300),
     ("cluster.tools", "interop/cluster_tools.py", [], 300, 300),

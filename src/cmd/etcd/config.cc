@@ -83,6 +83,7 @@ class Reader {
   void resolve_addresses();
   void fill_config();
   void fill_gates();
+  void fill_tls();
   void parse_retention();
 
   const std::vector<std::string>& args_;
@@ -341,19 +342,47 @@ void Reader::fill_config() {
   c.server.downgrade_check_ns = integer("downgrade-check-time");
   c.server.bootstrap_defrag_mib = number("bootstrap-defrag-threshold-megabytes");
   c.memory_mlock = boolean("memory-mlock");
-  c.unused_tls.client_files = !text("cert-file").empty() || !text("key-file").empty() || boolean("auto-tls");
-  c.unused_tls.client_cert_auth = boolean("client-cert-auth");
-  c.unused_tls.peer_files =
-      !text("peer-cert-file").empty() || !text("peer-key-file").empty() || boolean("peer-auto-tls");
-  c.unused_tls.peer_cert_auth = boolean("peer-client-cert-auth");
-  for (const std::string_view name : {"peer-cert-file", "peer-key-file", "peer-trusted-ca-file"}) {
-    if (!text(name).empty()) c.unused_tls.peer_paths.push_back(text(name));
-  }
+  fill_tls();
   c.bcrypt_cost = number("bcrypt-cost");
   c.server.force_new_cluster = boolean("force-new-cluster");
   c.server.unsafe_no_fsync = boolean("unsafe-no-fsync");
   c.server.allow_wal_cut = boolean("quoin-allow-wal-cut");
   fill_gates();
+}
+
+void Reader::fill_tls() {
+  Config& c = command_.config;
+  const auto text = [this](std::string_view name) { return flags_.at(name).value.text; };
+  const auto boolean = [this](std::string_view name) { return flags_.at(name).value.boolean; };
+  const auto list = [this](std::string_view name) { return flags_.at(name).value.list; };
+  c.client_tls.cert_file = text("cert-file");
+  c.client_tls.key_file = text("key-file");
+  c.client_tls.client_cert_file = text("client-cert-file");
+  c.client_tls.client_key_file = text("client-key-file");
+  c.client_tls.client_cert_auth = boolean("client-cert-auth");
+  c.client_tls.crl_file = text("client-crl-file");
+  c.client_tls.trusted_ca_file = text("trusted-ca-file");
+  c.client_tls.allowed_hostnames = list("client-cert-allowed-hostname");
+  c.client_auto_tls = boolean("auto-tls");
+  c.peer_tls.cert_file = text("peer-cert-file");
+  c.peer_tls.key_file = text("peer-key-file");
+  c.peer_tls.client_cert_file = text("peer-client-cert-file");
+  c.peer_tls.client_key_file = text("peer-client-key-file");
+  c.peer_tls.client_cert_auth = boolean("peer-client-cert-auth");
+  c.peer_tls.crl_file = text("peer-crl-file");
+  c.peer_tls.trusted_ca_file = text("peer-trusted-ca-file");
+  c.peer_tls.allowed_cns = list("peer-cert-allowed-cn");
+  c.peer_tls.allowed_hostnames = list("peer-cert-allowed-hostname");
+  c.peer_auto_tls = boolean("peer-auto-tls");
+  c.peer_skip_san_check = boolean("peer-skip-client-san-verification") ||
+                          boolean("experimental-peer-skip-client-san-verification");
+  c.self_signed_years = flags_.at("self-signed-cert-validity").value.number;
+  c.cipher_suites = list("cipher-suites");
+  // Their values were checked (config_check.h).
+  for (tls::Options* o : {&c.client_tls, &c.peer_tls}) {
+    o->min_version = tls::parse_version(text("tls-min-version")).value_or(tls::Version::kDefault);
+    o->max_version = tls::parse_version(text("tls-max-version")).value_or(tls::Version::kDefault);
+  }
 }
 
 // A retention that cannot be read is a start failure, not one of the flags (spec operations 8.1).

@@ -9,7 +9,7 @@
 // Reading touches no global state: arguments and environment are passed in, only the configuration file is
 // read (and the routing table, for the default host). Threads: none; call before any is started.
 //
-// Options that Quoin does not serve yet (TLS, discovery but by DNS, auth tokens, tracing, ...) are known by name, read
+// Options that Quoin does not serve yet (discovery but by DNS, auth tokens, tracing, ...) are known by name, read
 // and validated; set to anything but their default they are refused by name, never ignored.
 #pragma once
 #include <cstdint>
@@ -26,6 +26,7 @@
 #include "base/result.h"
 #include "base/version.h"
 #include "server/config.h"
+#include "tls/options.h"
 
 namespace quoin::cmd {
 
@@ -129,13 +130,12 @@ struct Config {
   // The error with which a start on a directory without a log fails. Other starts do not look at it.
   std::string bootstrap_error;
 
-  // Options of TLS that are given although every URL is http: etcd says that it ignores them.
-  struct UnusedTls {
-    bool client_files = false, client_cert_auth = false;
-    bool peer_files = false, peer_cert_auth = false;
-    std::vector<std::string> peer_paths;  // must be readable all the same
-  };
-  UnusedTls unused_tls;
+  // TLS (tls_setup.h). The suites are looked at when the listeners are made, as etcd does.
+  tls::Options client_tls, peer_tls;
+  std::vector<std::string> cipher_suites;
+  bool client_auto_tls = false, peer_auto_tls = false;
+  uint64_t self_signed_years = 1;
+  bool peer_skip_san_check = false;
   uint64_t bcrypt_cost = 10;  // of an auth store that is off; looked at for etcd's warning
 
   // Client HTTP.

@@ -398,10 +398,8 @@ Result<> apply_renames(FlagSet& flags, const CheckState& state, std::vector<Noti
   return {};
 }
 
-// What changes nothing by itself, in etcd too: files and limits of TLS while every URL is http (https ones are
-// refused below), the details of tracing and authentication while these are off.
+// What changes nothing by itself, in etcd too: the details of tracing and authentication while these are off.
 static bool unused_alone(const Option& o) {
-  if (o.later == "TLS") return true;
   // Takes nothing away from a member: /debug/pprof answers 404. config.cc warns.
   if (o.name == "enable-pprof") return true;
   if (o.name == "bcrypt-cost" || o.name == "auth-token-ttl") return true;
@@ -422,14 +420,6 @@ Result<> refuse_unserved(const FlagSet& flags, std::string* bootstrap_error) {
     if (o.later != "discovery") return unserved(o);
     // Not looked at where there is a log.
     if (bootstrap_error->empty()) *bootstrap_error = unserved(o).text();
-  }
-  for (const std::string_view name :
-       {"listen-peer-urls", "listen-client-urls", "listen-client-http-urls", "listen-metrics-urls"}) {
-    for (const Url& u : urls_of(flags, name)) {
-      if (!u.is_tls()) continue;
-      return make_error(Code::kUnsupported, "--{} has {}, but TLS is not served by this version of Quoin",
-                        name, u.text());
-    }
   }
   return {};
 }

@@ -94,11 +94,11 @@ std::string infer_local_address(const Config& c, log::Logger& logger) {
 void warn_of_unused_peer_tls(const Config& c, log::Logger& logger) {
   for (const Url& u : c.listen_peer_urls) {
     if (u.scheme != "http") continue;
-    if (c.unused_tls.peer_files) {
+    if (!c.peer_tls.empty()) {
       LOG(logger, kWarn, "scheme is HTTP while key and cert files are present; ignoring key and cert files",
           {"peer-url", u.text()});
     }
-    if (c.unused_tls.peer_cert_auth) {
+    if (c.peer_tls.client_cert_auth) {
       LOG(logger, kWarn,
           "scheme is HTTP while --peer-client-cert-auth is enabled; ignoring client cert auth for this URL",
           {"peer-url", u.text()});
@@ -107,13 +107,16 @@ void warn_of_unused_peer_tls(const Config& c, log::Logger& logger) {
 }
 
 void warn_of_unused_client_tls(const Config& c, log::Logger& logger) {
-  for (const Url& u : c.listen_client_urls) {
-    if (c.unused_tls.client_files) {
+  Urls urls = c.listen_client_urls;
+  urls.insert(urls.end(), c.listen_client_http_urls.begin(), c.listen_client_http_urls.end());
+  for (const Url& u : urls) {
+    if (u.is_tls()) continue;
+    if (!c.client_tls.empty()) {
       LOG(logger, kWarn,
           "scheme is http or unix while key and cert files are present; ignoring key and cert files",
           {"client-url", u.text()});
     }
-    if (c.unused_tls.client_cert_auth) {
+    if (c.client_tls.client_cert_auth) {
       LOG(logger, kWarn,
           "scheme is http or unix while --client-cert-auth is enabled; ignoring client cert auth for this "
           "URL",

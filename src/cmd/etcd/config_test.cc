@@ -297,8 +297,7 @@ TEST(Config, VerificationErrors) {
 
 TEST(Config, WhatIsNotServedIsRefusedByName) {
   for (const std::string arg :
-       {"--auth-token=jwt", "--enable-distributed-tracing", "--experimental-enable-distributed-tracing",
-        "--listen-peer-urls=https://127.0.0.1:1", "--listen-metrics-urls=https://127.0.0.1:1"}) {
+       {"--auth-token=jwt", "--enable-distributed-tracing", "--experimental-enable-distributed-tracing"}) {
     const Command c = read({"--name=n", arg});
     EXPECT_EQ(c.exit_code, 1) << arg;
     EXPECT_NE(verify_error(c).find("is not served by this version of Quoin"), std::string::npos) << arg;
@@ -308,6 +307,48 @@ TEST(Config, WhatIsNotServedIsRefusedByName) {
     EXPECT_EQ(read({"--name=n", arg}).action, Command::Action::kRun) << arg;
   }
   EXPECT_EQ(read({"gateway", "start"}).exit_code, 1);
+}
+
+TEST(Config, OptionsOfTls) {
+  const Command c = read({"--cert-file=c",
+                          "--key-file=k",
+                          "--client-cert-file=cc",
+                          "--client-key-file=ck",
+                          "--client-cert-auth",
+                          "--client-crl-file=crl",
+                          "--client-cert-allowed-hostname=h1,h2",
+                          "--trusted-ca-file=ca",
+                          "--auto-tls",
+                          "--peer-cert-file=pc",
+                          "--peer-key-file=pk",
+                          "--peer-client-cert-file=pcc",
+                          "--peer-client-key-file=pck",
+                          "--peer-client-cert-auth",
+                          "--peer-crl-file=pcrl",
+                          "--peer-cert-allowed-cn=a,b",
+                          "--peer-trusted-ca-file=pca",
+                          "--peer-auto-tls",
+                          "--peer-skip-client-san-verification",
+                          "--self-signed-cert-validity=3",
+                          "--tls-min-version=TLS1.2",
+                          "--tls-max-version=TLS1.3",
+                          "--cipher-suites=X,Y"});
+  ASSERT_EQ(c.action, Command::Action::kRun) << verify_error(c);
+  const tls::Options& client = c.config.client_tls;
+  EXPECT_EQ(client.describe(),
+            "cert = c, key = k, client-cert=cc, client-key=ck, trusted-ca = ca, client-cert-auth = true, "
+            "crl-file = crl");
+  EXPECT_EQ(client.allowed_hostnames, (std::vector<std::string>{"h1", "h2"}));
+  EXPECT_EQ(client.min_version, tls::Version::kTls12);
+  EXPECT_EQ(client.max_version, tls::Version::kTls13);
+  const tls::Options& peer = c.config.peer_tls;
+  EXPECT_EQ(peer.describe(),
+            "cert = pc, key = pk, client-cert=pcc, client-key=pck, trusted-ca = pca, client-cert-auth = "
+            "true, crl-file = pcrl");
+  EXPECT_EQ(peer.allowed_cns, (std::vector<std::string>{"a", "b"}));
+  EXPECT_TRUE(c.config.client_auto_tls && c.config.peer_auto_tls && c.config.peer_skip_san_check);
+  EXPECT_EQ(c.config.self_signed_years, 3U);
+  EXPECT_EQ(c.config.cipher_suites, (std::vector<std::string>{"X", "Y"}));
 }
 
 TEST(Config, OldNamesAndGates) {

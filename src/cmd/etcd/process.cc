@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <random>
 
@@ -37,6 +38,10 @@ Process::Process(const Config& config, std::vector<Notice> start_notices, std::v
       file_("file"),
       scrape_("scrape"),
       transfer_("transfer"),
+      append_fs_(posix::make_file_system(append_)),
+      file_fs_(posix::make_file_system(file_)),
+      scrape_fs_(posix::make_file_system(scrape_)),
+      tls_(config_, *scrape_fs_, scrape_, timers_, clock_, log_, metrics_),
       peer_loop_("peer") {
   const int cores = usable_processors();
   for (int i = 0; i < cores; ++i) {
@@ -54,8 +59,6 @@ Process::Process(const Config& config, std::vector<Notice> start_notices, std::v
   apply_->meter().publish(metrics_, "apply");
   for (size_t i = 0; i < loops_.size(); ++i) loops_[i]->meter().publish(metrics_, fmt::format("client{}", i));
   peer_loop_.meter().publish(metrics_, "peer");
-  append_fs_ = posix::make_file_system(append_);
-  file_fs_ = posix::make_file_system(file_);
 }
 
 Process::~Process() = default;
@@ -63,7 +66,7 @@ Process::~Process() = default;
 int Process::run(Ending& ending, EndingSignals& signals) {
   if (Result<> started = start(ending); !started) fail_start(started.error());
   if (ending.wait_ready()) {
-    serve_clients();
+    if (const Result<> serving = serve_clients(); !serving) return fail(serving.error());
     signals.handle([&ending](int number) { ending.signal(number); });
     const char* socket = getenv("NOTIFY_SOCKET");
     notify_init(socket == nullptr ? "" : socket, log_);
@@ -120,6 +123,15 @@ Result<> Process::start(Ending& ending) {
     LOG(log_, kInfo, "cmux::serve", {"address", address});
   }
   TRY(check_ports(config_.listen_metrics_urls));
+  for (const Url& url : config_.listen_metrics_urls) {
+    if (!url.is_tls()) continue;
+    if (config_.client_tls.empty()) {
+      return make_error(
+          Code::kInvalidArgument,
+          "client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url");
+    }
+    TRY(tls_.load_clients());
+  }
   TRY(front_->serve_metrics());
   for (const std::string& url : texts(config_.listen_metrics_urls)) {
     LOG(log_, kInfo, "serving metrics", {"address", url});
@@ -143,6 +155,11 @@ Result<> Process::bind() {
   front::Options options = front_options(config_);
   options.seed = seed_;
   options.peer_loop = &peer_loop_;
+  options.client_tls = tls_.clients();
+  options.peer_tls = tls_.peers();
+  options.metrics_tls = tls_.scrapes();
+  options.resolver = &resolver_;
+  options.lookups = &tls_.lookups();
   options.http.argv = argv_;
   options.http.process_stats = [] { return read_process_stats(); };
   options.http.background = [this](Task task) { scrape_.post(std::move(task)); };
@@ -157,8 +174,10 @@ Result<> Process::bind() {
         {"reuse-port", config_.socket_reuse_port});
   }
   LOG(log_, kInfo, "configuring peer listeners", {"listen-peer-urls", texts(config_.listen_peer_urls)});
+  TRY(tls_.make_peers());
   warn_of_unused_peer_tls(config_, log_);
   Result<> bound = check_ports(config_.listen_peer_urls);
+  if (bound) bound = tls_.open_peers();
   if (bound) bound = front_->bind_peers();
   if (!bound) {
     LOG(log_, kError, "creating peer listener failed", {"error", bound.error().text()});
@@ -174,6 +193,7 @@ Result<> Process::bind() {
           http.text());
     }
   }
+  TRY(tls_.make_clients());
   warn_of_unused_client_tls(config_, log_);
   TRY(check_ports(config_.listen_client_urls));
   TRY(check_ports(config_.listen_client_http_urls));
@@ -188,9 +208,7 @@ Result<> Process::bind() {
 Result<> Process::open_member() {
   server::Environment env{*raft_,  *apply_, append_, file_,    *append_fs_, *file_fs_,
                           timers_, clock_,  log_,    metrics_, seed_};
-  for (const std::string& path : config_.unused_tls.peer_paths) {
-    if (access(path.c_str(), R_OK) != 0) return errno_error("open", path, errno);
-  }
+  TRY(tls_.check_peers());
   // Only what is touched: the whole of every mapping and thread stack would not fit into main memory.
   if (config_.memory_mlock && mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0) {
     return make_error(Code::kIo, "mlock error: {}", go_errno_text(errno));
@@ -199,7 +217,8 @@ Result<> Process::open_member() {
   wait_for_database(config_.snap_path() + "/db", *file_fs_, clock_, log_);
   transport_ = std::make_unique<peer::Transport>(
       peer_options(config_),
-      peer::Environment{network_, peer_loop_, timers_, clock_, transfer_, metrics_, log_, {}});
+      peer::Environment{
+          network_, peer_loop_, timers_, clock_, transfer_, metrics_, log_, {}, tls_.to_peers()});
   env.peers = transport_.get();
   env.resolver = &resolver_;
   ASSIGN_OR_RETURN(member_, server::Member::start(config_.server, env));
@@ -227,16 +246,34 @@ void Process::log_serving() {
       {"listen-metrics-urls", texts(config_.listen_metrics_urls)});
 }
 
-void Process::serve_clients() {
+Result<> Process::serve_clients() {
+  if (!config_.client_tls.empty()) {
+    LOG(log_, kInfo, "starting with client TLS", {"tls-info", config_.client_tls.describe()},
+        {"cipher-suites", config_.cipher_suites});
+  }
+  const auto doors = front_->client_doors();
+  const bool secure = std::any_of(doors.begin(), doors.end(), [](const auto& d) { return d.tls; });
+  if (const Result<> loaded = secure ? tls_.load_clients() : Result<>(); !loaded) {
+    LOG(log_, kError, "setting up serving from embedded etcd failed.", {"error", loaded.error().text()});
+    LOG(log_, kFatal, "listener failed", {"error", loaded.error().text()});
+    return loaded.error();
+  }
   front_->serve_clients();
-  for (const front::Front::ClientDoor& door : front_->client_doors()) {
+  for (const front::Front::ClientDoor& door : doors) {
     LOG(log_, kInfo, "ready to serve client requests", );
     if (door.traffic != "http") {
       LOG(log_, kInfo, "grpc service status changed", {"service", ""}, {"status", "SERVING"});
     }
-    LOG(log_, kInfo, "serving client traffic insecurely; this is strongly discouraged!",
-        {"traffic", door.traffic}, {"address", door.address});
+    if (door.plain) {
+      LOG(log_, kInfo, "serving client traffic insecurely; this is strongly discouraged!",
+          {"traffic", door.traffic}, {"address", door.address});
+    }
+    if (door.tls) {
+      LOG(log_, kInfo, "serving client traffic securely", {"traffic", door.traffic},
+          {"address", door.address});
+    }
   }
+  return {};
 }
 
 // At start and every ten minutes, on the file thread: it reads a directory.
@@ -335,6 +372,7 @@ void Process::close() {
   file_.stop();
   scrape_.stop();
   transfer_.stop();
+  tls_.stop();
   peer_loop_.stop();
   for (auto& l : loops_) l->stop();
   log_closing("closed etcd server");

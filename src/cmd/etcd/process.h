@@ -22,6 +22,7 @@
 #include "cmd/etcd/ending.h"
 #include "cmd/etcd/signals.h"
 #include "cmd/etcd/stop_guard.h"
+#include "cmd/etcd/tls_setup.h"
 #include "front/front.h"
 #include "peer/transport.h"
 #include "posix/clock.h"
@@ -55,7 +56,7 @@ class Process {
   void log_serving();
   [[noreturn]] void fail_start(const Error& error);
   int fail(const Error& error);
-  void serve_clients();
+  Result<> serve_clients();
   void watch_descriptors();
   void close();
   void bound_stop(std::function<void()> end);
@@ -75,9 +76,10 @@ class Process {
   posix::DiskThread transfer_;  // reads databases on their way to other members
   std::vector<std::unique_ptr<posix::UvLoop>> loops_;
   std::optional<posix::InlineStrand> raft_, apply_;
-  std::unique_ptr<io::FileSystem> append_fs_, file_fs_;
+  std::unique_ptr<io::FileSystem> append_fs_, file_fs_, scrape_fs_;
   posix::UvNetwork network_;
-  posix::DnsResolver resolver_;  // blocks: at start only
+  posix::DnsResolver resolver_;  // blocks
+  TlsSetup tls_;
   posix::UvLoop peer_loop_;
   std::unique_ptr<peer::Transport> transport_;
   std::unique_ptr<server::Member> member_;

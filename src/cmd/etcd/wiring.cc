@@ -9,9 +9,11 @@ namespace quoin::cmd {
 
 namespace {
 
-io::ListenAddress listen_address(const Url& url, const Config& c) {
-  io::ListenAddress a;
+front::Address listen_address(const Url& url, const Config& c) {
+  front::Address a;
   a.reuse_port = c.socket_reuse_port;
+  a.tls = url.is_tls();
+  a.plain = !a.tls;
   if (url.is_unix()) {
     a.unix_socket = true;
     a.host = url.host + url.path;
@@ -23,19 +25,42 @@ io::ListenAddress listen_address(const Url& url, const Config& c) {
 }
 
 // etcd takes a file's name from the host part alone here.
-io::ListenAddress inner_address(const Url& url, const Config& c) {
-  io::ListenAddress a = listen_address(url, c);
+front::Address inner_address(const Url& url, const Config& c) {
+  front::Address a = listen_address(url, c);
   if (url.is_unix()) a.host = url.host;
   return a;
+}
+
+// http and https of one host and port share the socket.
+std::vector<front::Address> client_addresses(const Urls& urls, const Config& c) {
+  std::vector<front::Address> out;
+  for (const Url& url : urls) {
+    const front::Address a = listen_address(url, c);
+    const auto same = std::find_if(out.begin(), out.end(), [&](const front::Address& o) {
+      return o.unix_socket == a.unix_socket && o.host == a.host && o.port == a.port;
+    });
+    if (same == out.end()) {
+      out.push_back(a);
+    } else {
+      same->plain |= a.plain;
+      same->tls |= a.tls;
+    }
+  }
+  return out;
 }
 
 }  // namespace
 
 front::Options front_options(const Config& c) {
   front::Options o;
-  for (const Url& u : c.listen_peer_urls) o.peer.push_back(inner_address(u, c));
-  for (const Url& u : c.listen_client_urls) o.client.push_back(listen_address(u, c));
-  for (const Url& u : c.listen_client_http_urls) o.client_http.push_back(listen_address(u, c));
+  for (const Url& u : c.listen_peer_urls) {
+    front::Address a = inner_address(u, c);
+    a.tls = u.scheme == "https";  // a peer's unix socket has none, whatever its URL says
+    a.plain = !a.tls;
+    o.peer.push_back(a);
+  }
+  o.client = client_addresses(c.listen_client_urls, c);
+  o.client_http = client_addresses(c.listen_client_http_urls, c);
   for (const Url& u : c.listen_metrics_urls) o.metrics.push_back(inner_address(u, c));
   o.peer_silence_ns = c.raft_read_timeout;
   o.peer_answer_ns = c.raft_write_timeout;

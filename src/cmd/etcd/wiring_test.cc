@@ -56,12 +56,31 @@ TEST(Wiring, Listeners) {
   EXPECT_EQ(o.peer[1].host, "peer:3");  // the host part is the file's name
   EXPECT_EQ(o.metrics.at(0).port, 4);
   EXPECT_EQ(o.client_http.at(0).port, 5);
+  EXPECT_TRUE(o.client.at(0).plain);
+  EXPECT_FALSE(o.client.at(0).tls);
   EXPECT_EQ(o.peer_silence_ns, 7 * io::kSecond);
   EXPECT_EQ(o.peer_answer_ns, 8 * io::kSecond);
   EXPECT_FALSE(o.client[0].reuse_port);
   const front::Options shared = front_options(read({"--socket-reuse-port"}));
   EXPECT_TRUE(shared.client.at(0).reuse_port);
   EXPECT_TRUE(shared.peer.at(0).reuse_port);
+}
+
+// http and https of one address share its socket; a peer's unix socket speaks no TLS.
+TEST(Wiring, SecureAddresses) {
+  const Config c = read(
+      {"--listen-client-urls=https://127.0.0.1:1,http://127.0.0.1:1,https://127.0.0.1:2,unixs://dir/file",
+       "--advertise-client-urls=https://h:1", "--listen-peer-urls=https://127.0.0.1:3,unixs://peer:4",
+       "--listen-metrics-urls=https://127.0.0.1:5,http://127.0.0.1:6"});
+  const front::Options o = front_options(c);
+  const auto kinds = [](const std::vector<front::Address>& addresses) {
+    std::string out;
+    for (const front::Address& a : addresses) out += a.plain && a.tls ? "both " : a.tls ? "tls " : "plain ";
+    return out;
+  };
+  EXPECT_EQ(kinds(o.client), "both tls tls ");
+  EXPECT_EQ(kinds(o.peer), "tls plain ");
+  EXPECT_EQ(kinds(o.metrics), "tls plain ");
 }
 
 TEST(Wiring, KeepaliveFallsBackAsAWhole) {
