@@ -141,7 +141,7 @@ Result<std::vector<std::string>> DnsResolver::lookup_address(std::string_view ip
         a.status = status == ARES_SUCCESS && a.names.empty() ? ARES_ENODATA : status;
       },
       &answer);
-  if (!run(channel, timeout_ns)) return timed_out(text);
+  if (!run(channel, timeout_ns)) return timed_out(channel, text);
   if (answer.status != ARES_SUCCESS) return channel.error(text, answer.status);
   return std::move(answer.names);
 }

@@ -21,6 +21,7 @@ std::string_view Stream::Piece::rest() const {
 Stream::Stream(std::unique_ptr<io::Stream> inner, StreamOptions options, Done done)
     : inner_(std::move(inner)), options_(std::move(options)), loop_(inner_->loop()), done_(std::move(done)) {
   CHECK(options_.timers != nullptr && options_.credentials != nullptr);
+  held_ = std::move(options_.received);
   inner_->pause_reading();
   inner_->set_handler(this);
   timer_ = options_.timers->schedule(options_.handshake_timeout_ns, loop_,
@@ -44,6 +45,7 @@ void Stream::begin(HandshakeLimit::Place place) {
   place_ = std::move(place);
   phase_ = Phase::kHandshake;
   session_ = std::make_shared<Session>(options_.credentials, options_.session);
+  if (!held_.empty()) session_->feed(std::exchange(held_, {}));
   if (inner_eof_) session_->feed_eof();
   run_step();
 }

@@ -41,6 +41,7 @@ namespace quoin::tls {
 struct StreamOptions {
   std::shared_ptr<const Credentials> credentials;
   SessionOptions session;
+  std::string received;  // of the wire, read already by whoever found out that this is TLS
   // Threads that compute. Null: the loop does, for tests and tools.
   io::Executor* handshakes = nullptr;
   io::TimerService* timers = nullptr;

@@ -193,6 +193,20 @@ TEST_F(StreamTest, CarriesPlaintextAndEndsInOrder) {
   EXPECT_EQ(server_.handler.close_error, "");
 }
 
+TEST_F(StreamTest, GoesOnFromWhatWasReadAlready) {
+  Session client(*Credentials::load(client_options_, Role::kClient, *files_.fs, clock_, nullptr),
+                 {.host = "127.0.0.1"});
+  client.step();
+  StreamOptions o = options(server_options_, Role::kServer);
+  o.received = client.take_output();
+  ASSERT_FALSE(o.received.empty());
+  wrap(server_, std::make_unique<Pipe>(loop_, "127.0.0.1:2380", "127.0.0.1:50000"), std::move(o));
+  loop_.run();
+  client.feed(server_.pipe->out);
+  client.step();
+  EXPECT_EQ(client.state(), Session::State::kOpen);
+}
+
 TEST_F(StreamTest, StepsRunElsewhereOneAtATime) {
   FakeLoop pool;
   StreamOptions so = options(server_options_, Role::kServer);

@@ -59,9 +59,11 @@ class Side:
             r = c.getresponse()
             headers = {k: v for k, v in r.getheaders() if k.lower() != "date"}
             body = r.read().decode("latin-1")
+            # Ids differ in their length.
+            if headers.get("Content-Length") == str(len(body)):
+                headers["Content-Length"] = "right"
             if headers.get("Content-Type") == "application/json" and body.startswith("["):
-                # Ids differ in their length and in their order.
-                headers.pop("Content-Length")
+                # Ids differ in their order.
                 body = "[" + ",".join(sorted(re.findall(r"\{[^{}]*\}", body), key=lambda m: re.findall('"name".*', m))) + body[-2:]
             return r.status, sorted(headers.items()), body
         finally:
