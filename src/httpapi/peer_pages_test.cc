@@ -167,7 +167,8 @@ TEST_F(PeerPagesTest, HashKv) {
   EXPECT_EQ(ask("GET", "/members/hashkv", std::string(PeerPages::kBodyMax + 1, ' ')), bad);
   std::string keys = "{";
   for (int i = 0; i < 300; ++i) keys += fmt::format("\"{}\":1,", i);
-  EXPECT_EQ(ask("GET", "/members/hashkv", keys + "\"revision\":5}"), bad) << "each costs as much as there are before";
+  EXPECT_EQ(ask("GET", "/members/hashkv", keys + "\"revision\":5}"), bad)
+      << "each costs as much as there are before";
 
   EXPECT_EQ(ask("GET", "/members/hashkv", "{}", {{"x-etcd-cluster-id", "cdf818194e3a8c32"}}), good);
   EXPECT_EQ(ask("GET", "/members/hashkv", "{}", {{"X-Etcd-Cluster-ID", "cdf"}}),
