@@ -65,7 +65,7 @@ Result<> Life::start() {
       loops.push_back(&process_.executor(fmt::format("loop{}", loops.size() + 1)));
     }
     front::Options options = door_->options;
-    options.client = {Net::address()};
+    options.client = {front::Address{Net::address()}};
     options.seed = seed_;
     front_ = std::make_unique<front::Front>(std::move(options), std::move(loops), door_->net.member,
                                             process_.timers(), process_.clock(), log_, metrics_);
