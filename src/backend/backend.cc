@@ -101,7 +101,8 @@ class BackendImpl final : public Backend {
     changed();
   }
   void set_consistent_index(Index index, Term term) override {
-    CHECK_GE(index, index_);
+    CHECK(index >= index_, "entry {} is applied a second time: the database holds all up to {}", index,
+          index_);
     set_consistent_index_forced(index, term);
   }
   void set_consistent_index_forced(Index index, Term term) override {

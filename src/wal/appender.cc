@@ -64,8 +64,8 @@ class Appender::Impl {
 
   void save_snapshot(SnapshotRecord record, Done done) {
     CHECK(!closing_);
-    CHECK(!record.index || record.conf_state, "Saved (not-initial) snapshot is missing ConfState: {}",
-          record.index);
+    CHECK(!record.index || (record.conf_state && !record.conf_state->voters.empty()),
+          "Saved (not-initial) snapshot is missing ConfState: {}", record.index);
     if (record.index > last_saved_) last_saved_ = record.index;
     if (record.index > saved_state_.commit) uncovered_ = record.index;
     Batch batch;
