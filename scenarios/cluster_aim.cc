@@ -50,6 +50,25 @@ void ClusterRun::aim_at_vote(const raft::Message& m) {
   });
 }
 
+// A leader removes itself, and its disk is slow: the others make the change and what follows it durable before it has
+// done so itself, so that its own acknowledgements come when it is a member no more.
+void ClusterRun::aim_at_own_removal(size_t i) {
+  if (cluster_.member(i).leader() != seats_[i].id || seats_[i].unstick_at != 0 || !aim_prng_.chance(1, 2))
+    return;
+  edges_.met("leader on a slow disk removes itself");
+  const io::MonotonicNs now = cluster_.world().now();
+  seats_[i].unstick_at = now + static_cast<int64_t>(aim_prng_.between(20, 300)) * io::kMillisecond;
+  cluster_.disk(i).set_syncs_stuck(true);
+  for (int n = 0; n < 6; ++n) {
+    cluster_.world().after(static_cast<int64_t>(aim_prng_.between(1, 300)) * io::kMillisecond,
+                           [this, i, id = seats_[i].id] {
+                             if (!cluster_.running(i) || seats_[i].id != id || cluster_.life(i).failure())
+                               return;
+                             if (!cluster_.life(i).process().paused()) traffic_.put_at(i, 3 * io::kSecond);
+                           });
+  }
+}
+
 void ClusterRun::end_aims() {
   if (!vote_ || cluster_.world().now() < vote_->until) return;
   for (size_t i = 0; i < seats_.size(); ++i)

@@ -225,7 +225,7 @@ void ClusterRun::change_members(membership::ChangeKind kind) {
   using K = membership::ChangeKind;
   const std::vector<size_t> at = usable();
   if (at.empty() || change_open_) return;
-  const size_t i = at[prng_.below(at.size())];
+  size_t i = at[prng_.below(at.size())];
   const std::vector<membership::Member> members = cluster_.member(i).members();
   const auto voters = static_cast<size_t>(
       std::count_if(members.begin(), members.end(), [](const auto& m) { return !m.is_learner; }));
@@ -261,6 +261,14 @@ void ClusterRun::change_members(membership::ChangeKind kind) {
       if (voters <= 1) return;
       change.member.id = members[prng_.below(members.size())].id;
       what = "remove";
+      // A leader that leaves owes more to the others, most of all to a single one.
+      if (aim_prng_.chance(1, 3)) {
+        const auto leads = [&](size_t j) { return cluster_.member(j).leader() == cluster_.member(j).id(); };
+        const auto leader = std::ranges::find_if(at, leads);
+        if (leader == at.end()) break;
+        i = *leader;
+        change.member.id = seats_[i].id;
+      }
       break;
     case K::kUpdate:
       return;
@@ -311,6 +319,7 @@ void ClusterRun::ask_for_change(size_t i, const membership::Change& change, std:
   } else {
     life.member().admin().change(id, change, life.loop(), done);
   }
+  if (seats_[i].own_removal == number) aim_at_own_removal(i);
 }
 
 // Who is a member needs a machine; who is none any more loses it.

@@ -80,4 +80,21 @@ bool ClusterRun::stranded() {
   return !left->not_told.empty();
 }
 
+// Who has ended before a voter that stays could hear of it, though nothing was in its way.
+std::string ClusterRun::left_too_early() {
+  std::string out;
+  for (size_t i = 0; i < seats_.size(); ++i) {
+    const Seat& s = seats_[i];
+    if (!s.gone || s.left_at == 0) continue;
+    for (size_t j = 0; j < seats_.size(); ++j) {
+      if (!cluster_.running(j) || s.not_told.contains(j) || cluster_.member(j).peer_handler().removed(s.id))
+        continue;
+      const auto members = cluster_.member(j).members();
+      if (std::ranges::find(members, s.id, &membership::Member::id) == members.end()) continue;
+      out += fmt::format(" m{} was removed, and has ended before m{} was told of it;", i, j);
+    }
+  }
+  return out;
+}
+
 }  // namespace quoin::scenarios

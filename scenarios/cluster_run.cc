@@ -29,7 +29,8 @@ ClusterRun::ClusterRun(uint64_t seed)
       traffic_(cluster_, truth_, story_, edges_, seed),
       listeners_(cluster_, truth_, story_, edges_, seed),
       image_prng_(seed ^ 0x1346eull),
-      flip_prng_(seed ^ 0xf11bull) {
+      flip_prng_(seed ^ 0xf11bull),
+      aim_prng_(seed ^ 0xa13ull) {
   server::Config& c = base_;
   c.snapshot_count = prng_.between(10, 200);
   c.snapshot_catchup_entries = prng_.between(1, 60);
@@ -129,6 +130,12 @@ std::string ClusterRun::logs() const {
 void ClusterRun::observe(const raft::Message& m) {
   using T = raft::MessageType;
   if (m.type == T::kSnap) snapshots_for_.insert(m.to);
+  if (m.type == T::kVoteResp && !m.reject) {
+    const MemberId first = votes_.try_emplace({m.from, m.term.v}, m.to).first->second;
+    if (first != m.to)
+      fail(fmt::format("a vote is lost: {:x} votes for {:x} and for {:x} in term {}", m.from.v, first.v,
+                       m.to.v, m.term.v));
+  }
   aim_at_vote(m);
   aim_at_log(m);
   if (m.type != T::kApp && m.type != T::kHeartbeat && m.type != T::kSnap && m.type != T::kTimeoutNow) return;
@@ -385,6 +392,8 @@ std::string ClusterRun::run() {
     const std::vector<size_t> at = usable();
     traffic_.tick(at);
     listeners_.tick(at);
+    if (const auto seat = listeners_.slow_catch_up(); seat && cluster_.running(*seat))
+      traffic_.compact_at(*seat);
     act();
     seat_new_members();
     if (!step(static_cast<int64_t>(prng_.between(1, 60)) * kMs)) return problem_;
@@ -455,7 +464,7 @@ std::string ClusterRun::demand_progress() {
     if (missing.empty()) break;
     if (now <= end) continue;
     stranded_ = stranded();
-    if (!stranded_) return "no progress in a healed world:" + missing;
+    if (!stranded_) return "no progress in a healed world:" + missing + left_too_early();
     edges_.met("stranded as one of two");
     story_.note("nobody is left who could go on");
     return {};

@@ -17,6 +17,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/prng.h"
@@ -127,6 +128,7 @@ class ClusterRun {
   void seat_new_members();
   std::set<MemberId> listed() const;
   Seat* seat_of(MemberId id);
+  void aim_at_own_removal(size_t i);
   void aim_at_vote(const raft::Message& message);
   void aim_at_log(const raft::Message& message);
   void before_operation(size_t i, sim::Op op, std::string_view path);
@@ -142,6 +144,7 @@ class ClusterRun {
   bool known_as_removed(MemberId id);
   void watch_removals();
   bool stranded();
+  std::string left_too_early();
   void heal();
   std::string demand_progress();
   std::string check_end();
@@ -175,13 +178,14 @@ class ClusterRun {
   size_t images_left_ = 0;
   std::vector<Image> images_;
   std::set<MemberId> removals_asked_, removals_open_;
-  Prng flip_prng_;
+  Prng flip_prng_, aim_prng_;
   bool flips_ = false;
   io::MonotonicNs ask_again_at_ = 0;
   bool healing_ = false, stranded_ = false;
-  std::map<uint64_t, MemberId> leaders_;     // by term
-  std::set<MemberId> snapshots_for_;         // sent since the last step
-  std::map<uint64_t, std::string> planned_;  // members asked for: id and URL
+  std::map<uint64_t, MemberId> leaders_;                     // by term
+  std::map<std::pair<MemberId, uint64_t>, MemberId> votes_;  // given by whom in which term: to whom
+  std::set<MemberId> snapshots_for_;                         // sent since the last step
+  std::map<uint64_t, std::string> planned_;                  // members asked for: id and URL
   bool change_open_ = false;
   uint64_t next_id_ = 0x1001, changes_ = 0;
   size_t lives_ = 0;

@@ -45,14 +45,18 @@ class Listeners::Sink final : public mvcc::WatchSink, public std::enable_shared_
     if (life_ == nullptr) return;
     work_ = std::move(work);
     all_.edges_.met("watch catch-up");
-    later(&Sink::step);
+    catching_up_ = true;
+    const bool slow = !all_.quiet_ && all_.aim_prng_.chance(1, 3);
+    if (slow) all_.slow_catch_up_ = all_.listeners_[listener_].seat;
+    later(&Sink::step, slow ? kSlowNs : io::kMillisecond);
   }
   size_t header_bytes(int64_t) const override { return 20; }
 
  private:
+  static constexpr int64_t kSlowNs = 80 * io::kMillisecond;
   // After a moment, on the client's loop.
-  void later(void (Sink::*what)()) {
-    all_.cluster_.world().after(io::kMillisecond, [self = shared_from_this(), what] {
+  void later(void (Sink::*what)(), int64_t ns = io::kMillisecond) {
+    all_.cluster_.world().after(ns, [self = shared_from_this(), what] {
       if (self->life_ == nullptr) return;
       self->life_->on_loop([self, what] {
         if (self->life_ != nullptr) ((*self).*what)();
@@ -77,6 +81,7 @@ class Listeners::Sink final : public mvcc::WatchSink, public std::enable_shared_
     life_->member().on_apply(
         [self = shared_from_this(), work = std::move(work_)](mvcc::WatchTable& table) mutable {
           if (self->life_ != nullptr) table.caught_up(std::move(work));
+          self->catching_up_ = false;
         });
   }
   void take(const mvcc::WatchMessage& message) {
@@ -85,6 +90,7 @@ class Listeners::Sink final : public mvcc::WatchSink, public std::enable_shared_
     if (message.created) return;
     if (message.canceled) {
       if (message.compact_revision == 0) return all_.fail("a watch is cancelled: " + message.cancel_reason);
+      if (catching_up_) all_.edges_.met("watch catch-up overtaken by a compaction");
       l.seen.push_back({Seen::Kind::kCompacted, message.compact_revision, false, {}, {}});
       return;
     }
@@ -110,12 +116,17 @@ class Listeners::Sink final : public mvcc::WatchSink, public std::enable_shared_
   const size_t listener_;
   Life* life_;
   mvcc::StreamId stream_;
-  bool fragment_open_ = false;
+  bool fragment_open_ = false, catching_up_ = false;
   std::unique_ptr<mvcc::CatchUp> work_;
 };
 
 Listeners::Listeners(Cluster& cluster, Truth& truth, Story& story, Edges& edges, uint64_t seed)
-    : cluster_(cluster), truth_(truth), story_(story), edges_(edges), prng_(seed ^ 0x115u) {
+    : cluster_(cluster),
+      truth_(truth),
+      story_(story),
+      edges_(edges),
+      prng_(seed ^ 0x115u),
+      aim_prng_(seed ^ 0xa13u) {
   static constexpr std::pair<std::string_view, std::string_view> kRanges[] = {
       {std::string_view("\0", 1), std::string_view("\0", 1)},
       {"pair", "paiz"},

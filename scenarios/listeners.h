@@ -8,7 +8,9 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/prng.h"
@@ -32,6 +34,8 @@ class Listeners {
   void life_ended(size_t seat);
   // What came is held against the truth, as far as that is known.
   void check();
+  // A seat where a watcher has just begun to catch up, slowly: a compaction there may overtake it. Told once.
+  std::optional<size_t> slow_catch_up() { return std::exchange(slow_catch_up_, std::nullopt); }
   // Everybody was told everything.
   bool complete() const;
   // Who was not.
@@ -68,7 +72,8 @@ class Listeners {
   Truth& truth_;
   Story& story_;
   Edges& edges_;
-  Prng prng_;
+  Prng prng_, aim_prng_;
+  std::optional<size_t> slow_catch_up_;
   bool quiet_ = false;
   std::vector<Listener> listeners_;
   std::vector<std::shared_ptr<Sink>> old_;  // tables may still name them

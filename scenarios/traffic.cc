@@ -43,6 +43,11 @@ std::string show(const Effect& effect) {
   return out;
 }
 
+// Where everybody compacts all the time no watcher can fall behind by more than the members themselves make up for.
+bool seldom_compacts(uint64_t seed) {
+  return Prng(seed ^ 0xca7c4ull).chance(1, 3);
+}
+
 }  // namespace
 
 Traffic::Traffic(Cluster& cluster, Truth& truth, Story& story, Edges& edges, uint64_t seed)
@@ -176,7 +181,8 @@ Request Traffic::draw_write() {
     r.key = fmt::format("key{}", at);
     if (prng_.chance(1, 3)) r.end = fmt::format("key{}", std::min(at + 2, kKeys - 1));
     if (r.end == r.key) r.end.clear();
-  } else if (kind < 91 && truth_.revision() > std::max<int64_t>(compaction_asked_, 2)) {
+  } else if (kind < 91 && !(seldom_compacts(cluster_.world().seed()) && prng_.chance(39, 40)) &&
+             truth_.revision() > std::max<int64_t>(compaction_asked_, 2)) {
     r.kind = RequestKind::kCompact;
     const int64_t from = std::max<int64_t>(compaction_asked_, 1);
     r.revision =
@@ -205,6 +211,16 @@ uint64_t Traffic::put_at(size_t seat, int64_t patience_ns) {
   write(op);
   give_time(op, patience_ns);
   return op.number;
+}
+
+void Traffic::compact_at(size_t seat) {
+  if (truth_.revision() <= std::max<int64_t>(compaction_asked_, 2)) return;
+  Op& op = add(Kind::kWrite, seat);
+  op.request.number = op.number;
+  op.request.kind = RequestKind::kCompact;
+  op.request.revision = compaction_asked_ = truth_.revision();
+  write(op);
+  give_time(op, 5 * io::kSecond);
 }
 
 void Traffic::write(Op& op) {

@@ -40,6 +40,8 @@ class Traffic {
   void tick(const std::vector<size_t>& usable);
   // One write at one member; its number.
   uint64_t put_at(size_t seat, int64_t patience_ns);
+  // A compaction of all that is known, at one member.
+  void compact_at(size_t seat);
   bool acknowledged(uint64_t op) const {
     return ops_[op - 1].request.outcome == Request::Outcome::kAcknowledged;
   }
