@@ -5,8 +5,12 @@
 
 namespace quoin::peer {
 
-Result<Url> dialable(const std::string& text) {
-  return parse_url(text);
+Result<Url> dialable(const Context& context, const std::string& text) {
+  ASSIGN_OR_RETURN(Url url, parse_url(text));
+  if (url.tls && !context.tls.credentials) {
+    return make_error(Code::kUnsupported, "no TLS is configured for members: {}", text);
+  }
+  return url;
 }
 
 // ---- IdleLinks ----
@@ -82,7 +86,7 @@ Call::Call(Context& context, const std::string& url, http1::ClientRequest reques
       body_(std::move(body)),
       limits_(limits),
       done_(std::move(done)) {
-  Result<Url> parsed = dialable(url);
+  Result<Url> parsed = dialable(context_, url);
   if (!parsed) {
     context_.loop.post(
         [this, alive = std::weak_ptr<int>(alive_), error = std::move(parsed).error()]() mutable {

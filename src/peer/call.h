@@ -92,7 +92,7 @@ class Call final : public http1::ResponseHandler {
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };
 
-// kInvalidArgument for what is no URL.
-Result<Url> dialable(const std::string& url);
+// kInvalidArgument for what is no URL; kUnsupported for https where no TLS is configured.
+Result<Url> dialable(const Context& context, const std::string& url);
 
 }  // namespace quoin::peer

@@ -33,9 +33,6 @@ void ClientLink::connect() {
 
 void ClientLink::connected(Result<std::unique_ptr<io::Stream>> result) {
   if (!result) return fail(std::move(result).error());
-  if (url_.tls && !context_.tls.credentials) {
-    return fail(make_error(Code::kUnsupported, "no TLS is configured for members: {}", url_.text));
-  }
   stream_ = url_.tls ? secure(std::move(*result)) : std::move(*result);
   stream_->set_handler(this);
   if (!reading_) stream_->pause_reading();

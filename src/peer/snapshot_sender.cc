@@ -46,7 +46,7 @@ void SnapshotSender::send(raft::Message message, std::shared_ptr<backend::Snapsh
       {"to", log::Hex{peer_.v}}, {"bytes", total_bytes_}, {"size", log::Size{total_bytes_}});
   context_.probe.snapshots_sending.of(peer_).add(1);
 
-  Result<Url> url = dialable(url_);
+  Result<Url> url = dialable(context_, url_);
   if (!url) return end(std::move(url).error());
   http1::ClientRequest request;
   request.method = "POST";

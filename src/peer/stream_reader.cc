@@ -64,7 +64,7 @@ void StreamReader::dial() {
     LOG(context_.log, kDebug, "dial stream reader", {"from", log::Hex{context_.self.v}},
         {"to", log::Hex{peer_.v}}, {"address", url_ + request.target});
   }
-  Result<Url> url = dialable(url_);
+  Result<Url> url = dialable(context_, url_);
   if (!url) return dial_failed(url.error().text());
   request.host = url->host;
   request.fields = request_fields(context_);

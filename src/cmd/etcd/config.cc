@@ -235,7 +235,7 @@ void Reader::resolve_addresses() {
         listen[0].hostname() != "0.0.0.0") {
       return;
     }
-    advertise[0].host = fmt::format("{}:{}", host, listen[0].port());
+    advertise[0].set_host(fmt::format("{}:{}", host, listen[0].port()));
     used = true;
   };
   substitute(c.initial_advertise_peer_urls, c.listen_peer_urls, kDefaultPeerUrl);

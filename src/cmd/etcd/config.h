@@ -44,6 +44,10 @@ struct Url {
   // http(s): without the brackets of an IPv6 literal.
   std::string hostname() const;
   std::string port() const;
+  void set_host(std::string host_port) {
+    host = std::move(host_port);
+    go_text.clear();
+  }
   // 0 where there is none; nothing if it is over 65535.
   std::optional<uint16_t> port_number() const;
   std::string text() const { return go_text.empty() ? scheme + "://" + host + path : go_text; }

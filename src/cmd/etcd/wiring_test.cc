@@ -80,7 +80,7 @@ TEST(Wiring, SecureAddresses) {
   };
   EXPECT_EQ(kinds(o.client), "both tls tls ");
   EXPECT_EQ(kinds(o.peer), "tls plain ");
-  EXPECT_EQ(kinds(o.metrics), "tls plain ");
+  EXPECT_EQ(kinds(o.metrics), "plain tls ");  // sorted
 }
 
 TEST(Wiring, KeepaliveFallsBackAsAWhole) {
