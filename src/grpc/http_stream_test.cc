@@ -151,6 +151,25 @@ TEST_F(HttpOverHttp2, AStopWaitsForTheAnswer) {
   EXPECT_TRUE(server->done());
 }
 
+// Who asks for pages and reads none of them holds a bounded number.
+TEST_F(HttpOverHttp2, PagesThatAreNotReadAreBounded) {
+  client.read = false;
+  for (size_t i = 0; i < ServerConnection::kHttpStreams + 50; ++i) get("/large");
+  run();
+  EXPECT_EQ(pages.seen.size(), ServerConnection::kHttpStreams);
+  EXPECT_GT(probe.bounds[Bound::kAnswers], 0);
+  size_t refused = 0;
+  for (auto& [id, s] : client.streams) refused += s->code == http2::ErrorCode::kRefusedStream ? 1 : 0;
+  EXPECT_EQ(refused, 50u);
+  for (auto& [id, s] : client.streams) {
+    if (!s->closed) client.session.reset(id, http2::ErrorCode::kCancel);
+  }
+  run();
+  get("/health");
+  run();
+  EXPECT_EQ(pages.seen.back().path, "/health");
+}
+
 // Bodies that never end hold no more than the connection may: the youngest are refused.
 TEST(HttpBounds, UnfinishedBodiesAreBounded) {
   ConnectionLimits limits = Harness::small_limits();

@@ -149,7 +149,9 @@ void Impl::close(CancelReason reason) {
 void Impl::on_headers(http2::StreamId id, void*, http2::HeaderBlock& headers, bool end_stream) {
   const RequestHead head = read_request_head(headers);
   if (context_.http != nullptr && !(head.grpc && context_.serves_grpc)) {
-    if (stop_ == Stop::kClosed) return session_.reset(id, http2::ErrorCode::kRefusedStream);
+    const bool full = http_.size() >= ServerConnection::kHttpStreams;
+    if (full) tell(Bound::kAnswers);
+    if (full || stop_ == Stop::kClosed) return session_.reset(id, http2::ErrorCode::kRefusedStream);
     session_.add_work(kCallWork);
     http_.push_back(std::make_unique<HttpStream>(*this, id, headers));
     session_.set_stream_user(id, static_cast<ServerStream*>(http_.back().get()));

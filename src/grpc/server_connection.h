@@ -17,6 +17,8 @@
 //   answers   bytes of unary answers not yet sent: answer_bytes. Above it a complete request waits, in order,
 //             before its service sees it; kCallsAlwaysServed calls never wait. Streams bound themselves
 //             (Call::writable()).
+//             Of requests without gRPC at most kHttpStreams are open, answers that are not read included; more are
+//             refused with REFUSED_STREAM, which clients retry.
 //   headers   of all calls: header_bytes. A call whose metadata does not fit fails with code 8 alone; metadata
 //             of kHeadersAlwaysTaken bytes always fits, as a stream costs about that much anyway.
 //   work      what is still done for cancelled calls (Call::work()): above kWorkAfterCalls such calls
@@ -102,6 +104,7 @@ class ServerConnection {
 
   static constexpr size_t kHeadersAlwaysTaken = 4096;
   static constexpr size_t kCallsAlwaysServed = 128;
+  static constexpr size_t kHttpStreams = 128;
   static constexpr size_t kWorkAfterCalls = 1'000;
   static constexpr size_t kCodingCalls = 16;
   static constexpr int64_t kDrainPingNs = 5 * io::kSecond;
