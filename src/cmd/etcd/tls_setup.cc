@@ -1,6 +1,7 @@
 #include "cmd/etcd/tls_setup.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <utility>
 
 #include "cmd/etcd/descriptors.h"
@@ -9,9 +10,9 @@
 
 namespace quoin::cmd {
 namespace {
-// Handshakes under way at a time, of clients and of peers: enough that a few slow ones hold up nobody, and few enough
-// that what they hold (64 KiB and more each) is bounded.
-constexpr size_t kHandshakesMax = 256;
+// Handshakes under way at a time, of clients and of peers: a bound of what they hold together (about 20 KiB each). Whoever
+// waits for a place waits at the cost of its 10 s, so silent connections must not be able to take all of them.
+constexpr size_t kHandshakesMax = 16 << 10;
 }  // namespace
 
 void TlsSetup::Pool::post(Task task) {
@@ -58,7 +59,15 @@ Result<std::unique_ptr<tls::Keeper>> TlsSetup::keep(const tls::Options& options,
   return tls::Keeper::start(options, role, {file_system_, files_, timers_, clock_, log_});
 }
 
-void TlsSetup::publish_end(const char* role, tls::Keeper& keeper) {
+void TlsSetup::publish(const char* role, tls::Keeper& keeper, tls::HandshakeLimit& limit) {
+  const auto handshakes = [&](const char* state, size_t (tls::HandshakeLimit::*count)() const) {
+    metrics_.callback("quoin_tls_handshakes", "TLS handshakes under way, and those that wait for a place.",
+                      metrics::Type::kGauge,
+                      [&limit, count] { return static_cast<double>((limit.*count)()); },
+                      {{"role", role}, {"state", state}});
+  };
+  handshakes("under_way", &tls::HandshakeLimit::under_way);
+  handshakes("waiting", &tls::HandshakeLimit::waiting);
   metrics_.callback("quoin_tls_certificate_expires_in_seconds",
                     "Seconds until the certificate shown is no longer valid; below 0 afterwards.",
                     metrics::Type::kGauge, [&keeper] { return keeper.seconds_left(); }, {{"role", role}});
@@ -76,9 +85,9 @@ Result<bool> TlsSetup::make(const char* kind, tls::Options& options, bool automa
   }
   std::vector<std::string> hosts;
   for (const Url& u : urls) hosts.push_back(u.host);
-  auto made =
-      tls::ensure_self_signed(file_system_, fmt::format("{}/fixtures/{}", config_.server.data_dir, kind),
-                              hosts, static_cast<unsigned>(config_.self_signed_years), clock_, log_);
+  const std::string folder = std::filesystem::absolute(config_.server.data_dir) / "fixtures" / kind;
+  auto made = tls::ensure_self_signed(file_system_, folder, hosts,
+                                      static_cast<unsigned>(config_.self_signed_years), clock_, log_);
   if (!made) {
     const std::string line = fmt::format("failed to get {} self-signed certs", kind);
     LOG(log_, kFatal, line, {"error", made.error().text()});
@@ -108,7 +117,7 @@ Result<> TlsSetup::open_peers() {
     }
     if (peer_server_ != nullptr) continue;
     ASSIGN_OR_RETURN(peer_server_, keep(config_.peer_tls, tls::Role::kServer));
-    publish_end("peer", *peer_server_);
+    publish("peer", *peer_server_, peer_limit_);
   }
   return {};
 }
@@ -136,7 +145,7 @@ Result<> TlsSetup::check_peers() {
 Result<> TlsSetup::load_clients() {
   if (client_server_ != nullptr) return {};
   ASSIGN_OR_RETURN(client_server_, keep(config_.client_tls, tls::Role::kServer));
-  publish_end("client", *client_server_);
+  publish("client", *client_server_, client_limit_);
   return {};
 }
 

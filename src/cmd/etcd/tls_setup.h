@@ -66,7 +66,7 @@ class TlsSetup {
   Result<std::unique_ptr<tls::Keeper>> keep(const tls::Options& options, tls::Role role);
   // True: a certificate was made.
   Result<bool> make(const char* kind, tls::Options& options, bool automatic, const std::vector<Url>& urls);
-  void publish_end(const char* role, tls::Keeper& keeper);
+  void publish(const char* role, tls::Keeper& keeper, tls::HandshakeLimit& limit);
   front::Tls side(const std::unique_ptr<tls::Keeper>& keeper, tls::HandshakeLimit& limit);
 
   Config& config_;
