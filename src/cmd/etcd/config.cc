@@ -355,22 +355,23 @@ void Reader::fill_tls() {
   const auto text = [this](std::string_view name) { return flags_.at(name).value.text; };
   const auto boolean = [this](std::string_view name) { return flags_.at(name).value.boolean; };
   const auto list = [this](std::string_view name) { return flags_.at(name).value.list; };
-  c.client_tls.cert_file = text("cert-file");
-  c.client_tls.key_file = text("key-file");
-  c.client_tls.client_cert_file = text("client-cert-file");
-  c.client_tls.client_key_file = text("client-key-file");
-  c.client_tls.client_cert_auth = boolean("client-cert-auth");
+  const auto fill = [&](tls::Options& o, const std::string& prefix) {
+    o.cert_file = text(prefix + "cert-file");
+    o.key_file = text(prefix + "key-file");
+    o.client_cert_file = text(prefix + "client-cert-file");
+    o.client_key_file = text(prefix + "client-key-file");
+    o.client_cert_auth = boolean(prefix + "client-cert-auth");
+    o.trusted_ca_file = text(prefix + "trusted-ca-file");
+    // Their values were checked (config_check.h).
+    o.min_version = tls::parse_version(text("tls-min-version")).value_or(tls::Version::kDefault);
+    o.max_version = tls::parse_version(text("tls-max-version")).value_or(tls::Version::kDefault);
+  };
+  fill(c.client_tls, "");
   c.client_tls.crl_file = text("client-crl-file");
-  c.client_tls.trusted_ca_file = text("trusted-ca-file");
   c.client_tls.allowed_hostnames = list("client-cert-allowed-hostname");
   c.client_auto_tls = boolean("auto-tls");
-  c.peer_tls.cert_file = text("peer-cert-file");
-  c.peer_tls.key_file = text("peer-key-file");
-  c.peer_tls.client_cert_file = text("peer-client-cert-file");
-  c.peer_tls.client_key_file = text("peer-client-key-file");
-  c.peer_tls.client_cert_auth = boolean("peer-client-cert-auth");
+  fill(c.peer_tls, "peer-");
   c.peer_tls.crl_file = text("peer-crl-file");
-  c.peer_tls.trusted_ca_file = text("peer-trusted-ca-file");
   c.peer_tls.allowed_cns = list("peer-cert-allowed-cn");
   c.peer_tls.allowed_hostnames = list("peer-cert-allowed-hostname");
   c.peer_auto_tls = boolean("peer-auto-tls");
@@ -378,11 +379,6 @@ void Reader::fill_tls() {
                           boolean("experimental-peer-skip-client-san-verification");
   c.self_signed_years = flags_.at("self-signed-cert-validity").value.number;
   c.cipher_suites = list("cipher-suites");
-  // Their values were checked (config_check.h).
-  for (tls::Options* o : {&c.client_tls, &c.peer_tls}) {
-    o->min_version = tls::parse_version(text("tls-min-version")).value_or(tls::Version::kDefault);
-    o->max_version = tls::parse_version(text("tls-max-version")).value_or(tls::Version::kDefault);
-  }
 }
 
 // A retention that cannot be read is a start failure, not one of the flags (spec operations 8.1).
