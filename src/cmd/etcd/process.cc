@@ -122,6 +122,10 @@ Result<> Process::start(Ending& ending) {
     LOG(log_, kInfo, "serving peer traffic", {"address", address});
     LOG(log_, kInfo, "cmux::serve", {"address", address});
   }
+  if (!config_.client_tls.empty()) {
+    LOG(log_, kInfo, "starting with client TLS", {"tls-info", config_.client_tls.describe()},
+        {"cipher-suites", config_.cipher_suites});
+  }
   TRY(check_ports(config_.listen_metrics_urls));
   for (const Url& url : config_.listen_metrics_urls) {
     if (!url.is_tls()) continue;
@@ -247,10 +251,6 @@ void Process::log_serving() {
 }
 
 Result<> Process::serve_clients() {
-  if (!config_.client_tls.empty()) {
-    LOG(log_, kInfo, "starting with client TLS", {"tls-info", config_.client_tls.describe()},
-        {"cipher-suites", config_.cipher_suites});
-  }
   const auto doors = front_->client_doors();
   const bool secure = std::any_of(doors.begin(), doors.end(), [](const auto& d) { return d.tls; });
   if (const Result<> loaded = secure ? tls_.load_clients() : Result<>(); !loaded) {
