@@ -117,19 +117,18 @@ class Clients:
     def __init__(self, tools, authority):
         self.tools, self.authority = tools, authority
 
-    def files(self, pair, ctl):
-        cacert, cert, key = ("--cacert", "--cert", "--key")
-        out = [cacert, self.authority.path("ca.pem")]
-        return out + ([cert, pair[0], key, pair[1]] if pair else [])
+    def files(self, pair):
+        """Both programs call these options alike."""
+        return ["--cacert", self.authority.path("ca.pem"), *(["--cert", pair[0], "--key", pair[1]] if pair else [])]
 
     def ctl(self, url, pair, *args):
         done = run([self.tools.oracle, "etcdctl", "--endpoints", url, "--command-timeout=4s", "--dial-timeout=3s",
-                    *(self.files(pair, True) if url.startswith("https") else []), *args], check=False, timeout=30)
+                    *(self.files(pair) if url.startswith("https") else []), *args], check=False, timeout=30)
         text = done.stdout + re.sub(r'"(ts|caller|target|attempt)":("[^"]*"|\d+),?', "", done.stderr)
         return done.returncode, re.sub(r"LocalAddr: '[^']*'|127\.0\.0\.1:\d+(->127\.0\.0\.1:\d+)?", "ADDRESS", text)
 
     def curl(self, url, pair, *args):
-        done = run(["curl", "-sS", "-i", "--max-time", "5", *(self.files(pair, False) if url.startswith("https") else []), *args, url],
+        done = run(["curl", "-sS", "-i", "--max-time", "5", *(self.files(pair) if url.startswith("https") else []), *args, url],
                    check=False, timeout=30)
         head, _, body = done.stdout.replace("\r", "").partition("\n\n")
         status, *fields = re.sub(r"(?im)^date: .*$", "date: D", head).split("\n")
@@ -271,7 +270,7 @@ def automatic(tools, folder):
     kinds = ["ours", "real", "ours"]
     nodes = members_of(tools, kinds, folder / "members", lambda i: ["--auto-tls", "--peer-auto-tls"])
     clients = Clients(tools, None)
-    clients.files = lambda pair, ctl: ["--insecure-skip-tls-verify"] if ctl else ["-k"]
+    clients.files = lambda pair: ["--insecure-skip-tls-verify"]
     work(clients, nodes, None, "automatic")
     shown = [run(["openssl", "x509", "-in", str(n.folder / "data" / "fixtures" / "client" / "cert.pem"), "-noout", "-issuer", "-ext",
                   "keyUsage,extendedKeyUsage,basicConstraints,subjectAltName"]).stdout for n in nodes]
@@ -309,7 +308,7 @@ def files(tools, folder):
     node = Node(tools.ours, folder / "m1", "m1", secure(authority, (str(shown / "cert.pem"), str(shown / "key.pem"))))
     node.start([node]).wait("ready to serve client requests")
     clients = Clients(tools, authority)
-    watch = subprocess.Popen([*map(str, [tools.oracle, "etcdctl", "--endpoints", node.url, *clients.files(client, True), "watch", "w"])],
+    watch = subprocess.Popen([*map(str, [tools.oracle, "etcdctl", "--endpoints", node.url, *clients.files(client), "watch", "w"])],
                              text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, preexec_fn=die_with_parent)
     sees([serials[0]], "the first certificate")
     show(*pairs[1])
