@@ -4,9 +4,7 @@
 
 #include "base/coding.h"
 #include "base/crc32c.h"
-#include "raft/codec.h"
 #include "wal/record.h"
-#include "wal/segment_reader.h"
 #include "wal/wal_test_util.h"
 
 namespace quoin::wal {
