@@ -78,6 +78,22 @@ enum class GrpcStatus : uint8_t {
   X(kAuthNotEnabled, kFailedPrecondition, "etcdserver: authentication is not enabled")                      \
   X(kInvalidAuthToken, kUnauthenticated, "etcdserver: invalid auth token")                                  \
   X(kAuthOldRevision, kInvalidArgument, "etcdserver: revision of auth store is old")                        \
+  X(kRootUserNotExist, kFailedPrecondition, "etcdserver: root user does not exist")                         \
+  X(kRootRoleNotExist, kFailedPrecondition, "etcdserver: root user does not have root role")                \
+  X(kUserExist, kFailedPrecondition, "etcdserver: user name already exists")                                \
+  X(kUserEmpty, kInvalidArgument, "etcdserver: user name is empty")                                         \
+  X(kUserNotFound, kFailedPrecondition, "etcdserver: user name not found")                                  \
+  X(kRoleExist, kFailedPrecondition, "etcdserver: role name already exists")                                \
+  X(kRoleNotFound, kFailedPrecondition, "etcdserver: role name not found")                                  \
+  X(kRoleEmpty, kInvalidArgument, "etcdserver: role name is empty")                                         \
+  X(kAuthFailed, kInvalidArgument, "etcdserver: authentication failed, invalid user ID or password")        \
+  X(kNoPasswordUser, kUnknown, "auth: authentication failed, password was given for no password user")      \
+  X(kPasswordTooLong, kUnknown, "bcrypt: password length exceeds 72 bytes")                                 \
+  X(kPermissionNotGiven, kInvalidArgument, "etcdserver: permission not given")                              \
+  X(kRoleNotGranted, kFailedPrecondition, "etcdserver: role is not granted to the user")                    \
+  X(kPermissionNotGranted, kFailedPrecondition, "etcdserver: permission is not granted to the role")        \
+  X(kInvalidAuthMgmt, kInvalidArgument, "etcdserver: invalid auth management")                              \
+  X(kTokenVerifyOnly, kUnknown, "auth: token signing attempted with verify-only key")                       \
   X(kNoLeader, kUnavailable, "etcdserver: no leader")                                                       \
   X(kNotLeader, kFailedPrecondition, "etcdserver: not leader")                                              \
   X(kLeaderChanged, kUnavailable, "etcdserver: leader changed")                                             \
