@@ -5,7 +5,7 @@ set -euo pipefail
 packages=(
   g++ cmake ninja-build ccache python3 git
   libprotobuf-dev libprotoc-dev protobuf-compiler libnghttp2-dev libboost1.81-dev libuv1-dev libc-ares-dev
-  libssl-dev libyaml-cpp-dev nlohmann-json3-dev libfmt-dev libabsl-dev libisal-dev zlib1g-dev libzstd-dev libexpected-dev
+  libssl-dev libcrypt-dev libyaml-cpp-dev nlohmann-json3-dev libfmt-dev libabsl-dev libisal-dev zlib1g-dev libzstd-dev libexpected-dev
   libgtest-dev libgmock-dev libbenchmark-dev libjemalloc-dev
   # for tests and checks
   etcd-server etcd-client python3-etcd3 clang-format-14
