@@ -57,7 +57,7 @@ class ChecksTest : public StoreRig {
   Leases leases;
 };
 
-// 1500 questions put to etcd's own store, between changes of users and roles.
+// 1330 questions put to etcd's own store, between changes of users and roles.
 TEST_F(ChecksTest, AnswersAreEtcds) {
   std::ifstream in(corpus_path("checks_3_6.txt"));
   std::string line;

@@ -11,7 +11,7 @@ using Type = Store::Permission::Type;
 
 class StoreTest : public StoreRig {};
 
-// Answers, lists and stored bytes of 490 operations, as etcd's own store gave them.
+// Answers, lists and stored bytes of 467 operations, as etcd's own store gave them.
 TEST_F(StoreTest, AnswersAndBytesAreEtcds) {
   std::ifstream in(corpus_path("store_3_6.txt"));
   std::string line;
