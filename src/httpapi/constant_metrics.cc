@@ -20,8 +20,6 @@ void register_absent_parts(metrics::Registry& r) {
   for (const char* action : {"create", "set"}) {
     r.counter("etcd_debugging_store_writes_total", kStore, {{"action", action}});
   }
-  // What an auth store that was never written shows.
-  r.gauge("etcd_debugging_auth_revision", "Revision of the auth store.").set(1);
 }
 
 }  // namespace

@@ -22,6 +22,23 @@ bool is_refusal(Code code) {
     case Code::kCompacted:
     case Code::kFutureRev:
     case Code::kInvalidArgument:
+    case Code::kRootUserNotExist:
+    case Code::kRootRoleNotExist:
+    case Code::kUserExist:
+    case Code::kUserEmpty:
+    case Code::kUserNotFound:
+    case Code::kRoleExist:
+    case Code::kRoleNotFound:
+    case Code::kRoleEmpty:
+    case Code::kAuthFailed:
+    case Code::kNoPasswordUser:
+    case Code::kPermissionNotGiven:
+    case Code::kPermissionDenied:
+    case Code::kRoleNotGranted:
+    case Code::kPermissionNotGranted:
+    case Code::kAuthNotEnabled:
+    case Code::kAuthOldRevision:
+    case Code::kInvalidAuthMgmt:
       return true;
     default:
       return false;
@@ -70,16 +87,28 @@ Applier::Applier(Parts parts)
       probe_(new Probe(p_.metrics)) {}
 Applier::~Applier() = default;
 
-Applier::Outcome Applier::apply(const Request& request, bool wanted, Later later) {
+Applier::Outcome Applier::apply(const Request& request, Index entry, bool wanted, Later later) {
   Outcome out;
   if (auto refused = refused_by_alarm(request)) {
     out.answer.error = std::move(refused);
     return out;
   }
+  if (p_.auth.enabled()) {
+    if (Result<> allowed = check(request); !allowed) {
+      out.answer.error = allowed.error();
+      return out;
+    }
+  }
   const bool over = over_quota(request);
-  out = dispatch(request, wanted, later);
+  out = dispatch(request, entry, wanted, later);
   conclude(over, &out);
   return out;
+}
+
+Result<> Applier::check(const Request& request) {
+  if (std::exchange(checked_.request, nullptr) == &request) return std::move(checked_.verdict);
+  AuthApply::Check check(p_.auth, request);
+  return *check.step(SIZE_MAX);
 }
 
 bool Applier::over_quota(const Request& request) const {
@@ -97,44 +126,79 @@ void Applier::conclude(bool over, Outcome* out) const {
 
 // ---- large requests ----
 
-size_t Applier::work_of(const Request& r) const {
+size_t Applier::work_of(const Request& r) {
+  checked_.request = nullptr;
+  if (p_.auth.enabled()) {
+    AuthApply::Check check(p_.auth, r);
+    auto verdict = check.step();
+    if (!verdict) return kKeysPerStep + 1;
+    checked_ = {&r, std::move(*verdict)};
+    if (!checked_.verdict) return 1;
+  }
+  return keys_of_request(r);
+}
+
+size_t Applier::keys_of_request(const Request& r) const {
   if (r.put) return 1;
   if (r.delete_range) return keys_of(p_.store, *r.delete_range);
   if (r.txn) return keys_of(p_.store, *r.txn);
   if (r.lease_revoke) return p_.lessor.key_count(LeaseId(r.lease_revoke->id));
-  return 1;
+  return p_.auth.is_large(r) ? kKeysPerStep + 1 : 1;
 }
 
-void Applier::begin_large(const Request& r, bool wanted) {
-  large_.emplace();
+void Applier::begin_large(const Request& r, Index entry, bool wanted) {
+  large_.emplace(Large{.request = r, .entry = entry, .wanted = wanted});
   if (auto refused = refused_by_alarm(r)) {
     large_->refused.emplace().answer.error = std::move(refused);
     return;
   }
-  large_->over = over_quota(r);
-  if (r.delete_range) {
-    large_->request = std::make_unique<LargeDeletion>(p_.store, *r.delete_range, wanted);
-  } else if (r.txn) {
-    large_->request = std::make_unique<LargeTxn>(p_.store, lease_exists_, *r.txn, wanted);
+  if (p_.auth.enabled()) {
+    large_->check = std::make_unique<AuthApply::Check>(p_.auth, r);
   } else {
-    large_->request = std::make_unique<LargeRevocation>(p_.store, p_.lessor, LeaseId(r.lease_revoke->id));
+    large_->steps = large_request(r, wanted);
   }
+  large_->over = over_quota(r);
+}
+
+std::unique_ptr<LargeRequest> Applier::large_request(const Request& r, bool wanted) {
+  if (!large(keys_of_request(r))) return nullptr;
+  if (r.delete_range) return std::make_unique<LargeDeletion>(p_.store, *r.delete_range, wanted);
+  if (r.txn) return std::make_unique<LargeTxn>(p_.store, lease_exists_, *r.txn, wanted);
+  if (r.lease_revoke) {
+    return std::make_unique<LargeRevocation>(p_.store, p_.lessor, LeaseId(r.lease_revoke->id));
+  }
+  return p_.auth.large(r, p_.store.revision());
 }
 
 std::optional<Applier::Outcome> Applier::step_large() {
   std::optional<Outcome> out;
+  if (large_->check) {
+    const auto verdict = large_->check->step();
+    if (!verdict) return std::nullopt;
+    large_->check.reset();
+    if (*verdict) {
+      large_->steps = large_request(large_->request, large_->wanted);
+      return std::nullopt;
+    }
+    large_->refused.emplace().answer.error = verdict->error();
+  }
   if (large_->refused) {
     out = std::move(*large_->refused);
+  } else if (!large_->steps) {
+    // What took long was the check.
+    Later nobody = [](Answer) {};
+    out = dispatch(large_->request, large_->entry, large_->wanted, nobody);
+    conclude(large_->over, &*out);
   } else {
-    auto done = large_->request->step(kKeysPerStep);
+    auto done = large_->steps->step(kKeysPerStep);
     if (done && !*done) return std::nullopt;
     out.emplace();
-    out->shown = large_->request->full_header() ? Outcome::Shown::kFullHeader : Outcome::Shown::kRevision;
+    out->shown = large_->steps->full_header() ? Outcome::Shown::kFullHeader : Outcome::Shown::kRevision;
     if (done) {
-      out->answer = large_->request->take_answer();
+      out->answer = large_->steps->take_answer();
     } else {
       out->answer.error = done.error();
-      if (!large_->request->full_header()) out->shown = Outcome::Shown::kNoResponse;
+      if (!large_->steps->full_header()) out->shown = Outcome::Shown::kNoResponse;
     }
     conclude(large_->over, &*out);
   }
@@ -153,7 +217,7 @@ std::optional<Error> Applier::refused_by_alarm(const Request& r) const {
   return std::nullopt;
 }
 
-Applier::Outcome Applier::dispatch(const Request& r, bool wanted, Later& later) {
+Applier::Outcome Applier::dispatch(const Request& r, Index entry, bool wanted, Later& later) {
   Outcome out;
   using Shown = Outcome::Shown;
   out.shown = Shown::kRevision;
@@ -183,6 +247,11 @@ Applier::Outcome Applier::dispatch(const Request& r, bool wanted, Later& later) 
     return out;
   } else if (r.range) {
     out.answer = range(*r.range, wanted);
+  } else if (AuthApply::is_auth(r)) {
+    if (!wanted && AuthApply::is_question(r)) return out;
+    out.answer = p_.auth.apply(r, entry);
+    out.answer.revision = p_.store.revision();
+    if (!out.answer.error) out.shown = Shown::kFullHeader;
   } else {
     out.shown = Shown::kNoResponse;
     if (r.downgrade_version_test) return out;

@@ -1,7 +1,7 @@
 // One applied entry's effect on the state machine: a function of the entry, the replicated state and nothing
 // else, so that all members reach the same verdict.
 //
-// The chain, outermost first: CORRUPT alarm, NOSPACE alarm, quota, the store. The quota refuses nothing here:
+// The chain, outermost first: CORRUPT alarm, NOSPACE alarm, the caller's rights, quota, the store. The quota refuses nothing here:
 // the entry is in the log, and all members apply it, whatever the size of each one's file. Where etcd then
 // tells the client "no space" for a write that is there, the outcome here says what happened to the write;
 // the alarm is raised either way, and refuses the next one.
@@ -23,6 +23,7 @@
 #include "mvcc/store.h"
 #include "server/alarms.h"
 #include "server/answers.h"
+#include "server/auth_apply.h"
 #include "server/config.h"
 #include "server/large_request.h"
 #include "server/quota.h"
@@ -58,6 +59,7 @@ class Applier {
     lease::Lessor& lessor;
     LeaseGlue& glue;
     Alarms& alarms;
+    AuthApply& auth;
     const Quota& quota;
     log::Logger& log;
     metrics::Registry& metrics;
@@ -82,16 +84,20 @@ class Applier {
   };
   using Later = std::function<void(Answer)>;
   // `wanted`: somebody here waits for the answer; without it answers are not encoded. A deferred answer comes
-  // by `later` on the apply strand. A request that is refused leaves the state as if it had not been.
-  Outcome apply(const wire::etcdserverpb::InternalRaftRequest& request, bool wanted, Later later);
+  // by `later` on the apply strand. A request that is refused leaves the state as if it had not been. `entry`: its
+  // index.
+  Outcome apply(const wire::etcdserverpb::InternalRaftRequest& request, Index entry, bool wanted,
+                Later later);
 
   // ---- requests that may touch very many keys ----
   // About how many keys it looks at or changes, in the newest state; large values count as more. More than
   // kKeysPerStep is more than a task should do: to be applied by begin_large() and step_large().
-  size_t work_of(const wire::etcdserverpb::InternalRaftRequest& request) const;
+  // Where the check of the caller's rights takes more than a step, it is more as well. What is found out about them
+  // is kept for the apply() of this request that comes next.
+  size_t work_of(const wire::etcdserverpb::InternalRaftRequest& request);
   static bool large(size_t work) { return work > kKeysPerStep; }
   // The request outlives its last step. Between the steps nothing is applied, published or frozen.
-  void begin_large(const wire::etcdserverpb::InternalRaftRequest& request, bool wanted);
+  void begin_large(const wire::etcdserverpb::InternalRaftRequest& request, Index entry, bool wanted);
   // At most about kKeysPerStep keys of it. The outcome, with the last step.
   std::optional<Outcome> step_large();
   static constexpr size_t kKeysPerStep = 128;
@@ -99,7 +105,12 @@ class Applier {
  private:
   struct Probe;
   using Request = wire::etcdserverpb::InternalRaftRequest;
-  Outcome dispatch(const Request& request, bool wanted, Later& later);
+  size_t keys_of_request(const Request& request) const;
+  // Makes what applies the request in steps, where it is large itself.
+  std::unique_ptr<LargeRequest> large_request(const Request& request, bool wanted);
+  // The verdict about the caller of a request that is applied in one go.
+  Result<> check(const Request& request);
+  Outcome dispatch(const Request& request, Index entry, bool wanted, Later& later);
   std::optional<Error> refused_by_alarm(const Request& request) const;
   // Whether the request is over the quota as the file is now.
   bool over_quota(const Request& request) const;
@@ -119,11 +130,21 @@ class Applier {
   const std::function<bool(LeaseId)> lease_exists_;
   // The large request being applied; empty otherwise.
   struct Large {
+    const Request& request;
+    Index entry;
+    bool wanted;
     bool over = false;
-    std::unique_ptr<LargeRequest> request;
+    std::unique_ptr<AuthApply::Check> check;  // until it is over
+    std::unique_ptr<LargeRequest> steps;  // once the caller may; null: nothing of the request itself is large
     std::optional<Outcome> refused;
   };
   std::optional<Large> large_;
+  // Of the request that work_of() looked at last.
+  struct Checked {
+    const Request* request = nullptr;
+    Result<> verdict;
+  };
+  Checked checked_;
   std::unique_ptr<Probe> probe_;
   const std::shared_ptr<int> alive_ = std::make_shared<int>(0);  // for what may come after the end
 };

@@ -87,6 +87,7 @@ void ApplyStage::adopt(ReceivedState received, const raft::Snapshot& snapshot,
   state_.lessor->adopt(*received.lessor);
   received.store = state_.store->adopt(std::move(received.store));
   *state_.alarms = std::move(*received.alarms);
+  state_.auth->store.adopt(received.auth->store);
   LOG(log_, kInfo, "restoring cluster configuration", );
   if (Result<> recovered = state_.cluster->recover(*state_.backend); !recovered)
     return fail(recovered.error());

@@ -27,6 +27,22 @@ std::string_view operation_name(const pb::InternalRaftRequest& r) {
   if (r.lease_revoke) return "LeaseRevoke";
   if (r.lease_checkpoint) return "LeaseCheckpoint";
   if (r.alarm) return "Alarm";
+  if (r.authenticate) return "Authenticate";
+  if (r.auth_enable) return "AuthEnable";
+  if (r.auth_disable) return "AuthDisable";
+  if (r.auth_user_add) return "AuthUserAdd";
+  if (r.auth_user_delete) return "AuthUserDelete";
+  if (r.auth_user_change_password) return "AuthUserChangePassword";
+  if (r.auth_user_grant_role) return "AuthUserGrantRole";
+  if (r.auth_user_get) return "AuthUserGet";
+  if (r.auth_user_revoke_role) return "AuthUserRevokeRole";
+  if (r.auth_role_add) return "AuthRoleAdd";
+  if (r.auth_role_grant_permission) return "AuthRoleGrantPermission";
+  if (r.auth_role_get) return "AuthRoleGet";
+  if (r.auth_role_revoke_permission) return "AuthRoleRevokePermission";
+  if (r.auth_role_delete) return "AuthRoleDelete";
+  if (r.auth_user_list) return "AuthUserList";
+  if (r.auth_role_list) return "AuthRoleList";
   if (r.cluster_version_set) return "ClusterVersionSet";
   if (r.cluster_member_attr_set) return "ClusterMemberAttrSet";
   if (r.downgrade_info_set) return "DowngradeInfoSet";
@@ -41,7 +57,7 @@ uint64_t request_id(const pb::InternalRaftRequest& r) {
 ApplyStage::ApplyStage(const Config& config, MemberId self, State state, io::Executor& strand,
                        io::Executor& file, io::Clock& clock, log::Logger& log, metrics::Registry& metrics,
                        ServerMetrics& server_metrics, SlowRequests& slow_requests, Waiters& waiters,
-                       RequestIds& ids, ApplySink& sink, OpenReceived open_received,
+                       RequestIds& ids, Logins& logins, ApplySink& sink, OpenReceived open_received,
                        std::function<void(Error)> failed)
     : config_(config),
       self_(self),
@@ -59,6 +75,7 @@ ApplyStage::ApplyStage(const Config& config, MemberId self, State state, io::Exe
       open_received_(std::move(open_received)),
       failed_(std::move(failed)),
       quota_(config.quota_backend_bytes),
+      auth_(state_.auth->store, &logins, *state_.lessor, config.bcrypt_cost),
       backend_probe_(state_.backend->probe()),
       watches_(std::make_unique<mvcc::WatchTable>(
           *state_.store, metrics,
@@ -83,8 +100,8 @@ ApplyStage::~ApplyStage() = default;
 
 void ApplyStage::make_applier() {
   applier_ = std::make_unique<Applier>(Applier::Parts{
-      config_, self_, *state_.backend, *state_.store, *state_.lessor, *state_.glue, *state_.alarms, quota_,
-      log_, registry_, [this] {
+      config_, self_, *state_.backend, *state_.store, *state_.lessor, *state_.glue, *state_.alarms, auth_,
+      quota_, log_, registry_, [this] {
         const auto version = state_.cluster->view()->version;
         return config_.lease_checkpoint_persist || (version && *version >= membership::Version{3, 6, 0});
       }});
@@ -220,7 +237,7 @@ void ApplyStage::begin_large(raft::Entry entry) {
   if (!replayed(large_->entry)) large_->waiter = waiters_.take(request_id(large_->request));
   // Its changes and its index go into one commit.
   state_.backend->hold_freeze();
-  applier_->begin_large(large_->request, large_->waiter.has_value());
+  applier_->begin_large(large_->request, large_->entry.index, large_->waiter.has_value());
   step_large();
 }
 
@@ -316,7 +333,7 @@ void ApplyStage::apply_request(const raft::Entry& entry, const pb::InternalRaftR
       outbox_.flush();
     };
   }
-  Applier::Outcome outcome = applier_->apply(request, wanted, later);
+  Applier::Outcome outcome = applier_->apply(request, entry.index, wanted, later);
   if (*deferred && !outcome.deferred) waiter = std::exchange(*deferred, std::nullopt);
   conclude(entry, request, std::move(waiter), std::move(outcome), start);
 }

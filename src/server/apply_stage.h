@@ -31,6 +31,7 @@
 #include "mvcc/watch.h"
 #include "server/applier.h"
 #include "server/apply_sink.h"
+#include "server/auth_store.h"
 #include "server/compaction_log.h"
 #include "server/open_state.h"
 #include "server/request_ids.h"
@@ -64,6 +65,7 @@ class ApplyStage {
     std::unique_ptr<mvcc::Store> store;
     std::unique_ptr<membership::Cluster> cluster;
     std::unique_ptr<Alarms> alarms;
+    std::unique_ptr<AuthStore> auth;
     // As of the snapshot the log starts from. Followed up to the consistent index of the database, whose
     // members count from there on.
     membership::Membership replay;
@@ -83,7 +85,7 @@ class ApplyStage {
   // The references outlive the stage. `open_received` runs on `file`. `failed`: once, on the apply strand.
   ApplyStage(const Config& config, MemberId self, State state, io::Executor& strand, io::Executor& file,
              io::Clock& clock, log::Logger& log, metrics::Registry& metrics, ServerMetrics& server_metrics,
-             SlowRequests& slow_requests, Waiters& waiters, RequestIds& ids, ApplySink& sink,
+             SlowRequests& slow_requests, Waiters& waiters, RequestIds& ids, Logins& logins, ApplySink& sink,
              OpenReceived open_received, std::function<void(Error)> failed);
   ~ApplyStage();
 
@@ -120,6 +122,9 @@ class ApplyStage {
   mvcc::WatchTable* watches() { return watches_.get(); }
   mvcc::Store& store() { return *state_.store; }
   lease::Lessor& lessor() { return *state_.lessor; }
+  AuthApply& auth() { return auth_; }
+  // Before the strand runs.
+  void listen_to_auth(auth::Listener& listener) { state_.auth->listen(listener); }
   // Starts the maintenance that is due (freeing, index compaction, promotion of leases), which goes on in
   // tasks of its own. Called after each batch, and on ticks for work that an open view had put off.
   void maintain();
@@ -221,6 +226,7 @@ class ApplyStage {
   OpenReceived open_received_;
   std::function<void(Error)> failed_;
   const Quota quota_;
+  AuthApply auth_;
   const std::shared_ptr<backend::Probe> backend_probe_;
   std::unique_ptr<mvcc::WatchTable> watches_;
   std::unique_ptr<Applier> applier_;

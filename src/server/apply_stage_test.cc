@@ -36,9 +36,11 @@ class ApplyStageTest : public ::testing::Test, public ApplySink {
     server_metrics_ = std::make_unique<ServerMetrics>(metrics_, self_, 0);
     slow_ = std::make_unique<SlowRequests>(log_, io::kSecond, server_metrics_->slow_applies);
     ids_ = std::make_unique<RequestIds>(self_, 0);
+    logins_ = std::make_unique<Logins>(config_, b->state.auth->published,
+                                       std::vector<io::Executor*>{&env_.file}, env_.clock, log_, metrics_);
     stage_ = std::make_unique<ApplyStage>(
         config_, self_, std::move(b->state), env_.apply, env_.file, env_.clock, log_, metrics_,
-        *server_metrics_, *slow_, waiters_, *ids_, *this,
+        *server_metrics_, *slow_, waiters_, *ids_, *logins_, *this,
         [this](Index index, std::shared_ptr<backend::Probe> probe, mvcc::CompactionObserver* compactions) {
           return open_received(config_, env_, index, std::move(probe), compactions);
         },
@@ -138,6 +140,7 @@ class ApplyStageTest : public ::testing::Test, public ApplySink {
   Config config_;
   MemberId self_;
   Waiters waiters_;
+  std::unique_ptr<Logins> logins_;
   std::unique_ptr<ServerMetrics> server_metrics_;
   std::unique_ptr<SlowRequests> slow_;
   std::unique_ptr<RequestIds> ids_;

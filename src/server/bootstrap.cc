@@ -183,6 +183,7 @@ static Result<> load_state(const Config& config, Environment& env, membership::M
   state->glue = std::move(read.glue);
   state->store = std::move(read.store);
   state->alarms = std::make_unique<Alarms>(std::move(*read.alarms));
+  state->auth = std::move(read.auth);
   return {};
 }
 

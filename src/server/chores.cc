@@ -125,16 +125,27 @@ void Chores::first_commit_in_term() {
 
 // ---- proposals of this member's own ----
 
-void Chores::propose(Request& request, Term only_in_term) {
+uint64_t Chores::begin_request(Request& request) {
   const uint64_t id = s_.ids.next();
-  request.header.emplace().id = id;
+  auto& header = request.header.emplace();
+  header.id = id;
+  // Checked at apply, unlike all else that a member proposes by itself: it does it as root.
+  const auth::Store& store = s_.apply.auth().store();
+  if (request.lease_revoke && store.enabled()) {
+    header.username = auth::kRootUser;
+    header.auth_revision = store.revision();
+  }
+  return id;
+}
+
+void Chores::propose(Request& request, Term only_in_term) {
+  const uint64_t id = begin_request(request);
   s_.raft.post_proposals({{.id = id, .data = wire::encode_blob(request), .only_in_term = only_in_term}});
 }
 
 void Chores::propose(Request& request, absl::AnyInvocable<void(std::optional<Error>)> done,
                      Term only_in_term) {
-  const uint64_t id = s_.ids.next();
-  request.header.emplace().id = id;
+  const uint64_t id = begin_request(request);
   s_.waiters.add(id, {&s_.env.apply, [done = std::move(done)](Answer a) mutable { done(std::move(a.error)); },
                       s_.env.clock.monotonic()});
   s_.raft.post_proposals(
@@ -309,6 +320,7 @@ log::Field Chores::retention_field() const {
 
 void Chores::revoke_expired() {
   s_.apply.maintain();
+  sweep_tokens();
   if (!s_.apply.lessor().primary()) return;
   for (LeaseId lease : s_.apply.lessor().take_expired()) {
     Request request;
@@ -320,6 +332,10 @@ void Chores::revoke_expired() {
         },
         s_.apply.leading_term());
   }
+}
+
+void Chores::sweep_tokens() {
+  if (!stopped_ && s_.logins.sweep()) s_.env.apply.post([this] { sweep_tokens(); });
 }
 
 void Chores::checkpoint_leases() {

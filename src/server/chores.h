@@ -54,6 +54,7 @@ class Chores {
   void every(std::unique_ptr<io::Timer>* slot, int64_t interval_ns, void (Chores::*work)());
   void revoke_expired();
   void checkpoint_leases();
+  void sweep_tokens();
   void follow_versions();
   void monitor_cluster_version();
   void decide_cluster_version(const MemberVersions& servers);
@@ -68,6 +69,8 @@ class Chores {
   void advance_ticks(int64_t left_ns);
   void raise_corrupt(MemberId member);
   // Proposes without waiting for the outcome, or with `done`, which runs on apply.
+  // Gives it an id and a header.
+  uint64_t begin_request(Request& request);
   void propose(Request& request, Term only_in_term = Term());
   void propose(Request& request, absl::AnyInvocable<void(std::optional<Error>)> done,
                Term only_in_term = Term());

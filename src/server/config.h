@@ -2,10 +2,17 @@
 #pragma once
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "auth/password.h"
+#include "auth/token_options.h"
 #include "io/clock.h"
+
+namespace quoin::auth {
+class Jwt;
+}
 
 namespace quoin::server {
 
@@ -60,6 +67,14 @@ struct Config {
   bool lease_checkpoint = false;
   bool lease_checkpoint_persist = false;
   bool promote_learners = false;  // that have caught up (server/learner_promotion.h)
+
+  // ---- users ----
+  auth::TokenKind token_kind = auth::TokenKind::kSimple;
+  std::shared_ptr<const auth::Jwt> jwt;  // of kJwt
+  int64_t auth_token_ttl_ns = 300 * io::kSecond;
+  int bcrypt_cost = auth::kBcryptCostDefault;
+  // A verified client certificate names its user (--client-cert-auth).
+  bool client_cert_auth = false;
 };
 
 }  // namespace quoin::server

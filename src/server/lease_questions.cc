@@ -59,6 +59,53 @@ struct LeaseListing {
   }
 };
 
+struct LeaseCheck {
+  LeaseCheck(ApplyStage& stage, LeaseRight right, std::optional<auth::AuthInfo> caller,
+             std::vector<LeaseId> ids, io::Executor& to, absl::AnyInvocable<void(Result<uint64_t>)> then)
+      : apply(stage),
+        access(stage.auth().store().permissions(), std::move(caller), stage.auth().cache()),
+        check(access, stage.auth().lease_keys()),
+        executor(to),
+        done(std::move(then)) {
+    if (right == LeaseRight::kRead) {
+      check.leases_read(std::move(ids));
+    } else {
+      for (const LeaseId id : ids) check.lease_write(id);
+    }
+  }
+  ApplyStage& apply;
+  auth::Access access;
+  auth::RequestCheck check;
+  io::Executor& executor;
+  absl::AnyInvocable<void(Result<uint64_t>)> done;
+  bool ready = false;
+
+  static void step(std::unique_ptr<LeaseCheck> self) {
+    Result<uint64_t> result = Error(Code::kServerStopped);
+    if (!self->apply.stopped()) {
+      std::optional<Result<>> verdict;
+      if (!self->ready) {
+        self->ready = self->access.step();
+      } else {
+        verdict = self->check.step();
+      }
+      if (!verdict) {
+        ApplyStage& apply = self->apply;
+        return apply.strand().post([self = std::move(self)]() mutable { step(std::move(self)); });
+      }
+      const auth::Permissions& permissions = self->access.permissions();
+      if (*verdict) {
+        result = permissions.enabled ? permissions.revision : 0;
+      } else {
+        result = verdict->error();
+      }
+    }
+    io::Executor& executor = self->executor;
+    executor.post(
+        [done = std::move(self->done), result = std::move(result)]() mutable { done(std::move(result)); });
+  }
+};
+
 }  // namespace
 
 void collect_lease_keys(ApplyStage& apply, LeaseId id, LeaseTimes times, io::Executor& executor,
@@ -74,6 +121,16 @@ void list_leases(ApplyStage& apply, io::Executor& executor,
   }
   LeaseListing::step(std::unique_ptr<LeaseListing>(
       new LeaseListing{apply, lease::LeaseList(apply.lessor()), executor, std::move(done)}));
+}
+
+void check_lease_rights(ApplyStage& apply, LeaseRight right, std::optional<auth::AuthInfo> caller,
+                        std::vector<LeaseId> leases, io::Executor& executor,
+                        absl::AnyInvocable<void(Result<uint64_t>)> done) {
+  if (apply.stopped()) {
+    return executor.post([done = std::move(done)]() mutable { done(Error(Code::kServerStopped)); });
+  }
+  LeaseCheck::step(std::make_unique<LeaseCheck>(apply, right, std::move(caller), std::move(leases), executor,
+                                                std::move(done)));
 }
 
 }  // namespace quoin::server

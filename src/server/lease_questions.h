@@ -5,8 +5,10 @@
 #pragma once
 #include <absl/functional/any_invocable.h>
 
+#include <optional>
 #include <vector>
 
+#include "auth/checks.h"
 #include "base/ids.h"
 #include "base/result.h"
 #include "io/executor.h"
@@ -24,5 +26,11 @@ void collect_lease_keys(ApplyStage& apply, LeaseId id, LeaseTimes times, io::Exe
 // All leases, those that end first first. kServerStopped if apply stops.
 void list_leases(ApplyStage& apply, io::Executor& executor,
                  absl::AnyInvocable<void(Result<std::vector<LeaseId>>)> done);
+
+// Whether the caller may do that with all keys of these leases: the auth revision it was checked at; 0 while auth is
+// off. kServerStopped if apply stops, else those of auth/checks.h.
+void check_lease_rights(ApplyStage& apply, LeaseRight right, std::optional<auth::AuthInfo> caller,
+                        std::vector<LeaseId> leases, io::Executor& executor,
+                        absl::AnyInvocable<void(Result<uint64_t>)> done);
 
 }  // namespace quoin::server

@@ -157,7 +157,8 @@ class Life : public MemberProcess {
     loop_.post([&] {
       for (size_t i = 0; i < requests.size(); ++i) {
         const uint64_t id = member_->next_id();
-        requests[i].header.emplace().id = id;
+        if (!requests[i].header) requests[i].header.emplace();
+        requests[i].header->id = id;
         port_->propose(id, wire::encode_blob(requests[i]), [&, i](Answer a) {
           answers[i] = std::move(a);
           --missing;

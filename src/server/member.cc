@@ -85,6 +85,7 @@ void Member::run(io::Executor& executor, Task ready, std::function<void(Error)> 
 
 void Member::stop(io::Executor& executor, Task done) {
   Stages& s = *stages_;
+  s.logins.passwords().close();
   s.chores.post_stop([&s, &executor, done = std::move(done)]() mutable {
     s.raft.post_stop(s.env.append, [&s, &executor, done = std::move(done)](raft::HardState hs) mutable {
       s.appender.post_close(hs, s.env.apply, [&s, &executor, done = std::move(done)]() mutable {
@@ -192,6 +193,14 @@ bool Member::overloaded() const {
   return committed > stages_->raft.applied().v + ApplyStage::kGapMax;
 }
 
+Index Member::applied() const {
+  return stages_->raft.applied();
+}
+
+Logins& Member::logins() {
+  return stages_->logins;
+}
+
 // ---- work on apply ----
 
 void Member::on_apply(absl::AnyInvocable<void(mvcc::WatchTable&)> work) {
@@ -278,6 +287,18 @@ void Member::leases(io::Executor& executor, absl::AnyInvocable<void(Result<std::
   ApplyStage& apply = stages_->apply;
   apply.strand().post([&apply, &executor, done = std::move(done)]() mutable {
     list_leases(apply, executor, std::move(done));
+  });
+}
+
+void Member::check_leases(LeaseRight right, std::optional<auth::AuthInfo> caller, std::vector<LeaseId> leases,
+                          io::Executor& executor, absl::AnyInvocable<void(Result<uint64_t>)> done) {
+  ApplyStage& apply = stages_->apply;
+  apply.strand().post([&apply, right, caller = std::move(caller), leases = std::move(leases), &executor,
+                       done = std::move(done)]() mutable {
+    apply.between_entries([&apply, right, caller = std::move(caller), leases = std::move(leases), &executor,
+                           done = std::move(done)]() mutable {
+      check_lease_rights(apply, right, std::move(caller), std::move(leases), executor, std::move(done));
+    });
   });
 }
 

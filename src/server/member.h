@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "auth/checks.h"
 #include "backend/backend.h"
 #include "base/ids.h"
 #include "base/log.h"
@@ -52,6 +53,8 @@ struct Environment {
   Peers* peers = nullptr;  // null: this member talks to no other
   // Looks up the hosts of peer URLs where a cluster is founded or joined; null: their texts are compared.
   io::Resolver* resolver = nullptr;
+  // Threads that hash passwords, 100 ms each. Empty: `file` does, and its work waits meanwhile.
+  std::vector<io::Executor*> passwords = {};
 };
 
 // What Status and the response headers show, as of one moment.
@@ -78,7 +81,11 @@ struct LeaseTimes {
   std::vector<std::string> keys;
 };
 
+// What a caller wants to do with the keys of a lease.
+enum class LeaseRight : uint8_t { kRead, kWrite };
+
 class Admin;
+class Logins;
 class Stages;
 
 class Member {
@@ -121,6 +128,9 @@ class Member {
   SlowRequests& slow_requests();
   // committed - applied > 5,000.
   bool overloaded() const;
+  Index applied() const;
+  // Passwords, tokens, and the permissions as they are now.
+  Logins& logins();
   // A loop read `ranges` ranges of a view for one request; compares count as ranges, as in etcd.
   void count_ranges(size_t ranges);
 
@@ -139,6 +149,9 @@ class Member {
   // raft's state as JSON, in the form of etcd's.
   void raft_status(io::Executor& executor, absl::AnyInvocable<void(std::string)> done);
   void leases(io::Executor& executor, absl::AnyInvocable<void(Result<std::vector<LeaseId>>)> done);
+  // check_lease_rights() of server/lease_questions.h.
+  void check_leases(LeaseRight right, std::optional<auth::AuthInfo> caller, std::vector<LeaseId> leases,
+                    io::Executor& executor, absl::AnyInvocable<void(Result<uint64_t>)> done);
   // The hash and the revision it is of.
   void hash(io::Executor& executor, absl::AnyInvocable<void(Result<backend::StateHash>)> done);
   struct HashKv {

@@ -1,7 +1,6 @@
 #include "server/open_state.h"
 
 #include "backend/schema.h"
-#include "base/coding.h"
 #include "membership/snapshot_state.h"
 #include "server/start_progress.h"
 #include "snap/membership_json.h"
@@ -96,11 +95,8 @@ Result<ReadState> read_state(const Config& config, const Environment& env, backe
   out.alarms = std::move(alarms);
   tell("restored alarm store");
   tell("restoring auth store");
-  // The revision of the auth store: part of every file from its first start on, also while there are no
-  // users.
-  if (!backend.get(backend::Bucket::kAuth, "authRevision")) {
-    backend.put(backend::Bucket::kAuth, "authRevision", be64(1));
-  }
+  out.auth = std::make_unique<AuthStore>(env.metrics, env.log);
+  TRY(out.auth->store.recover(backend));
   tell("restored auth store");
   return out;
 }

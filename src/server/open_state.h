@@ -16,6 +16,7 @@
 #include "raft/types.h"
 #include "server/alarms.h"
 #include "server/applier.h"
+#include "server/auth_store.h"
 #include "server/member.h"
 
 namespace quoin::server {
@@ -33,8 +34,9 @@ struct ReadState {
   std::unique_ptr<LeaseGlue> glue;
   std::unique_ptr<mvcc::Store> store;
   std::optional<Alarms> alarms;
+  std::unique_ptr<AuthStore> auth;
 };
-// `beside`: to be adopted by the parts in use (mvcc::Store::adopt, lease::Lessor::adopt).
+// `beside`: to be adopted by the parts in use (mvcc::Store::adopt, lease::Lessor::adopt, auth::Store::adopt).
 Result<ReadState> read_state(const Config& config, const Environment& env, backend::Backend& backend,
                              mvcc::CompactionObserver* compactions, bool beside = false);
 

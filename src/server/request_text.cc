@@ -165,6 +165,47 @@ std::string whole_text(const pb::InternalRaftRequest& r) {
                           .choice("alarm", r.alarm->alarm, {"NONE", "NOSPACE", "CORRUPT"})
                           .take());
   }
+  if (r.auth_enable) t.nested("auth_enable", "");
+  if (r.auth_disable) t.nested("auth_disable", "");
+  if (r.auth_status) t.nested("auth_status", "");
+  if (r.auth_user_delete) t.nested("auth_user_delete", Text().bytes("name", r.auth_user_delete->name).take());
+  if (r.auth_user_get) t.nested("auth_user_get", Text().bytes("name", r.auth_user_get->name).take());
+  if (r.auth_user_grant_role) {
+    t.nested("auth_user_grant_role", Text()
+                                         .bytes("user", r.auth_user_grant_role->user)
+                                         .bytes("role", r.auth_user_grant_role->role)
+                                         .take());
+  }
+  if (r.auth_user_revoke_role) {
+    t.nested("auth_user_revoke_role", Text()
+                                          .bytes("name", r.auth_user_revoke_role->name)
+                                          .bytes("role", r.auth_user_revoke_role->role)
+                                          .take());
+  }
+  if (r.auth_user_list) t.nested("auth_user_list", "");
+  if (r.auth_role_list) t.nested("auth_role_list", "");
+  if (r.auth_role_add) t.nested("auth_role_add", Text().bytes("name", r.auth_role_add->name).take());
+  if (r.auth_role_delete) t.nested("auth_role_delete", Text().bytes("role", r.auth_role_delete->role).take());
+  if (r.auth_role_get) t.nested("auth_role_get", Text().bytes("role", r.auth_role_get->role).take());
+  if (r.auth_role_grant_permission) {
+    Text grant;
+    grant.bytes("name", r.auth_role_grant_permission->name);
+    if (const auto& perm = r.auth_role_grant_permission->perm) {
+      grant.nested("perm", Text()
+                               .choice("permType", perm->perm_type, {"READ", "WRITE", "READWRITE"})
+                               .bytes("key", perm->key)
+                               .bytes("range_end", perm->range_end)
+                               .take());
+    }
+    t.nested("auth_role_grant_permission", grant.take());
+  }
+  if (r.auth_role_revoke_permission) {
+    t.nested("auth_role_revoke_permission", Text()
+                                                .bytes("role", r.auth_role_revoke_permission->role)
+                                                .bytes("key", r.auth_role_revoke_permission->key)
+                                                .bytes("range_end", r.auth_role_revoke_permission->range_end)
+                                                .take());
+  }
   if (r.lease_checkpoint) t.nested("lease_checkpoint", checkpoints_text(*r.lease_checkpoint));
   if (r.cluster_version_set) {
     t.nested("cluster_version_set", Text().bytes("ver", r.cluster_version_set->ver).take());
@@ -233,6 +274,15 @@ std::string request_text(const pb::InternalRaftRequest& r) {
   }
   if (r.lease_revoke) {
     return headed("lease_revoke", fmt::format("id:{:016x}", r.lease_revoke->id));
+  }
+  // Without the password and its hash.
+  if (r.authenticate) {
+    return headed("authenticate",
+                  fmt::format("name:{} simple_token:{}", r.authenticate->name, r.authenticate->simple_token));
+  }
+  if (r.auth_user_add) return headed("auth_user_add", fmt::format("name:{}", r.auth_user_add->name));
+  if (r.auth_user_change_password) {
+    return headed("auth_user_change_password", fmt::format("name:{}", r.auth_user_change_password->name));
   }
   if (r.put) return headed("put", request_text(*r.put));
   if (r.txn) return headed("txn", request_text(*r.txn));

@@ -16,6 +16,40 @@ std::string internal_text(const Error& error) {
       return "lease already exists";
     case Code::kLeaseTtlTooLarge:
       return "too large lease TTL";
+    case Code::kRootUserNotExist:
+      return "auth: root user does not exist";
+    case Code::kRootRoleNotExist:
+      return "auth: root user does not have root role";
+    case Code::kUserExist:
+      return "auth: user already exists";
+    case Code::kUserEmpty:
+      return "auth: user name is empty";
+    case Code::kUserNotFound:
+      return "auth: user not found";
+    case Code::kRoleExist:
+      return "auth: role already exists";
+    case Code::kRoleNotFound:
+      return "auth: role not found";
+    case Code::kRoleEmpty:
+      return "auth: role name is empty";
+    case Code::kPermissionNotGiven:
+      return "auth: permission not given";
+    case Code::kAuthFailed:
+      return "auth: authentication failed, invalid user ID or password";
+    case Code::kPermissionDenied:
+      return "auth: permission denied";
+    case Code::kRoleNotGranted:
+      return "auth: role is not granted to the user";
+    case Code::kPermissionNotGranted:
+      return "auth: permission is not granted to the role";
+    case Code::kAuthNotEnabled:
+      return "auth: authentication is not enabled";
+    case Code::kAuthOldRevision:
+      return "auth: revision in header is old";
+    case Code::kInvalidAuthToken:
+      return "auth: invalid auth token";
+    case Code::kInvalidAuthMgmt:
+      return "auth: invalid auth management";
     default:
       return std::string(error.text());
   }

@@ -67,6 +67,9 @@ Stages::Stages(Config c, Environment e, RaftStageOptions options, Bootstrapped b
       snap_probe(std::move(b.snap_probe)),
       lines(std::make_unique<RaftLines>(env.log.named("raft"))),
       peers(env.peers != nullptr ? *env.peers : no_peers),
+      logins(config, b.state.auth->published,
+             env.passwords.empty() ? std::vector<io::Executor*>{&env.file} : env.passwords, env.clock,
+             env.log, env.metrics),
       raft(std::move(options), std::move(b.storage), *lines, env.seed, env.raft, env.timers, env.clock,
            waiters, ids, *this, env.log, env.metrics),
       appender(config, env.append_fs, env.append, env.timers, env.clock, env.log, *wal_probe,
@@ -74,7 +77,7 @@ Stages::Stages(Config c, Environment e, RaftStageOptions options, Bootstrapped b
                [this](Error error) { failed(std::move(error)); }),
       apply(
           config, self, std::move(b.state), env.apply, env.file, env.clock, env.log, env.metrics, metrics,
-          slow_requests, waiters, ids, *this,
+          slow_requests, waiters, ids, logins, *this,
           [this](Index index, std::shared_ptr<backend::Probe> probe, mvcc::CompactionObserver* compactions) {
             return open_received(config, env, index, std::move(probe), compactions);
           },
@@ -86,6 +89,7 @@ Stages::Stages(Config c, Environment e, RaftStageOptions options, Bootstrapped b
       restarted(b.restarted),
       defragment_at_start(b.defragment),
       alone(b.alone) {
+  apply.listen_to_auth(logins);
   note_learner();
 }
 

@@ -18,6 +18,7 @@
 #include "server/bootstrap.h"
 #include "server/chores.h"
 #include "server/inbound.h"
+#include "server/logins.h"
 #include "server/member.h"
 #include "server/no_peers.h"
 #include "server/peers.h"
@@ -95,6 +96,7 @@ class Stages final : public RaftSink, public ApplySink {
   const std::unique_ptr<raft::Observer> lines;
   NoPeers no_peers;
   Peers& peers;
+  Logins logins;
   RaftStage raft;
   AppendStage appender;
   ApplyStage apply;
