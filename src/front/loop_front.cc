@@ -91,7 +91,7 @@ class LoopFront::Connection final : public io::StreamHandler {
     if (!outcome.result) return log_rejected(outcome);  // on_closed() follows
     secure_ = true;
     alpn_ = std::move(outcome.identity.alpn);
-    common_name_ = std::move(outcome.identity.names.common_name);
+    if (outcome.identity.has_certificate) common_name_ = std::move(outcome.identity.names.common_name);
     timeout_ = front_.timers_.schedule(first_bytes_timeout(), front_.loop_, [this] {
       if (stream_) stream_->close();
     });
@@ -160,7 +160,8 @@ class LoopFront::Connection final : public io::StreamHandler {
   const Door door_;
   const Place place_;
   bool secure_ = false;
-  std::string alpn_, common_name_;
+  std::string alpn_;
+  std::optional<std::string> common_name_;  // of the client's certificate
   std::string first_;
   std::unique_ptr<io::Timer> timeout_;
   std::unique_ptr<grpc::ServerTransport> grpc_;

@@ -26,6 +26,9 @@ class MemberPeers final : public httpapi::PeerSource {
   void lease_times(int64_t id, bool keys, Done<httpapi::PeerLease> done) override;
 
  private:
+  template <class Wait>
+  void when_token_applied(std::string token, std::shared_ptr<Wait> wait, Task then);
+  Result<> admin(std::string_view token);
   server::Member& member_;
   server::ClientPort& port_;
   io::TimerService& timers_;

@@ -64,8 +64,8 @@ class Call {
   virtual std::optional<std::string_view> metadata(std::string_view key) const = 0;
   // "127.0.0.1:51234".
   virtual std::string_view peer_address() const = 0;
-  // Common name of the client's verified certificate; empty without one.
-  virtual std::string_view tls_common_name() const = 0;
+  // Common name of the client's verified certificate, which may be empty; none without a certificate.
+  virtual std::optional<std::string_view> tls_common_name() const = 0;
 
   // ---- one message ----
   // Encodes a message in place: begin_message() returns room for `size` bytes, which the caller fills before

@@ -68,7 +68,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   ServerContext context{methods, calls, probe, memory, limits};
   io::MonotonicNs now = io::kSecond;
   {
-    ServerConnection server(context, PeerInfo{"fuzz", ""}, nobody, now);
+    ServerConnection server(context, PeerInfo{"fuzz", {}}, nobody, now);
     bool alive = bool(server.feed("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", now));
     const size_t piece = data[0] == 0 ? size : data[0];
     const std::string_view input(reinterpret_cast<const char*>(data + 1), size - 1);

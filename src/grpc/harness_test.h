@@ -217,7 +217,7 @@ struct Harness : ServerConnection::Notify {
     methods.add_unary("test.Echo", "Later", later);
     methods.add_stream("test.Echo", "Down", MethodKind::kServerStream, down);
     methods.add_stream("test.Echo", "Bidi", MethodKind::kBidiStream, bidi);
-    server = std::make_unique<ServerConnection>(context, PeerInfo{"127.0.0.1:1", ""}, *this, now);
+    server = std::make_unique<ServerConnection>(context, PeerInfo{"127.0.0.1:1", {}}, *this, now);
   }
   void output_ready() override { ++notified; }
 

@@ -343,7 +343,7 @@ std::shared_ptr<const void> ServerCall::work() const {
 std::string_view ServerCall::peer_address() const {
   return owner_.peer().address;
 }
-std::string_view ServerCall::tls_common_name() const {
+std::optional<std::string_view> ServerCall::tls_common_name() const {
   return owner_.peer().tls_common_name;
 }
 

@@ -78,7 +78,7 @@ struct ConnectionLimits {
 // Who is at the other end.
 struct PeerInfo {
   std::string address;
-  std::string tls_common_name;
+  std::optional<std::string> tls_common_name;  // of a verified certificate
 };
 
 // What several connections share.

@@ -113,7 +113,7 @@ class ServerCall final : public Call, public ServerStream, public http2::BodySou
   // ---- Call ----
   std::optional<std::string_view> metadata(std::string_view key) const override;
   std::string_view peer_address() const override;
-  std::string_view tls_common_name() const override;
+  std::optional<std::string_view> tls_common_name() const override;
   char* begin_message(size_t size) override;
   void end_message() override;
   void send(std::string_view head, const Blob& tail) override { send(head, std::span(&tail, 1)); }

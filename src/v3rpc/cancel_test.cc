@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "server/logins.h"
 #include "v3rpc/services_test.h"
 
 namespace quoin::v3rpc {
@@ -137,6 +138,59 @@ std::vector<Conversation> conversations() {
   downgrade.action = pb::DowngradeRequest::DowngradeAction::kCancel;
   add("etcdserverpb.Maintenance/Downgrade", framed(downgrade));
 
+  // Of users that are there and not there. Weights of one: what hashes a password holds up the simulated disk.
+  const auto auth = [&](std::string_view method, std::string request, int weight = 4) {
+    add(fmt::format("etcdserverpb.Auth/{}", method), std::move(request), true, weight);
+  };
+  auth("AuthEnable", framed(pb::AuthEnableRequest{}));
+  auth("AuthDisable", framed(pb::AuthDisableRequest{}), 1);
+  auth("AuthStatus", framed(pb::AuthStatusRequest{}));
+  pb::AuthenticateRequest login;
+  login.name = "root";
+  login.password = "pw";
+  auth("Authenticate", framed(login), 8);
+  pb::AuthUserAddRequest user;
+  user.name = "u";
+  user.password = "pw";
+  auth("UserAdd", framed(user), 1);
+  pb::AuthUserGetRequest user_get;
+  user_get.name = "root";
+  auth("UserGet", framed(user_get));
+  auth("UserList", framed(pb::AuthUserListRequest{}));
+  pb::AuthUserDeleteRequest user_delete;
+  user_delete.name = "u";
+  auth("UserDelete", framed(user_delete));
+  pb::AuthUserChangePasswordRequest password;
+  password.name = "u";
+  password.password = "other";
+  auth("UserChangePassword", framed(password), 1);
+  pb::AuthUserGrantRoleRequest give;
+  give.user = "u";
+  give.role = "r";
+  auth("UserGrantRole", framed(give));
+  pb::AuthUserRevokeRoleRequest take;
+  take.name = "u";
+  take.role = "r";
+  auth("UserRevokeRole", framed(take));
+  pb::AuthRoleAddRequest role;
+  role.name = "r";
+  auth("RoleAdd", framed(role));
+  pb::AuthRoleGetRequest role_get;
+  role_get.role = "r";
+  auth("RoleGet", framed(role_get));
+  auth("RoleList", framed(pb::AuthRoleListRequest{}));
+  pb::AuthRoleDeleteRequest role_delete;
+  role_delete.role = "r";
+  auth("RoleDelete", framed(role_delete));
+  pb::AuthRoleGrantPermissionRequest permit;
+  permit.name = "r";
+  permit.perm.emplace().key = "k";
+  auth("RoleGrantPermission", framed(permit));
+  pb::AuthRoleRevokePermissionRequest forbid;
+  forbid.role = "r";
+  forbid.key = "k";
+  auth("RoleRevokePermission", framed(forbid));
+
   for (const char* method : {"Check", "List", "Watch"}) {
     add(std::string("grpc.health.v1.Health/") + method, grpc::test::framed({}));
   }
@@ -155,7 +209,9 @@ std::vector<Conversation> conversations() {
 // One life of a member, and what is cancelled in it.
 class Life : public ServicesTest {
  public:
-  explicit Life(uint64_t seed) : ServicesTest(test_config(), seed), draw_(seed) {
+  // `users`: auth is on, and calls come with tokens of every kind.
+  explicit Life(uint64_t seed, bool users = false)
+      : ServicesTest(cheap_passwords(), seed), users_(users), draw_(seed) {
     for (const Conversation& c : kinds_) total_weight_ += c.weight;
   }
   void TestBody() override {}
@@ -178,6 +234,11 @@ class Life : public ServicesTest {
   const std::map<std::string, int>& ways() const { return ways_; }
 
  private:
+  static server::Config cheap_passwords() {
+    server::Config c = test_config();
+    c.bcrypt_cost = 4;
+    return c;
+  }
   struct Open {
     http2::StreamId id;
     uint64_t steps;  // until it is cancelled
@@ -215,13 +276,51 @@ class Life : public ServicesTest {
       return std::all_of(calls.begin(), calls.end(), [&](http2::StreamId id) { return stream(id).ended; });
     });
     for (const http2::StreamId id : calls) ASSERT_EQ(stream(id).status(), "0 ");
+    if (users_) enable_users();
     world_.run_for(io::kSecond);
     open_reads_ = metric("etcd_mvcc_db_open_read_transactions");
+  }
+  template <class Request>
+  http2::StreamId done(std::string_view method, const Request& request) {
+    const auto id = call(fmt::format("/etcdserverpb.Auth/{}", method), request);
+    run_until([&] { return stream(id).ended; });
+    EXPECT_EQ(stream(id).status(), "0 ") << method;
+    return id;
+  }
+  void enable_users() {
+    pb::AuthUserAddRequest user;
+    user.name = "root";
+    user.password = "pw";
+    done("UserAdd", user);
+    pb::AuthRoleAddRequest role;
+    role.name = "root";
+    done("RoleAdd", role);
+    pb::AuthUserGrantRoleRequest give;
+    give.user = give.role = "root";
+    done("UserGrantRole", give);
+    done("AuthEnable", pb::AuthEnableRequest());
+    pb::AuthenticateRequest login;
+    login.name = "root";
+    login.password = "pw";
+    token_ = wire::decode<pb::AuthenticateResponse>(message(stream(done("Authenticate", login))))->token;
+  }
+  // Mostly one that opens everything.
+  std::string draw_token() {
+    switch (draw_.below(8)) {
+      case 0:
+        return "abcdefghijklmnop.1";
+      case 1:
+        return fmt::format("abcdefghijklmnop.{}", member_->applied().v + draw_.below(20));
+      default:
+        return token_;
+    }
   }
 
   const Conversation& draw_kind() {
     int at = static_cast<int>(draw_.below(static_cast<uint64_t>(total_weight_)));
     for (const Conversation& c : kinds_) {
+      // It would end what `users` is about.
+      if (users_ && c.path.ends_with("AuthDisable")) continue;
       if ((at -= c.weight) < 0) return c;
     }
     return kinds_.front();
@@ -231,6 +330,7 @@ class Life : public ServicesTest {
     const Conversation& kind = draw_kind();
     auto headers = grpc::test::RawClient::post(kind.path);
     if (kind.compressed) headers.emplace_back("grpc-encoding", "gzip");
+    if (users_ && draw_.below(8) > 0) headers.emplace_back("token", draw_token());
     // The deadline ends some of them, at any of their steps; a task takes a microsecond.
     if (draw_.below(4) == 0) headers.emplace_back("grpc-timeout", fmt::format("{}u", 1 + draw_.below(400)));
     const auto id = client_->request(headers, kind.messages, kind.half_close);
@@ -313,7 +413,7 @@ class Life : public ServicesTest {
   void connect() {
     lost_ = false;
     in_flight_.clear();
-    connection_ = std::make_unique<grpc::ServerConnection>(*context_, grpc::PeerInfo{"127.0.0.1:1", ""},
+    connection_ = std::make_unique<grpc::ServerConnection>(*context_, grpc::PeerInfo{"127.0.0.1:1", {}},
                                                            *this, process_.clock().monotonic());
     client_ = std::make_unique<grpc::test::RawClient>();
   }
@@ -330,6 +430,7 @@ class Life : public ServicesTest {
     EXPECT_EQ(memory_.used(), 0u);
     EXPECT_EQ(loop_.queued(), 0u);
     EXPECT_EQ(services_->steps_waiting(), 0u);
+    EXPECT_EQ(services_->callers_waiting(), 0u);
     for (const char* name :
          {"etcd_debugging_mvcc_watch_stream_total", "etcd_debugging_mvcc_watcher_total",
           "etcd_debugging_mvcc_slow_watcher_total", "etcd_debugging_mvcc_pending_events_total"}) {
@@ -340,18 +441,22 @@ class Life : public ServicesTest {
     EXPECT_EQ(metric("etcd_server_proposals_pending"), 0);
     // It still serves.
     connect();
-    pb::PutRequest put;
-    put.key = "after";
-    const auto after = call("/etcdserverpb.KV/Put", put);
-    const auto read = call("/etcdserverpb.KV/Range", one());
-    run_until([&] { return stream(after).ended && stream(read).ended; });
-    EXPECT_EQ(stream(after).status(), "0 ");
-    EXPECT_EQ(stream(read).status(), "0 ");
+    if (!member_->logins().published().get()->enabled) {
+      pb::PutRequest put;
+      put.key = "after";
+      const auto after = call("/etcdserverpb.KV/Put", put);
+      const auto read = call("/etcdserverpb.KV/Range", one());
+      run_until([&] { return stream(after).ended && stream(read).ended; });
+      EXPECT_EQ(stream(after).status(), "0 ");
+      EXPECT_EQ(stream(read).status(), "0 ");
+    }
     // No snapshot of the file is held but by the view of now.
     world_.run_for(io::kSecond);
     EXPECT_LE(metric("etcd_mvcc_db_open_read_transactions"), open_reads_);
   }
 
+  const bool users_;
+  std::string token_;  // of root
   Prng draw_;
   const std::vector<Conversation> kinds_ = conversations();
   int total_weight_ = 0;
@@ -363,20 +468,26 @@ class Life : public ServicesTest {
   std::map<std::string, int> ways_;
 };
 
-TEST(CancelTest, EveryCallAtEveryStep) {
+void cancel_calls(bool users) {
   const char* wanted = std::getenv("QUOIN_CANCELLED_CALLS");
   const long total = wanted != nullptr ? std::strtol(wanted, nullptr, 10) : 6'000;
   std::map<std::string, int> ways;
   long cancelled = 0;
   for (uint64_t seed = 1; cancelled < total && !::testing::Test::HasFailure(); ++seed) {
     SCOPED_TRACE(fmt::format("seed {}", seed));
-    Life life(seed);
+    Life life(seed, users);
     life.run(static_cast<int>(std::min<long>(2'000, total - cancelled)));
     cancelled += life.cancelled();
     for (const auto& [way, n] : life.ways()) ways[way] += n;
   }
   for (const char* way : {"reset", "cut", "deadline", "stop"}) EXPECT_GT(ways[way], 0) << way;
-  for (const auto& [way, n] : ways) RecordProperty(way, n);
+  for (const auto& [way, n] : ways) ::testing::Test::RecordProperty(way, n);
+}
+TEST(CancelTest, EveryCallAtEveryStep) {
+  cancel_calls(/*users=*/false);
+}
+TEST(CancelTest, EveryCallAtEveryStepOfUsers) {
+  cancel_calls(/*users=*/true);
 }
 
 }  // namespace

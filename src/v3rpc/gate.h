@@ -1,15 +1,18 @@
-// The checks before every handler, in etcd's order: capability, learner, client-api-version, known leader.
+// The checks before every handler, in etcd's order: capability, learner, client-api-version, known leader; then what
+// the call needs of its caller whatever it asks for. And the ways from a request to its answer.
 //
-// Threads: confined to its loop. Source: spec api-semantics 1.3, 1.4.
+// Threads: confined to its loop. Source: spec api-semantics 1.3, 1.4, 6.5.
 #pragma once
 #include <functional>
 #include <memory>
 #include <string_view>
 
+#include "auth/checks.h"
 #include "grpc/call.h"
 #include "grpc/turns.h"
 #include "server/member.h"
 #include "v3rpc/call_ref.h"
+#include "v3rpc/callers.h"
 #include "v3rpc/limits.h"
 #include "v3rpc/request_stats.h"
 #include "v3rpc/rpc_metrics.h"
@@ -38,6 +41,7 @@ struct Loop {
   // Set by Services.
   grpc::Turns* turns = nullptr;
   LeaderMonitor* leader_monitor = nullptr;
+  Callers* callers = nullptr;
 };
 
 class Gate {
@@ -49,6 +53,7 @@ class Gate {
         slow_ns_(loop.member.config().warning_unary_request_ns) {}
   // False: the call has been ended with the error clients see.
   bool admit(grpc::Call& call, bool learner_may);
+  Callers& callers() { return *loop_.callers; }
   // What etcd's handler would have returned for a call that ended before its answer. A proposal that raft
   // took has an unknown outcome: Unknown, or Unavailable once the time is over; and it counts as failed. A
   // call that waits for anything else ends as its context did. Source: spec api-semantics 1.8.
@@ -87,8 +92,11 @@ class Unary final : public grpc::UnaryHandler {
   void call(grpc::Call& call, std::string_view request) override {
     call.context = kNotHandled;
     if (!gate_.admit(call, learner_may_)) return;
-    call.context = 0;
-    handle_(call, request);
+    if (!gate_.callers().enabled()) [[likely]]
+      return handle(call, request);
+    const auto& method = call.method();
+    if (!need_) need_ = auth::need_of_call("/" + method.service + "/" + method.name);
+    gate_.callers().when_admitted(call, *need_, [this, request](grpc::Call& c) { handle(c, request); });
   }
   GrpcStatus cancelled(grpc::Call& call, std::string_view request, grpc::CancelReason reason) override {
     if (call.context == kNotHandled) return UnaryHandler::cancelled(call, request, reason);
@@ -100,8 +108,13 @@ class Unary final : public grpc::UnaryHandler {
   }
 
  private:
+  void handle(grpc::Call& call, std::string_view request) {
+    call.context = 0;
+    handle_(call, request);
+  }
   Gate& gate_;
   const bool learner_may_;
+  std::optional<auth::Need> need_;  // once a call was made while auth was on
   const Handle handle_;
   const Cancelled cancelled_;
 };
@@ -130,29 +143,58 @@ std::optional<Request> decode_or_fail(grpc::Call& call, std::string_view bytes) 
   return std::move(*r);
 }
 
-// An InternalRaftRequest with header {id} and one request in field `field`, encoded once for log, disk and
+// An InternalRaftRequest with header {id, who} and one request in field `field`, encoded once for log, disk and
 // apply.
 template <class Request>
-Blob raft_request(uint64_t id, uint32_t field, const Request& request);
+Blob raft_request(uint64_t id, uint32_t field, const Request& request, const Who& who = {});
 
 // Fields of InternalRaftRequest.
 namespace raft_field {
 inline constexpr uint32_t kPut = 4, kDeleteRange = 5, kTxn = 6, kCompaction = 7, kLeaseGrant = 8,
-                          kLeaseRevoke = 9, kAlarm = 10, kHeader = 100;
+                          kLeaseRevoke = 9, kAlarm = 10, kHeader = 100, kDowngradeInfoSet = 1302;
 }
 
 template <class Request>
-Blob raft_request(uint64_t id, uint32_t field, const Request& request) {
+Blob raft_request(uint64_t id, uint32_t field, const Request& request, const Who& who) {
   const size_t inner = encoded_size(request);
-  const size_t head = 1 + wire::varint_size(id);
+  size_t head = 1 + wire::varint_size(id);
+  const std::string_view user = who ? std::string_view(who->user) : std::string_view();
+  const uint64_t revision = who ? who->revision : 0;
+  if (!user.empty()) head += wire::length_delimited_size(2, user.size());
+  if (revision != 0) head += 1 + wire::varint_size(revision);
   const size_t size =
       wire::length_delimited_size(field, inner) + wire::length_delimited_size(raft_field::kHeader, head);
   return Blob::make(size, [&](char* out) {
     out = wire::put_length_delimited_head(out, field, inner);
     out = wire::encode(request, out, inner);
     out = wire::put_length_delimited_head(out, raft_field::kHeader, head);
-    wire::put_varint_field(out, 1, id);
+    out = wire::put_varint_field(out, 1, id);
+    if (!user.empty()) out = wire::put_bytes(wire::put_length_delimited_head(out, 2, user.size()), user);
+    if (revision != 0) wire::put_varint_field(out, 3, revision);
   });
+}
+
+// Proposes the request under its caller's name. `done(grpc::Call&, const server::Answer&)`, unless the call has
+// ended; it fails here if its token is not valid. A request points into the call's own, which lives as long.
+template <class Request, class Done>
+void propose_then(Loop& loop, grpc::Call& call, uint32_t field, const Request& request, Done done) {
+  const auto send = [&loop, field](grpc::Call& c, const Request& r, const Result<Who>& who, Done then) {
+    if (!who) return c.fail(who.error());
+    const uint64_t id = loop.member.next_id();
+    c.context = id;  // what Unary::cancelled() gives up
+    loop.port.propose(id, raft_request(id, field, r, *who), CallRef(c).then(std::move(then)));
+  };
+  if (const auto who = loop.callers->who(call)) return send(call, request, *who, std::move(done));
+  loop.callers->when_known(
+      call, [send, request, done = std::move(done)](grpc::Call& c, const Result<Who>& who) mutable {
+        send(c, request, who, std::move(done));
+      });
+}
+// The same, and answers the call with the outcome.
+template <class Request>
+void propose(Loop& loop, grpc::Call& call, uint32_t field, const Request& request) {
+  propose_then(loop, call, field, request,
+               [&loop](grpc::Call& c, const server::Answer& answer) { respond(c, loop.member, answer); });
 }
 
 }  // namespace quoin::v3rpc

@@ -16,6 +16,10 @@ metrics::Labels labels(const grpc::Method& m) {
 }
 }  // namespace
 
+std::string_view code_name(GrpcStatus status) {
+  return kCodeNames[static_cast<size_t>(status)];
+}
+
 GrpcMetrics::GrpcMetrics(metrics::Registry& registry, const io::Clock& clock, log::Logger& log,
                          bool call_seconds)
     : registry_(registry),

@@ -17,6 +17,9 @@
 
 namespace quoin::v3rpc {
 
+// "PermissionDenied".
+std::string_view code_name(GrpcStatus status);
+
 class GrpcMetrics final : public grpc::Probe {
  public:
   // Everything given outlives this. `call_seconds`: also how long calls take (--metrics=extensive).

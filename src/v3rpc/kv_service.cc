@@ -20,14 +20,6 @@ size_t revision_header_size(int64_t revision) {
 }
 }  // namespace
 
-void propose(Loop& loop, grpc::Call& call, uint64_t id, Blob request) {
-  call.context = id;  // what Unary::cancelled() gives up
-  loop.port.propose(id, std::move(request),
-                    CallRef(call).then([&loop](grpc::Call& c, const server::Answer& answer) {
-                      respond(c, loop.member, answer);
-                    }));
-}
-
 bool quota_admits(Loop& loop, grpc::Call& call, uint64_t cost) {
   if (loop.member.quota_allows(cost)) return true;
   pb::AlarmRequest alarm;
@@ -94,6 +86,19 @@ void KvService::range(grpc::Call& call, std::string_view bytes) {
 }
 
 void KvService::answer_range(grpc::Call& call, std::string_view bytes) {
+  if (!loop_.callers->enabled()) [[likely]]
+    return read_range(call, bytes, nullptr);
+  loop_.callers->with_access(call, [this, bytes](grpc::Call& c, const Result<AccessRef>& access) {
+    const pb::RangeRequest request = *wire::decode<pb::RangeRequest>(bytes);
+    Result<> ok = access ? (*access)->read(request.key, request.range_end) : Result<>(access.error());
+    if (ok) return read_range(c, bytes, *access);
+    range_failed(bytes, loop_.clock.monotonic() - c.started(), ok.error());
+    c.fail(ok.error());
+  });
+}
+
+// `access`: the rights under which it is read; null while auth is off.
+void KvService::read_range(grpc::Call& call, std::string_view bytes, const AccessRef& access) {
   // Decoded a second time: cheaper than carrying the message through the wait.
   const pb::RangeRequest request = *wire::decode<pb::RangeRequest>(bytes);
   const io::MonotonicNs start = loop_.clock.monotonic();
@@ -105,14 +110,16 @@ void KvService::answer_range(grpc::Call& call, std::string_view bytes) {
     server::RangeSteps* steps = &stepped->range();
     return long_reads_.add(
         call, std::move(stepped),
-        [this, bytes, start, steps](grpc::Call& c, server::SteppedRead& read, const Error* error) {
+        [this, bytes, start, steps, access](grpc::Call& c, server::SteppedRead& read, const Error* error) {
           range_read(c, bytes, start, steps, error);
           if (error != nullptr) return c.fail(*error);
+          if (Result<> ok = still_current(access); !ok) return c.fail(ok.error());
           long_reads_.respond(c, read);
         });
   }
   range_read(call, bytes, start, range ? &*range : nullptr, done ? nullptr : &done.error());
   if (!done) return call.fail(done.error());
+  if (Result<> ok = still_current(access); !ok) return call.fail(ok.error());
   respond(call, loop_.member, range->header_revision(), range->response());
 }
 
@@ -147,26 +154,21 @@ void KvService::put(grpc::Call& call, std::string_view bytes) {
   auto request = decode_or_fail<pb::PutRequest>(call, bytes);
   if (!request || !quota_admits(loop_, call, server::put_cost(*request))) return;
   if (Result<> ok = check_put(*request); !ok) return call.fail(ok.error());
-  const uint64_t id = loop_.member.next_id();
-  propose(loop_, call, id, raft_request(id, raft_field::kPut, *request));
+  propose(loop_, call, raft_field::kPut, *request);
 }
 
 void KvService::delete_range(grpc::Call& call, std::string_view bytes) {
   auto request = decode_or_fail<pb::DeleteRangeRequest>(call, bytes);
   if (!request) return;
   if (Result<> ok = check_delete_range(*request); !ok) return call.fail(ok.error());
-  const uint64_t id = loop_.member.next_id();
-  propose(loop_, call, id, raft_request(id, raft_field::kDeleteRange, *request));
+  propose(loop_, call, raft_field::kDeleteRange, *request);
 }
 
 void KvService::txn(grpc::Call& call, std::string_view bytes) {
   auto request = decode_or_fail<pb::TxnRequest>(call, bytes);
   if (!request || !quota_admits(loop_, call, server::txn_cost(*request))) return;
   if (Result<> ok = check_txn(*request, loop_.member.config().max_txn_ops); !ok) return call.fail(ok.error());
-  if (!server::is_read_only(*request)) {
-    const uint64_t id = loop_.member.next_id();
-    return propose(loop_, call, id, raft_request(id, raft_field::kTxn, *request));
-  }
+  if (!server::is_read_only(*request)) return propose(loop_, call, raft_field::kTxn, *request);
   if (server::is_serializable(*request)) return answer_read_only_txn(call, bytes);
   loop_.port.read_index(CallRef(call).then([this, bytes](grpc::Call& c, const Result<>& confirmed) {
     if (!confirmed) return c.fail(confirmed.error());
@@ -175,6 +177,21 @@ void KvService::txn(grpc::Call& call, std::string_view bytes) {
 }
 
 void KvService::answer_read_only_txn(grpc::Call& call, std::string_view bytes) {
+  if (!loop_.callers->enabled()) [[likely]]
+    return read_txn(call, bytes, nullptr);
+  auto txn = std::make_shared<const pb::TxnRequest>(*wire::decode<pb::TxnRequest>(bytes));
+  loop_.callers->with_txn_access(call, *txn,
+                                 [this, bytes, txn](grpc::Call& c, const Result<AccessRef>& access) {
+                                   if (!access) return c.fail(access.error());
+                                   read_txn(c, bytes, *access);
+                                 });
+}
+
+Result<> KvService::still_current(const AccessRef& access) {
+  return access ? loop_.callers->still_current(*access) : Result<>();
+}
+
+void KvService::read_txn(grpc::Call& call, std::string_view bytes, const AccessRef& access) {
   const io::MonotonicNs start = loop_.clock.monotonic();
   auto txn = std::make_unique<server::SteppedTxn>(loop_.member.view(), *wire::decode<pb::TxnRequest>(bytes));
   const Result<bool> done = txn->step({});
@@ -182,14 +199,16 @@ void KvService::answer_read_only_txn(grpc::Call& call, std::string_view bytes) {
     server::SteppedTxn* steps = txn.get();
     return long_reads_.add(
         call, std::move(txn),
-        [this, bytes, start, steps](grpc::Call& c, server::SteppedRead& read, const Error* error) {
+        [this, bytes, start, steps, access](grpc::Call& c, server::SteppedRead& read, const Error* error) {
           txn_read(c, bytes, start, *steps, error);
           if (error != nullptr) return c.fail(*error);
+          if (Result<> ok = still_current(access); !ok) return c.fail(ok.error());
           long_reads_.respond(c, read);
         });
   }
   txn_read(call, bytes, start, *txn, done ? nullptr : &done.error());
   if (!done) return call.fail(done.error());
+  if (Result<> ok = still_current(access); !ok) return call.fail(ok.error());
   pb::TxnResponse response = txn->response();
   respond(call, loop_.member, txn->header_revision(), response);
 }
@@ -218,8 +237,7 @@ void KvService::txn_read(grpc::Call& call, std::string_view bytes, io::Monotonic
 void KvService::compact(grpc::Call& call, std::string_view bytes) {
   auto request = decode_or_fail<pb::CompactionRequest>(call, bytes);
   if (!request) return;
-  const uint64_t id = loop_.member.next_id();
-  propose(loop_, call, id, raft_request(id, raft_field::kCompaction, *request));
+  propose(loop_, call, raft_field::kCompaction, *request);
 }
 
 }  // namespace quoin::v3rpc

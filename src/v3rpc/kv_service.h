@@ -18,11 +18,14 @@ class KvService {
  private:
   class RangeStream;
   void range(grpc::Call& call, std::string_view bytes);
+  // Once the read may be served here. Then the caller's rights count as they are now.
   void answer_range(grpc::Call& call, std::string_view bytes);
+  void read_range(grpc::Call& call, std::string_view bytes, const AccessRef& access);
   void put(grpc::Call& call, std::string_view bytes);
   void delete_range(grpc::Call& call, std::string_view bytes);
   void txn(grpc::Call& call, std::string_view bytes);
   void answer_read_only_txn(grpc::Call& call, std::string_view bytes);
+  void read_txn(grpc::Call& call, std::string_view bytes, const AccessRef& access);
   // A Range or a read-only Txn was read, or failed: measures it, and logs a slow one, before the answer
   // leaves.
   void range_read(grpc::Call& call, std::string_view bytes, io::MonotonicNs start, server::RangeSteps* range,
@@ -32,6 +35,7 @@ class KvService {
   // A Range failed before it read anything; `took_ns` as far as it came.
   void range_failed(std::string_view bytes, int64_t took_ns, const Error& error);
   void compact(grpc::Call& call, std::string_view bytes);
+  Result<> still_current(const AccessRef& access);
 
   Loop& loop_;
   LongReads long_reads_;
@@ -41,8 +45,6 @@ class KvService {
   std::unique_ptr<Handlers> handlers_;
 };
 
-// Proposes and answers the call with the outcome.
-void propose(Loop& loop, grpc::Call& call, uint64_t id, Blob request);
 // True if the quota lets a request of this cost through. Otherwise raises the NOSPACE alarm and then ends the
 // call with kNoSpace.
 bool quota_admits(Loop& loop, grpc::Call& call, uint64_t cost);

@@ -32,20 +32,40 @@ LeaseService::~LeaseService() = default;
 void LeaseService::grant(grpc::Call& call, std::string_view bytes) {
   auto request = decode_or_fail<pb::LeaseGrantRequest>(call, bytes);
   if (!request || !quota_admits(loop_, call, server::kLeaseGrantCost)) return;
-  const uint64_t id = loop_.member.next_id();
   while (request->id == 0) request->id = static_cast<int64_t>(loop_.member.next_id() & INT64_MAX);
-  propose(loop_, call, id, raft_request(id, raft_field::kLeaseGrant, *request));
+  propose(loop_, call, raft_field::kLeaseGrant, *request);
 }
 
 void LeaseService::revoke(grpc::Call& call, std::string_view bytes) {
   auto request = decode_or_fail<pb::LeaseRevokeRequest>(call, bytes);
   if (!request) return;
-  const uint64_t id = loop_.member.next_id();
-  propose(loop_, call, id, raft_request(id, raft_field::kLeaseRevoke, *request));
+  propose(loop_, call, raft_field::kLeaseRevoke, *request);
 }
 
 namespace {
 constexpr size_t kItemsPerTurn = 2'000;
+
+// `f(call, revision)` once the caller may do that with the keys of the leases; `revision`: the auth revision at which
+// it was checked, 0 while auth is off. Else the call fails.
+template <class F>
+void when_allowed(Loop& loop, grpc::Call& call, server::LeaseRight right, std::vector<LeaseId> leases, F f) {
+  if (!loop.callers->enabled()) return f(call, 0);
+  loop.callers->when_known(call, [&loop, right, leases = std::move(leases), f = std::move(f)](
+                                     grpc::Call& c, Result<Who> who) mutable {
+    if (who && !*who) who = Error(Code::kUserEmpty);
+    if (!who) return c.fail(who.error());
+    loop.member.check_leases(
+        right, std::move(*who), std::move(leases), loop.port.loop(),
+        CallRef(c).then([f = std::move(f)](grpc::Call& c2, Result<uint64_t> as_of) mutable {
+          if (!as_of) return c2.fail(as_of.error());
+          f(c2, *as_of);
+        }));
+  });
+}
+bool still_as_of(Loop& loop, uint64_t revision) {
+  const auth::Permissions& now = *loop.callers->permissions();
+  return revision == 0 || !now.enabled || now.revision == revision;
+}
 
 // A long answer, whose last field is repeated: its items are encoded some in each turn.
 template <class Response, class Item>
@@ -90,27 +110,40 @@ void LeaseService::time_to_live(grpc::Call& call, std::string_view bytes) {
   auto request = decode_or_fail<pb::LeaseTimeToLiveRequest>(call, bytes);
   if (!request) return;
   const LeaseId lease(request->id);
-  loop_.member.lease_times(lease, request->keys, loop_.port.loop(),
-                           CallRef(call).then([this, lease](grpc::Call& c, Result<server::LeaseTimes> times) {
-                             if (!times) return c.fail(times.error());
-                             pb::LeaseTimeToLiveResponse r;
-                             r.id = lease.v;
-                             r.ttl = times->ttl;
-                             r.granted_ttl = times->granted_ttl;
-                             LongAnswer<pb::LeaseTimeToLiveResponse, std::string>::send(
-                                 loop_, c, r, std::move(times->keys),
-                                 [](auto& to, const std::string& key) { to.keys.emplace_back(key); });
-                           }));
+  if (!request->keys) return answer_time_to_live(call, lease, false, 0);
+  when_allowed(loop_, call, server::LeaseRight::kRead, {lease},
+               [this, lease](grpc::Call& c, uint64_t as_of) { answer_time_to_live(c, lease, true, as_of); });
+}
+
+void LeaseService::answer_time_to_live(grpc::Call& call, LeaseId lease, bool keys, uint64_t as_of) {
+  loop_.member.lease_times(
+      lease, keys, loop_.port.loop(),
+      CallRef(call).then([this, lease, as_of](grpc::Call& c, Result<server::LeaseTimes> times) {
+        if (!times) return c.fail(times.error());
+        if (!still_as_of(loop_, as_of)) return c.fail(Error(Code::kAuthOldRevision));
+        pb::LeaseTimeToLiveResponse r;
+        r.id = lease.v;
+        r.ttl = times->ttl;
+        r.granted_ttl = times->granted_ttl;
+        LongAnswer<pb::LeaseTimeToLiveResponse, std::string>::send(
+            loop_, c, r, std::move(times->keys),
+            [](auto& to, const std::string& key) { to.keys.emplace_back(key); });
+      }));
 }
 
 void LeaseService::leases(grpc::Call& call, std::string_view bytes) {
   if (!decode_or_fail<pb::LeaseLeasesRequest>(call, bytes)) return;
   auto answer = [this](grpc::Call& c, Result<std::vector<LeaseId>> leases) {
     if (!leases) return c.fail(leases.error());
-    pb::LeaseLeasesResponse r;
-    LongAnswer<pb::LeaseLeasesResponse, LeaseId>::send(
-        loop_, c, r, std::move(*leases),
-        [](auto& to, const LeaseId& lease) { to.leases.emplace_back().id = lease.v; });
+    auto shared = std::make_shared<std::vector<LeaseId>>(std::move(*leases));
+    when_allowed(loop_, c, server::LeaseRight::kRead, *shared,
+                 [this, shared](grpc::Call& c2, uint64_t as_of) {
+                   if (!still_as_of(loop_, as_of)) return c2.fail(Error(Code::kAuthOldRevision));
+                   pb::LeaseLeasesResponse r;
+                   LongAnswer<pb::LeaseLeasesResponse, LeaseId>::send(
+                       loop_, c2, r, std::move(*shared),
+                       [](auto& to, const LeaseId& lease) { to.leases.emplace_back().id = lease.v; });
+                 });
   };
   loop_.member.leases(loop_.port.loop(), CallRef(call).then(answer));
 }
@@ -123,11 +156,21 @@ class LeaseService::KeepAlive final : public StreamBase<KeepAlive> {
     auto request = wire::decode<pb::LeaseKeepAliveRequest>(bytes);
     if (!request) return call_.fail_decode(request.error().text());
     ++in_flight_;
-    if (full()) call_.pause_reading();
     const LeaseId lease(request->id);
     // The header tells the state before the renewal.
     const int64_t revision = loop_.member.revision();
-    loop_.port.renew_lease(lease, self().then(&KeepAlive::answer, lease, revision));
+    if (!loop_.callers->enabled()) [[likely]] {
+      if (full()) call_.pause_reading();
+      return renew(lease, revision);
+    }
+    // One after the other, so that they are answered in order however long a check takes.
+    checking_ = true;
+    call_.pause_reading();
+    when_allowed(loop_, call_, server::LeaseRight::kWrite, {lease},
+                 [self = self(), lease, revision, &loop = loop_](grpc::Call& c, uint64_t as_of) {
+                   if (!still_as_of(loop, as_of)) return c.fail(Error(Code::kAuthOldRevision));
+                   self.then(&KeepAlive::renew, lease, revision)();
+                 });
   }
   void on_half_close() override {
     half_closed_ = true;
@@ -141,7 +184,10 @@ class LeaseService::KeepAlive final : public StreamBase<KeepAlive> {
 
  private:
   // Each request is answered, so the way in is closed while the way out is full.
-  bool full() const { return in_flight_ >= kRenewalsInFlightMax || !call_.writable(); }
+  bool full() const { return in_flight_ >= kRenewalsInFlightMax || checking_ || !call_.writable(); }
+  void renew(LeaseId lease, int64_t revision) {
+    loop_.port.renew_lease(lease, self().then(&KeepAlive::answer, lease, revision));
+  }
   void read_on() {
     if (!full()) call_.resume_reading();
   }
@@ -154,6 +200,7 @@ class LeaseService::KeepAlive final : public StreamBase<KeepAlive> {
     const size_t size = encoded_size(r);
     if (!call_.send_message(size, [&](char* out) { wire::encode(r, out, size); })) return;
     --in_flight_;
+    checking_ = false;
     read_on();
     finish_if_idle();
   }
@@ -163,6 +210,7 @@ class LeaseService::KeepAlive final : public StreamBase<KeepAlive> {
 
   Loop& loop_;
   size_t in_flight_ = 0;
+  bool checking_ = false;  // the one request in flight, whose caller's rights count
   bool half_closed_ = false;
 };
 

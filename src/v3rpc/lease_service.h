@@ -25,6 +25,8 @@ class LeaseService final : public grpc::StreamHandler {
   void grant(grpc::Call& call, std::string_view bytes);
   void revoke(grpc::Call& call, std::string_view bytes);
   void time_to_live(grpc::Call& call, std::string_view bytes);
+  // `as_of`: the auth revision at which the caller was found to be allowed to see the keys; 0: it needed nothing.
+  void answer_time_to_live(grpc::Call& call, LeaseId lease, bool keys, uint64_t as_of);
   void leases(grpc::Call& call, std::string_view bytes);
 
   Loop& loop_;

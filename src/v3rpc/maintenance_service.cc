@@ -13,8 +13,6 @@ namespace quoin::v3rpc {
 namespace pb = wire::etcdserverpb;
 
 namespace {
-constexpr uint32_t kDowngradeInfoSetField = 1302;
-
 // etcd's text form of an alarm, its trailing space included.
 std::string alarm_text(const server::Alarm& a) {
   std::string s;
@@ -96,8 +94,9 @@ void MaintenanceService::status(grpc::Call& call, std::string_view bytes) {
 void MaintenanceService::alarm(grpc::Call& call, std::string_view bytes) {
   auto request = decode_or_fail<pb::AlarmRequest>(call, bytes);
   if (!request) return;
-  const uint64_t id = loop_.member.next_id();
-  propose(loop_, call, id, raft_request(id, raft_field::kAlarm, *request));
+  loop_.callers->when_admitted(
+      call, auth::alarm_need(request->action),
+      [this, alarm = *request](grpc::Call& c) { propose(loop_, c, raft_field::kAlarm, alarm); });
 }
 
 void MaintenanceService::defragment(grpc::Call& call, std::string_view bytes) {
@@ -210,13 +209,12 @@ void MaintenanceService::downgrade_confirmed(grpc::Call& call, std::string_view 
     LOG(loop_.log, kWarn, "failed to cancel downgrade: no inflight downgrade job", );
     return answer(call);
   }
-  const uint64_t id = loop_.member.next_id();
-  call.context = id;
-  loop_.port.propose(id, raft_request(id, kDowngradeInfoSetField, info),
-                     CallRef(call).then([answer](grpc::Call& c, const server::Answer& outcome) {
-                       if (outcome.error) return c.fail(*outcome.error);
-                       answer(c);
-                     }));
+  // Its caller is known by now, since only an admin comes this far: the request is encoded within this call.
+  propose_then(loop_, call, raft_field::kDowngradeInfoSet, info,
+               [answer](grpc::Call& c, const server::Answer& outcome) {
+                 if (outcome.error) return c.fail(*outcome.error);
+                 answer(c);
+               });
 }
 
 }  // namespace quoin::v3rpc

@@ -51,6 +51,14 @@ class RangeStreamHandler::Listener final : public StreamBase<Listener> {
  private:
   void confirmed(Result<> read_index) {
     if (!read_index) return call_.fail(read_index.error());
+    loop_.callers->with_access(call_, [self = self()](grpc::Call&, Result<AccessRef> access) {
+      self.then(&Listener::begin, std::move(access))();
+    });
+  }
+  void begin(const Result<AccessRef>& access) {
+    if (!access) return call_.fail(access.error());
+    access_ = *access;
+    if (Result<> ok = access_->read(request_.key, request_.range_end); !ok) return call_.fail(ok.error());
     const auto view = loop_.member.view();
     header_revision_ = view->revision();
     if (request_.revision <= 0) request_.revision = header_revision_;
@@ -88,6 +96,7 @@ class RangeStreamHandler::Listener final : public StreamBase<Listener> {
   }
 
   void send_chunk(server::SteppedRange& read) {
+    if (Result<> ok = loop_.callers->still_current(*access_); !ok) return call_.fail(ok.error());
     loop_.member.count_ranges(1);
     pb::RangeResponse& r = read.range().response();
     if (total_ < 0) total_ = r.count;
@@ -141,6 +150,7 @@ class RangeStreamHandler::Listener final : public StreamBase<Listener> {
   std::string bytes_;  // what request_ points into
   pb::RangeRequest request_;
   std::string next_key_;
+  AccessRef access_;
   bool started_ = false;
   bool turn_wanted_ = false;
   bool reading_ = false;  // a chunk is read in steps

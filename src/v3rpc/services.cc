@@ -1,5 +1,6 @@
 #include "v3rpc/services.h"
 
+#include "v3rpc/auth_service.h"
 #include "v3rpc/cluster_service.h"
 #include "v3rpc/health_service.h"
 #include "v3rpc/kv_service.h"
@@ -15,19 +16,23 @@ struct Services::Impl {
       : turns(l.port.loop()),
         loop(l),
         leader_monitor(loop),
+        callers(loop),
         gate(loop),
         kv(loop, gate, methods),
         watch(loop, gate, methods, seed),
         lease(loop, gate, methods),
         cluster(loop, gate, methods),
         maintenance(loop, gate, methods),
+        auth(loop, gate, methods),
         health(loop, gate, methods) {
     loop.turns = &turns;
     loop.leader_monitor = &leader_monitor;
+    loop.callers = &callers;
   }
   grpc::Turns turns;
   Loop loop;
   LeaderMonitor leader_monitor;
+  Callers callers;
   Gate gate;
   grpc::MethodTable methods;
   KvService kv;
@@ -35,6 +40,7 @@ struct Services::Impl {
   LeaseService lease;
   ClusterService cluster;
   MaintenanceService maintenance;
+  AuthService auth;
   HealthService health;
 };
 
@@ -45,6 +51,9 @@ const grpc::MethodTable& Services::methods() const {
 }
 grpc::Turns& Services::turns() {
   return impl_->turns;
+}
+size_t Services::callers_waiting() const {
+  return impl_->callers.waiting();
 }
 size_t Services::steps_waiting() const {
   return impl_->turns.waiting();

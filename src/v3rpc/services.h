@@ -19,6 +19,8 @@ class Services {
   grpc::Turns& turns();
   // Steps of long work that wait for their turn on the loop.
   size_t steps_waiting() const;
+  // Calls that wait for the entry of their token to be applied.
+  size_t callers_waiting() const;
 
  private:
   struct Impl;

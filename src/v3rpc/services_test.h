@@ -53,7 +53,7 @@ class ServicesTest : public ::testing::Test, public grpc::ServerConnection::Noti
         Loop{*member_, *port_, process_.timers(), process_.clock(), log_, rpc_metrics_, limits, &memory_}, 1);
     context_ = std::make_unique<grpc::ServerContext>(
         grpc::ServerContext{services_->methods(), calls_, probe_, memory_, {}});
-    connection_ = std::make_unique<grpc::ServerConnection>(*context_, grpc::PeerInfo{"127.0.0.1:1", ""},
+    connection_ = std::make_unique<grpc::ServerConnection>(*context_, grpc::PeerInfo{"127.0.0.1:1", {}},
                                                            *this, process_.clock().monotonic());
     client_ = std::make_unique<grpc::test::RawClient>();
   }

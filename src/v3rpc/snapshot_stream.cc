@@ -34,15 +34,19 @@ class SnapshotStreamHandler::Listener final : public StreamBase<Listener> {
   void on_message(std::string_view bytes) override {
     if (auto r = wire::decode<pb::SnapshotRequest>(bytes); !r) return call_.fail_decode(r.error().text());
     if (!gate_.admit(call_, true)) return;
-    version_ = loop_.member.status().storage_version;
-    began_ = loop_.clock.monotonic();
-    loop_.member.snapshot(loop_.port.loop(), self().then(&Listener::begin));
+    gate_.callers().when_admitted(call_, auth::Need::kAdmin,
+                                  [self = self()](grpc::Call&) { self.with(&Listener::admitted); });
   }
   void on_writable() override {
     if (source_ && !reading_) read_more();
   }
 
  private:
+  void admitted() {
+    version_ = loop_.member.status().storage_version;
+    began_ = loop_.clock.monotonic();
+    loop_.member.snapshot(loop_.port.loop(), self().then(&Listener::begin));
+  }
   void begin(Result<std::shared_ptr<backend::SnapshotSource>> source) {
     if (!source) return call_.fail(source.error());
     source_ = std::move(*source);

@@ -13,7 +13,7 @@ class StreamFlowTest : public ServicesTest {
 
   explicit StreamFlowTest(const Limits& limits = {})
       : ServicesTest(test_config(), 1, limits),
-        writing_(std::make_unique<grpc::ServerConnection>(*context_, grpc::PeerInfo{"127.0.0.1:2", ""}, *this,
+        writing_(std::make_unique<grpc::ServerConnection>(*context_, grpc::PeerInfo{"127.0.0.1:2", {}}, *this,
                                                           process_.clock().monotonic())),
         writer_(std::make_unique<grpc::test::RawClient>()) {
     client_->read = false;

@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "failpoint/failpoint.h"
+#include "v3rpc/grpc_metrics.h"
 #include "v3rpc/held_bytes.h"
 #include "v3rpc/leader_monitor.h"
 
@@ -217,7 +218,7 @@ class WatchService::Stream final : public StreamBase<Stream> {
   // The way in is closed while the way out is full, and while much is on its way through apply: every request
   // may be answered, and nothing bounds answers but that no more is asked for.
   bool full() const {
-    return in_flight_ >= kRequestsInFlightMax || in_flight_bytes_ >= kRequestBytesInFlightMax ||
+    return creating_ || in_flight_ >= kRequestsInFlightMax || in_flight_bytes_ >= kRequestBytesInFlightMax ||
            !queue_.empty() || !call_.writable();
   }
 
@@ -234,7 +235,42 @@ class WatchService::Stream final : public StreamBase<Stream> {
       if (f == pb::WatchCreateRequest::FilterType::kNoput) r.no_put = true;
       if (f == pb::WatchCreateRequest::FilterType::kNodelete) r.no_delete = true;
     }
-    send_to_apply(bytes, [r = std::move(r)](mvcc::WatchTable& t, mvcc::StreamId s) { t.create(s, r); });
+    if (!loop_.callers->enabled()) [[likely]] {
+      return send_to_apply(bytes,
+                           [r = std::move(r)](mvcc::WatchTable& t, mvcc::StreamId s) { t.create(s, r); });
+    }
+    // Nothing else of the stream overtakes it: what was created is answered in the order of the requests.
+    creating_ = true;
+    call_.pause_reading();
+    loop_.callers->with_access(
+        call_, [self = self(), bytes, r = std::move(r)](grpc::Call&, Result<AccessRef> access) mutable {
+          self.then(&Stream::create_as, bytes, std::move(r), std::move(access))();
+        });
+  }
+  // The watch table asks in its place among the other checks.
+  void create_as(size_t bytes, const mvcc::WatchRequest& r, const Result<AccessRef>& access) {
+    creating_ = false;
+    send_to_apply(bytes, [r, access](mvcc::WatchTable& t, mvcc::StreamId s) {
+      t.create(s, r, [&access](std::string_view key, std::string_view range_end) {
+        return refusal(access ? (*access)->read(key, range_end) : Result<>(access.error()));
+      });
+    });
+    if (!full()) call_.resume_reading();
+  }
+  static std::optional<std::string> refusal(const Result<>& allowed) {
+    if (allowed) return std::nullopt;
+    switch (allowed.error().code()) {
+      case Code::kInvalidAuthToken:
+      case Code::kAuthOldRevision:
+      case Code::kUserEmpty:
+        return status_text(allowed.error());
+      default:
+        return status_text(Error(Code::kPermissionDenied));
+    }
+  }
+  // As Go prints the error of a call.
+  static std::string status_text(const Error& error) {
+    return fmt::format("rpc error: code = {} desc = {}", code_name(error.grpc_status()), error.text());
   }
 
   void pump() {
@@ -328,6 +364,7 @@ class WatchService::Stream final : public StreamBase<Stream> {
   std::unique_ptr<io::Timer> progress_;
   bool fragment_open_ = false;  // of the catch-up: the rest of a response must follow
   bool turn_wanted_ = false;    // a step of the catch-up waits for its turn
+  bool creating_ = false;       // a request waits for its caller's rights
   bool closed_ = false;
   size_t in_flight_ = 0, in_flight_bytes_ = 0;  // requests on their way through apply
 };
