@@ -343,6 +343,8 @@ void Reader::fill_config() {
   c.server.bootstrap_defrag_mib = number("bootstrap-defrag-threshold-megabytes");
   c.memory_mlock = boolean("memory-mlock");
   fill_tls();
+  c.auth_token = text("auth-token");
+  c.auth_token_ttl_s = number("auth-token-ttl");
   c.bcrypt_cost = number("bcrypt-cost");
   c.server.force_new_cluster = boolean("force-new-cluster");
   c.server.unsafe_no_fsync = boolean("unsafe-no-fsync");

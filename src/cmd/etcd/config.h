@@ -140,7 +140,10 @@ struct Config {
   bool client_auto_tls = false, peer_auto_tls = false;
   uint64_t self_signed_years = 1;
   bool peer_skip_san_check = false;
-  uint64_t bcrypt_cost = 10;  // of an auth store that is off; looked at for etcd's warning
+  // ---- users (auth_setup.h) ----
+  std::string auth_token = "simple";
+  uint64_t auth_token_ttl_s = 300;
+  uint64_t bcrypt_cost = 10;
 
   // Client HTTP.
   std::vector<std::string> cors = {"*"};

@@ -398,11 +398,10 @@ Result<> apply_renames(FlagSet& flags, const CheckState& state, std::vector<Noti
   return {};
 }
 
-// What changes nothing by itself, in etcd too: the details of tracing and authentication while these are off.
+// What changes nothing by itself, in etcd too: the details of tracing while it is off.
 static bool unused_alone(const Option& o) {
   // Takes nothing away from a member: /debug/pprof answers 404. config.cc warns.
   if (o.name == "enable-pprof") return true;
-  if (o.name == "bcrypt-cost" || o.name == "auth-token-ttl") return true;
   return o.name != "enable-distributed-tracing" && o.name != "experimental-enable-distributed-tracing" &&
          o.later == "distributed tracing";
 }

@@ -297,7 +297,7 @@ TEST(Config, VerificationErrors) {
 
 TEST(Config, WhatIsNotServedIsRefusedByName) {
   for (const std::string arg :
-       {"--auth-token=jwt", "--enable-distributed-tracing", "--experimental-enable-distributed-tracing"}) {
+       {"--enable-distributed-tracing", "--experimental-enable-distributed-tracing"}) {
     const Command c = read({"--name=n", arg});
     EXPECT_EQ(c.exit_code, 1) << arg;
     EXPECT_NE(verify_error(c).find("is not served by this version of Quoin"), std::string::npos) << arg;

@@ -1,11 +1,8 @@
 #include "cmd/etcd/config_yaml.h"
 
-#include <fcntl.h>
-#include <unistd.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
 #include <cmath>
 #include <map>
@@ -16,6 +13,7 @@
 #include "cmd/etcd/config_options.h"
 #include "cmd/etcd/config_url.h"
 #include "cmd/etcd/flags_text.h"
+#include "cmd/etcd/small_file.h"
 
 namespace quoin::cmd {
 namespace {
@@ -523,26 +521,7 @@ Result<ConfigFile> read_config_text(const std::string& yaml, FlagSet& flags) {
 }
 
 Result<ConfigFile> read_config_file(const std::string& path, FlagSet& flags) {
-  // A device gives bytes for ever.
-  constexpr size_t kBytesMax = 16 << 20;
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return errno_error("open", path, errno);
-  std::string text;
-  Result<> outcome;
-  for (;;) {
-    char piece[64 << 10];
-    const ssize_t n = read(fd, piece, sizeof piece);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) outcome = errno_error("read", path, errno);
-    if (n <= 0) break;
-    text.append(piece, static_cast<size_t>(n));
-    if (text.size() > kBytesMax) {
-      outcome = make_error(Code::kInvalidArgument, "read {}: more than {} bytes", path, kBytesMax);
-      break;
-    }
-  }
-  close(fd);
-  if (!outcome) return outcome.error();
+  ASSIGN_OR_RETURN(const std::string text, read_small_file(path));
   return read_config_text(text, flags);
 }
 

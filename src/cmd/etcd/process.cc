@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "base/go_text.h"
+#include "cmd/etcd/auth_setup.h"
 #include "cmd/etcd/config_start.h"
 #include "cmd/etcd/config_url.h"
 #include "cmd/etcd/data_dir.h"
@@ -52,6 +53,10 @@ Process::Process(const Config& config, std::vector<Notice> start_notices, std::v
   append_.post([] { posix::LogSink::forbid_waiting(); });
   file_.post([] { posix::LogSink::forbid_waiting(); });
   transfer_.post([] { posix::LogSink::forbid_waiting(); });
+  for (int i = 0; i < std::min(cores, kPasswordThreadsMax); ++i) {
+    password_threads_.push_back(std::make_unique<posix::DiskThread>(fmt::format("password{}", i)));
+    password_threads_.back()->post([] { posix::LogSink::forbid_waiting(); });
+  }
   scrape_.post([] { posix::LogSink::forbid_waiting(); });
   raft_.emplace(*loops_[0], posix::StrandOptions{.in_timers_thread = true});
   apply_.emplace(*loops_.back());
@@ -225,6 +230,8 @@ Result<> Process::open_member() {
           network_, peer_loop_, timers_, clock_, transfer_, metrics_, log_, {}, tls_.to_peers()});
   env.peers = transport_.get();
   env.resolver = &resolver_;
+  for (auto& thread : password_threads_) env.passwords.push_back(thread.get());
+  TRY(set_up_auth(config_, log_, &config_.server));
   ASSIGN_OR_RETURN(member_, server::Member::start(config_.server, env));
   return {};
 }
@@ -372,6 +379,7 @@ void Process::close() {
   file_.stop();
   scrape_.stop();
   transfer_.stop();
+  for (auto& thread : password_threads_) thread->stop();
   tls_.stop();
   peer_loop_.stop();
   for (auto& l : loops_) l->stop();

@@ -74,6 +74,8 @@ class Process {
   posix::ThreadTimers timers_;
   posix::DiskThread append_, file_, scrape_;
   posix::DiskThread transfer_;  // reads databases on their way to other members
+  static constexpr int kPasswordThreadsMax = 8;
+  std::vector<std::unique_ptr<posix::DiskThread>> password_threads_;  // hash and sign, nothing else
   std::vector<std::unique_ptr<posix::UvLoop>> loops_;
   std::optional<posix::InlineStrand> raft_, apply_;
   std::unique_ptr<io::FileSystem> append_fs_, file_fs_, scrape_fs_;
