@@ -52,7 +52,7 @@ check: build ## format, include order, properties of the sources, headers that s
 bench: build ## server CPU per request against a real etcd in the same run, the longest tasks, floods (needs Go)
 	@tools/prepare_tests.sh $(BUILD)
 	@python3 tests/bench/compare.py --quoin bin/etcd --oracle $(BUILD)/oracle
-	@failed=0; for b in stalls floods; do \
+	@failed=0; for b in tls stalls floods; do \
 	  python3 tests/bench/$$b.py --quoin bin/etcd --oracle $(BUILD)/oracle || failed=1; done; exit $$failed
 
 # A run of a cluster is 10 to 40 s of virtual time under faults and about as much to recover; it costs about 0.13 s of

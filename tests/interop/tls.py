@@ -19,40 +19,10 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
+from authority import Authority  # noqa: E402
 from members import Failure, die_with_parent, drive, expect, free_port, run  # noqa: E402
 
 HOST = "127.0.0.1"
-
-
-class Authority:
-    """Makes certificates in a folder."""
-
-    def __init__(self, folder):
-        folder.mkdir(parents=True)
-        self.folder = folder
-        self.ca("ca")
-
-    def path(self, name):
-        return str(self.folder / name)
-
-    def openssl(self, *args):
-        done = run(["openssl", *args], check=False)
-        expect(done.returncode == 0, f"openssl {args}: {done.stderr}")
-
-    def ca(self, name):
-        self.openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={name}",
-                     "-days", "100", "-keyout", self.path(f"{name}.key"), "-out", self.path(f"{name}.pem"))
-
-    def pair(self, name, common_name, san, usage="serverAuth,clientAuth", ca="ca", days="100"):
-        """name.pem and name.key."""
-        self.openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={common_name}",
-                     "-keyout", self.path(f"{name}.key"), "-out", self.path(f"{name}.csr"))
-        (self.folder / f"{name}.ext").write_text((f"subjectAltName={san}\n" if san else "") +
-                                                 (f"extendedKeyUsage={usage}\n" if usage else "subjectKeyIdentifier=hash\n"))
-        self.openssl("x509", "-req", "-in", self.path(f"{name}.csr"), "-CA", self.path(f"{ca}.pem"), "-CAkey",
-                     self.path(f"{ca}.key"), "-CAcreateserial", "-days", days, "-extfile", self.path(f"{name}.ext"),
-                     "-out", self.path(f"{name}.pem"))
-        return self.path(f"{name}.pem"), self.path(f"{name}.key")
 
 
 class Node:

@@ -25,7 +25,7 @@ import (
 //
 // The kinds: fill (keys 0..N-1 once, by txns of 100), put, range (serializable), linearizable, txn (compare, put,
 // get), page (1000 keys from a random place), keepalive (of one lease a connection; each of the calls in flight has a
-// stream of its own that stays open).
+// stream of its own that stays open), login (Authenticate as --user). More, of connections: load_tls.go.
 
 type loadConn struct {
 	conn    net.Conn
@@ -53,6 +53,10 @@ type load struct {
 	order atomic.Int64 // next key of fill
 	lease []int64      // of each connection, for keepalive
 	until time.Time
+
+	secure         *secure // nil: plain TCP
+	user, password string  // of login
+	token          string  // sent along, if not empty
 }
 
 // body is the next request, framed.
@@ -80,6 +84,8 @@ func (l *load) body(rnd *rand.Rand, lease int64) ([]byte, bool) {
 			Failure: []*pb.RequestOp{{Request: &pb.RequestOp_RequestRange{RequestRange: &pb.RangeRequest{Key: key}}}}}).Marshal()
 	case "keepalive":
 		m, _ = (&pb.LeaseKeepAliveRequest{ID: lease}).Marshal()
+	case "login":
+		m, _ = (&pb.AuthenticateRequest{Name: l.user, Password: l.password}).Marshal()
 	case "fill":
 		t := &pb.TxnRequest{}
 		for range 100 {
@@ -105,6 +111,8 @@ func (l *load) path() string {
 		return "/etcdserverpb.KV/Txn"
 	case "keepalive":
 		return "/etcdserverpb.Lease/LeaseKeepAlive"
+	case "login":
+		return "/etcdserverpb.Auth/Authenticate"
 	}
 	return rangePath
 }
@@ -146,7 +154,7 @@ func (c *loadConn) sendBody(stream uint32, body []byte, end bool) error {
 
 // run drives one connection from one goroutine: each answer is followed by the next call.
 func (l *load) run(endpoint string, inflight int, seed int64, lease int64) ([]time.Duration, error) {
-	conn, err := net.DialTimeout("tcp", endpoint, 10*time.Second)
+	conn, err := l.secure.dial(endpoint)
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +164,7 @@ func (l *load) run(endpoint string, inflight int, seed int64, lease int64) ([]ti
 	c.framer.SetReuseFrames()
 	c.framer.SetMaxReadFrameSize(1 << 20)
 	// Literal fields without indexing: the same bytes serve every call, and no table has to be kept.
-	for _, h := range grpcHeaders(l.path()) {
+	for _, h := range l.headers() {
 		c.block = appendLiteral(c.block, h.name, h.value)
 	}
 	rnd := rand.New(rand.NewSource(seed))
@@ -240,6 +248,14 @@ func (l *load) run(endpoint string, inflight int, seed int64, lease int64) ([]ti
 	return times, nil
 }
 
+func (l *load) headers() []header {
+	hs := grpcHeaders(l.path())
+	if l.token != "" {
+		hs = append(hs, header{"token", l.token})
+	}
+	return hs
+}
+
 func appendLiteral(block []byte, name, value string) []byte {
 	block = append(block, 0)
 	for _, s := range []string{name, value} {
@@ -300,15 +316,26 @@ func (r *reader) Read(p []byte) (int, error) {
 func runLoad(args []string) error {
 	flags := flag.NewFlagSet("load", flag.ExitOnError)
 	endpoint := flags.String("endpoint", "", "HOST:PORT")
-	kind := flags.String("kind", "put", "fill, put, range, linearizable, txn, page or keepalive")
+	kind := flags.String("kind", "put", "fill, put, range, linearizable, txn, page, keepalive or login; handshake, resumed or idle with --ca")
 	keys := flags.Int("keys", 1_000_000, "number of keys")
 	size := flags.Int("value", 256, "bytes of a value")
 	connections := flags.Int("connections", 50, "connections")
 	inflight := flags.Int("inflight", 10, "calls in flight on each")
 	duration := flags.Duration("duration", 5*time.Second, "how long (not for fill)")
 	calls := flags.Int64("calls", 0, "this many calls instead of a duration")
+	ca := flags.String("ca", "", "speak TLS, and trust the certificates in this file")
+	user := flags.String("user", "", "NAME:PASSWORD: log in first, and send the token with each call")
 	_ = flags.Parse(args)
 	l := &load{kind: *kind, keys: *keys, value: make([]byte, *size)}
+	if *ca != "" {
+		var err error
+		if l.secure, err = newSecure(*ca); err != nil {
+			return err
+		}
+	}
+	if err := l.logIn(*endpoint, *user); err != nil {
+		return err
+	}
 	for i := range l.value {
 		l.value[i] = 'a' + byte(i%26)
 	}
@@ -330,6 +357,9 @@ func runLoad(args []string) error {
 	if *kind == "fill" {
 		l.limit = int64((*keys + 99) / 100)
 	}
+	if *kind == "idle" {
+		l.limit = int64(*connections)
+	}
 	begin := time.Now()
 	l.until = begin.Add(*duration)
 	var all sync.WaitGroup
@@ -342,7 +372,16 @@ func runLoad(args []string) error {
 			lease = l.lease[i]
 		}
 		all.Go(func() {
-			t, err := l.run(*endpoint, *inflight, int64(i), lease)
+			var t []time.Duration
+			var err error
+			switch *kind {
+			case "handshake", "resumed":
+				t, err = l.connect(*endpoint, int64(i))
+			case "idle":
+				t, err = l.idle(*endpoint, int64(i))
+			default:
+				t, err = l.run(*endpoint, *inflight, int64(i), lease)
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			times = append(times, t...)
