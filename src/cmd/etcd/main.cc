@@ -63,6 +63,13 @@ int run(const std::vector<std::string>& args, const Environment& environment) {
 }  // namespace
 }  // namespace quoin::cmd
 
+// jemalloc's. Without its thread, what a burst of connections left free stays with a member that has little to do:
+// an arena is tidied up when it is used.
+extern "C" {
+extern const char* malloc_conf;
+const char* malloc_conf = "background_thread:true";
+}
+
 int main(int argc, char** argv) {
   quoin::cmd::Environment environment;
   for (char** e = environ; *e != nullptr; ++e) environment.emplace_back(*e);
