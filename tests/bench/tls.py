@@ -54,12 +54,12 @@ class Secured:
     def idle_kilobytes(self, interop, args):
         """Of anonymous memory, for each connection."""
         before = resident_kilobytes(self.member.pid)
-        seconds = 8 + args.idle / 200
+        seconds = 30 + args.idle / 200
         child = subprocess.Popen([str(a) for a in self.command(interop, "idle", args, True, False, args.idle, 1, seconds)],
                                  stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent)
         try:
             expect(child.stdout.readline() == "ready\n", "the connections were not made in time")
-            time.sleep(2)
+            time.sleep(15)  # for both to give back what they no longer need
             return (resident_kilobytes(self.member.pid) - before) / args.idle
         finally:
             child.kill()
@@ -92,7 +92,7 @@ def add_arguments(parser):
     parser.add_argument("--inflight", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=4)
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--idle", type=int, default=2000, help="idle connections")
+    parser.add_argument("--idle", type=int, default=6000, help="idle connections")
     parser.add_argument("--judge", action="store_true")
 
 
