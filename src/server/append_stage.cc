@@ -27,6 +27,12 @@ AppendStage::AppendStage(const Config& config, io::FileSystem& fs, io::Executor&
 
 AppendStage::~AppendStage() = default;
 
+void AppendStage::post_made_up(raft::HardState hard_state, std::vector<raft::Entry> entries, Task done) {
+  strand_.post([this, hard_state, entries = std::move(entries), done = std::move(done)]() mutable {
+    appender_->save(hard_state, std::move(entries), std::move(done));
+  });
+}
+
 void AppendStage::post_append(AppendBatch batch) {
   strand_.post([this, batch = std::move(batch)]() mutable { take(std::move(batch)); });
 }

@@ -27,10 +27,9 @@ class AppendStage {
   ~AppendStage();
 
   void post_append(AppendBatch batch);
-  // Writes the entries that a start made up (--force-new-cluster). On the strand, before anything else.
-  void save_forced(std::vector<raft::Entry> entries, Task done) {
-    appender_->save({}, std::move(entries), std::move(done));
-  }
+  // What a start made up (Bootstrapped): raft takes it for stable, and so hands it over only once it has changed. A
+  // snapshot's record that no commit in the log reaches would count for nothing. Before anything else.
+  void post_made_up(raft::HardState hard_state, std::vector<raft::Entry> entries, Task done);
   // `.snap` file, WAL record, release of what is older; `done` on `executor`.
   void post_snapshot(raft::Snapshot snapshot, io::Executor& executor, Task done);
   // The state machine is that of a received snapshot and its file durable: releases what is older.

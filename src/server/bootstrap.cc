@@ -403,6 +403,7 @@ static Result<> restart(const Config& config, Environment& env, Bootstrapped* ou
     TRY(out->storage->apply_snapshot(std::make_shared<const raft::Snapshot>(snapshot)));
   }
   out->storage->set_hard_state(hard_state);
+  if (hard_state != log.contents.hard_state) out->made_up = hard_state;
   if (!entries.empty()) {
     out->state.log_end = entries.back().index;
     out->state.log_end_term = entries.back().term;

@@ -34,8 +34,9 @@ struct Bootstrapped {
   bool alone = false;                // the only voter, here and at the end of the log
   bool defragment = false;           // enough of the file is free (Config::bootstrap_defrag_mib)
   std::vector<raft::Peer> founders;  // not empty: a new cluster
-  // Entries that --force-new-cluster made up: in `storage`, to be written to the log before anything else
-  // happens.
+  // What raft starts with and the log does not hold, to be written to it before anything else: the hard state, where
+  // the start made up a commit or a term that the log has lost (empty: none), and entries of --force-new-cluster.
+  raft::HardState made_up;
   std::vector<raft::Entry> forced;
   ApplyStage::State state;
 };

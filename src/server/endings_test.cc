@@ -234,5 +234,49 @@ TEST(Endings, AMemberOfTwoWaitsForTheOther) {
   EXPECT_TRUE(m.stop());
 }
 
+// A snapshot of what such a commit covers, made before any leader was heard: its record counts.
+TEST(Endings, ASnapshotCountsWhereTheCommitWasMadeUp) {
+  sim::World world(5);
+  sim::SimDisk disk(world);
+  Config config = life_config();
+  { Life(world, disk, config).stop(); }
+  add_to_log(world, disk, [](raft::HardState& hs, Index next) {
+    hs.commit = next;
+    return change_entry(next.v, membership::ChangeKind::kAdd, 77);
+  });
+  add_to_log(world, disk, [](raft::HardState& hs, Index next) {
+    hs.commit = next;
+    return raft::Entry{hs.term, next, raft::EntryType::kNormal, {}};
+  });
+  Index applied;
+  {
+    MemberProcess m(world, disk, config);  // waits for the other one, with all of it in its database
+    m.run();
+    m.pass(5 * io::kSecond);
+    applied = m.member().status().applied;
+    EXPECT_FALSE(m.ready);
+  }
+  add_to_log(world, disk, [](raft::HardState& hs, Index next) {
+    hs.commit = Index(1);
+    return raft::Entry{hs.term, next, raft::EntryType::kNormal, {}};
+  });
+  config.snapshot_count = 1;
+  {
+    MemberProcess m(world, disk, config);
+    m.run();
+    ASSERT_TRUE(m.run_until([&] { return m.log.contains("saved snapshot to disk"); }));
+    EXPECT_EQ(m.member().status().committed, applied);
+    EXPECT_FALSE(m.ready);
+  }
+  disk.crash();
+  sim::Process& reader = world.start_process("reader");
+  sim::SimFileSystem fs(disk, reader.executor("reader"));
+  sim::LogSink log;
+  const auto records = wal::valid_snapshots(fs, "/data/member/wal", log);
+  ASSERT_TRUE(records) << records.error().text();
+  EXPECT_EQ(records->back().index, applied);
+  reader.kill();
+}
+
 }  // namespace
 }  // namespace quoin::server

@@ -66,10 +66,10 @@ void Member::run(io::Executor& executor, Task ready, std::function<void(Error)> 
   Task begin = std::move(go);
   if (!s.forced.empty()) {
     begin = [&s, go = std::move(begin)]() mutable {
-      s.env.append.post([&s, go = std::move(go)]() mutable {
-        s.appender.save_forced(std::exchange(s.forced, {}), std::move(go));
-      });
+      s.appender.post_made_up(s.made_up, std::exchange(s.forced, {}), std::move(go));
     };
+  } else if (!s.made_up.empty()) {
+    s.appender.post_made_up(s.made_up, {}, nullptr);
   }
   if (!s.defragment_at_start) return std::move(begin)();
   // Before anything is applied or served.

@@ -85,6 +85,7 @@ Stages::Stages(Config c, Environment e, RaftStageOptions options, Bootstrapped b
       chores(*this),
       admin(*this),
       inbound(*this),
+      made_up(b.made_up),
       forced(std::move(b.forced)),
       restarted(b.restarted),
       defragment_at_start(b.defragment),

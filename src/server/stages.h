@@ -104,7 +104,8 @@ class Stages final : public RaftSink, public ApplySink {
   Admin admin;
   Inbound inbound;
   std::unique_ptr<io::Timer> removed_timer;
-  // What run() has to do first: write these entries to the log, rewrite the database.
+  // What run() has to do first: write these to the log, rewrite the database.
+  raft::HardState made_up;
   std::vector<raft::Entry> forced;
   const bool restarted;  // the directory had a log
   const bool defragment_at_start;

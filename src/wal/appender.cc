@@ -88,6 +88,8 @@ class Appender::Impl {
   }
 
   void release_lock_to(quoin::Index index) {
+    CHECK(index <= saved_state_.commit, "no commit reaches the snapshot {} that the log is to begin with",
+          index);
     size_t keep = 0;
     for (size_t i = 0; i < tail_.segments.size(); ++i) {
       if (tail_.segments[i].index < index) keep = i;

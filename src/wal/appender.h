@@ -74,7 +74,8 @@ class Appender {
   // `record.index` 0 or with a conf_state (etcd refuses to write others).
   void save_snapshot(SnapshotRecord record, Done done);
 
-  // Drops the locks of segments that hold nothing beyond `index`, so that purge() may take them.
+  // Drops the locks of segments that hold nothing beyond `index`, so that purge() may take them. `index`: of a snapshot
+  // whose record is saved, and a hard state whose commit reaches it; without that the log would start before it.
   void release_lock_to(quoin::Index index);
   // Removes the oldest segments while more than `segments_max` remain, up to the first that is locked (by
   // this log or another process) or can't be opened. 0: keeps all. One at a time; a call while one runs
