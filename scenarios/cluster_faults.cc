@@ -209,14 +209,18 @@ bool ClusterRun::goes_on_without_newcomers(const membership::Change& change) con
   return up * 2 > voters.size() || (voters.size() == 2 && change.kind == K::kAdd && up == 1);
 }
 
+// Also those that nobody who runs now has heard of: who knew of them may be down. A member that lags, alone, would
+// count too few.
 std::set<MemberId> ClusterRun::voters_by_any_word() const {
-  std::set<MemberId> out;
+  std::set<MemberId> out, learners;
   auto& cluster = const_cast<Cluster&>(cluster_);
   for (size_t i = 0; i < seats_.size(); ++i) {
     if (!cluster.running(i)) continue;
-    for (const membership::Member& m : cluster.member(i).members()) {
-      if (!m.is_learner) out.insert(m.id);
-    }
+    for (const membership::Member& m : cluster.member(i).members())
+      (m.is_learner ? learners : out).insert(m.id);
+  }
+  for (const Seat& s : seats_) {
+    if (s.id && !s.gone && s.left_at == 0 && !learners.contains(s.id)) out.insert(s.id);
   }
   return out;
 }

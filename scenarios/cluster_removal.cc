@@ -51,13 +51,15 @@ bool ClusterRun::known_as_removed(MemberId id) {
 //
 // Accepted only where all of that is so: every member that runs counts two voters, itself or another one that runs
 // and one that has ended for good; somebody had applied that one's removal; nobody that runs knows of it; nobody
-// leads; and the one that stays was in trouble when it would have heard of it.
+// leads; and the one that stays was in trouble when it would have heard of it. Learners are not asked: one may know of
+// the removal, but has no message by which it could tell, and stays with the leader it had.
 bool ClusterRun::stranded() {
   std::optional<MemberId> gone;
   bool voter_runs = false;
   for (size_t i = 0; i < seats_.size(); ++i) {
     if (seats_[i].gone) continue;
     if (!cluster_.running(i) || cluster_.life(i).failure() || !seats_[i].started) return false;
+    if (cluster_.member(i).learner()) continue;
     if (cluster_.member(i).leader()) return false;
     size_t voters = 0;
     for (const membership::Member& m : cluster_.member(i).members()) {

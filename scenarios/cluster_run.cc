@@ -427,7 +427,9 @@ std::string ClusterRun::demand_progress() {
   listeners_.be_quiet();
   uint64_t put = 0;
   io::MonotonicNs asked = 0;
-  const io::MonotonicNs end = cluster_.world().now() + 120 * io::kSecond;
+  // Before the operator lends a hand.
+  const io::MonotonicNs patience = cluster_.world().now() + 40 * io::kSecond;
+  const io::MonotonicNs end = patience + 80 * io::kSecond;
   std::string missing;
   bool written = false;
   for (;;) {
@@ -436,6 +438,10 @@ std::string ClusterRun::demand_progress() {
     const std::vector<size_t> at = usable();
     listeners_.tick(at);
     const io::MonotonicNs now = cluster_.world().now();
+    if (!written && now > patience) {
+      make_way_for_joiners();
+      if (outrun_without_pre_vote()) switch_pre_vote_on();
+    }
     if (put != 0 && traffic_.acknowledged(put)) written = true;
     if (!written && !at.empty() && now > asked + 3 * io::kSecond) {
       asked = now;

@@ -7,7 +7,8 @@
 // Phase one asks for safety alone (Traffic, Listeners, Truth; never two leaders in one term; no member fails of
 // itself). Phase two heals everything and asks for progress within bounded virtual time: a leader, an acknowledged
 // write, equal members, watchers that were told everything, leases that end. The one exception is proved by the
-// run itself, see stranded(); what is safe is checked there, too.
+// run itself, see stranded(); what is safe is checked there, too. Where etcd's cluster would need an operator's hand,
+// the run lends it, late and for that reason alone (cluster_operator.cc).
 //
 // Threads: the simulation's one thread.
 #pragma once
@@ -145,6 +146,9 @@ class ClusterRun {
   void watch_removals();
   bool stranded();
   std::string left_too_early();
+  void make_way_for_joiners();
+  bool outrun_without_pre_vote();
+  void switch_pre_vote_on();
   void heal();
   std::string demand_progress();
   std::string check_end();
