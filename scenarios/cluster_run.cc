@@ -340,6 +340,13 @@ void ClusterRun::start(size_t i) {
   s.end_at = s.resume_at = 0;
   if (s.id && s.id != id) return fail(fmt::format("m{} was {:x} and is {:x}", i, s.id.v, id.v));
   const bool first = !s.founder && first_start;
+  // Who joins knows nothing before the others tell it, also where an earlier life was not told anything.
+  const bool joins = first || (!s.founder && cluster_.life(i).log().contains("joining again"));
+  if (const Index own = cluster_.member(i).status().committed; joins && own)
+    return fail(
+        fmt::format("m{} joins, and founds a cluster of its own: nobody sent it the {} entries that it has "
+                    "committed",
+                    i, own));
   s.id = id;
   s.own_removal = 0;
   s.snapshot_comes = s.record_comes = s.change_comes = false;
