@@ -103,12 +103,7 @@ void ServerCall::cancel(CancelReason reason) {
     status = listener_->on_cancelled(reason);
   }
   if (s_.counted == Counted::kStarted) owner_.context().probe.handled(*this, status);
-  // The handler is done with the call; who still works for it elsewhere does so in vain.
-  if (work_ && work_.use_count() > 1) {
-    owner_.left_behind()->fetch_add(1, std::memory_order_relaxed);
-    work_->cancelled = true;
-  }
-  work_.reset();
+  leave_behind(work_);
 }
 
 // ---------------------------------------------------------------- receiving

@@ -16,6 +16,7 @@
 #include "grpc/packer.h"
 #include "grpc/request_head.h"
 #include "grpc/server_connection.h"
+#include "grpc/work_for_call.h"
 
 namespace quoin::grpc {
 
@@ -34,19 +35,6 @@ struct Busy {
 inline constexpr size_t kCallWork = 256;
 inline constexpr size_t kMessageWork = 512;
 inline constexpr size_t kBytesPerWork = 4;
-
-// What is done for one call elsewhere; each holder has a reference (Call::work()). Once the call is cancelled,
-// it counts among what its connection has left behind, until the last holder drops it, on any thread.
-struct WorkForCall {
-  explicit WorkForCall(std::shared_ptr<std::atomic<int64_t>> l) : left_behind(std::move(l)) {}
-  ~WorkForCall() {
-    if (cancelled) left_behind->fetch_sub(1, std::memory_order_relaxed);
-  }
-  WorkForCall(const WorkForCall&) = delete;
-  WorkForCall& operator=(const WorkForCall&) = delete;
-  const std::shared_ptr<std::atomic<int64_t>> left_behind;
-  bool cancelled = false;  // set before the call drops its own reference
-};
 
 // A stream of the connection, whatever is spoken on it: gRPC (ServerCall) or plain HTTP (http_stream.h). What the bounds
 // of the connection need of it stands here (server_bounds.cc).
