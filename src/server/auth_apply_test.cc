@@ -120,6 +120,43 @@ TEST_F(AuthApplyTest, UsersAndTheirRevisionSurviveAKill) {
   EXPECT_EQ(run(put(as(""), "k")), Code::kUserEmpty);
 }
 
+// Each change moves the revision by one, and is applied once: whatever a loss of power cuts off, the number of changes
+// that are there and the revision agree.
+TEST_F(AuthApplyTest, EveryChangeCountsOnceWhereverThePowerGoes) {
+  enable();
+  life_->stop();
+  life_.reset();
+  const auto changes = [&] {
+    // Of users and roles that are there, and the one grant.
+    return uint64_t{1} + now().roles.size() + now().users.size() + 1;
+  };
+  Prng draw(3);
+  int named = 0;
+  uint64_t before = 0;
+  for (int round = 0; round < 60; ++round) {
+    life_ = std::make_unique<Life>(world_, disk_, config());
+    ASSERT_FALSE(life_->start_error);
+    ASSERT_EQ(now().revision, changes()) << round;
+    ASSERT_GE(now().revision, before);
+    std::vector<std::string> names;
+    size_t answered = 0;
+    for (int i = 0; i < 8; ++i) {
+      names.push_back(fmt::format("u{}", named++));
+      Request r = as("root", INT64_MAX);  // of any revision from now on
+      r.auth_user_add.emplace().name = names.back();
+      r.auth_user_add->options.emplace().no_password = true;
+      life_->start_proposal(std::move(r), [&](Answer a) { answered += a.error ? 0 : 1; });
+    }
+    before = now().revision;
+    for (uint64_t steps = draw.below(400); steps > 0; --steps) world_.step();
+    const size_t acknowledged = answered;
+    life_->process().kill();
+    life_.reset();
+    disk_.crash();
+    before += acknowledged;
+  }
+}
+
 TEST_F(AuthApplyTest, ALeaseThatEndsIsRevokedAsRoot) {
   Request grant;
   grant.lease_grant.emplace().id = 7;

@@ -71,6 +71,7 @@ class MemberProcess {
   bool run_until(absl::FunctionRef<bool()> condition) { return world_.run_until(condition, kMaxNs); }
 
   Member& member() { return *member_; }
+  sim::Process& process() { return process_; }
   sim::SimExecutor& loop() { return loop_; }
   sim::SimFileSystem& files() { return file_fs_; }
 
@@ -172,7 +173,8 @@ class Life : public MemberProcess {
   // Does not wait for the answer.
   void start_proposal(pb::InternalRaftRequest request, std::function<void(Answer)> done) {
     const uint64_t id = member_->next_id();
-    request.header.emplace().id = id;
+    if (!request.header) request.header.emplace();
+    request.header->id = id;
     loop_.post([this, id, blob = wire::encode_blob(request), done = std::move(done)]() mutable {
       port_->propose(id, std::move(blob), std::move(done));
     });
