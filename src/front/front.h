@@ -61,6 +61,9 @@ struct Options {
   int64_t peer_answer_ns = 5 * io::kSecond;
   bool call_seconds = false;  // --metrics=extensive: how long calls take
   httpapi::Options http;
+  bool gateway = true;  // the JSON gateway (--enable-grpc-gateway)
+  // See httpapi::gateway::Context.
+  std::function<bool()> refuses_common_names;
   uint64_t seed = 0;
 };
 

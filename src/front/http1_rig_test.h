@@ -88,9 +88,10 @@ class Http1Rig : public testing::Test {
   void connect(Http1Times times, httpapi::Surface surface = httpapi::Surface::kClient) {
     auto l = server_host_.listen(
         {false, "", 0}, {&server_.executor("loop")}, [this, times, surface](std::unique_ptr<io::Stream> s) {
-          transport_ = std::make_unique<Http1Transport>(endpoints_, surface, false, door_, std::move(s),
-                                                        server_.clock(), timers_, times, "",
-                                                        [this] { closed_ = true; });
+          transport_ = std::make_unique<Http1Transport>(
+              endpoints_, surface, Http1Transport::Security{},
+              Http1Transport::Doors{.peers = door_, .gateway = gateway_}, std::move(s), server_.clock(),
+              timers_, times, "", [this] { closed_ = true; });
         });
     CHECK(l.has_value());
     listener_ = std::move(*l);
@@ -114,6 +115,7 @@ class Http1Rig : public testing::Test {
   sim::Process& client_process_;
   CountingTimers timers_{server_};
   http1::Door* door_ = nullptr;
+  http1::StreamDoor* gateway_ = nullptr;
   metrics::Registry registry_;
   Source source_;
   httpapi::Endpoints endpoints_;

@@ -128,7 +128,8 @@ TEST(Http1Sockets, ALargeBodyAndATakenConnection) {
   std::vector<std::unique_ptr<Http1Transport>> transports;
   auto listener = network.listen({false, "127.0.0.1", 0}, {&server}, [&](std::unique_ptr<io::Stream> s) {
     transports.push_back(std::make_unique<Http1Transport>(
-        endpoints, httpapi::Surface::kPeer, false, &door, std::move(s), clock, timers,
+        endpoints, httpapi::Surface::kPeer, Http1Transport::Security{}, Http1Transport::Doors{.peers = &door},
+        std::move(s), clock, timers,
         Http1Times{.answer_ns = 60 * io::kSecond, .silence_ns = 60 * io::kSecond}, "", [] {}));
   });
   ASSERT_TRUE(listener) << listener.error().text();

@@ -4,8 +4,8 @@
 
 namespace quoin::front {
 
-// A request that the door serves.
-class Http1Transport::DoorExchange final : public http1::Exchange {
+// A request that a door serves.
+class Http1Transport::DoorExchange final : public http1::StreamExchange {
  public:
   DoorExchange(Http1Transport& transport, const http1::Request& request)
       : transport_(transport.self_),
@@ -45,6 +45,34 @@ class Http1Transport::DoorExchange final : public http1::Exchange {
     return (*transport_)->take_over(status, fields);
   }
 
+  // ---- StreamExchange ----
+  bool tls() const override { return open() && (*transport_)->security_.tls; }
+  std::string_view tls_common_name() const override {
+    return open() ? std::string_view((*transport_)->security_.common_name) : std::string_view();
+  }
+  void take_time() override { unhurried_ = true; }
+  void start(unsigned status, const Fields& fields) override {
+    if (!open()) return;
+    (*transport_)->connection_.start(status, fields, imf_fixdate((*transport_)->clock_.wall()));
+    (*transport_)->go_on();
+  }
+  void write(std::string bytes) override {
+    if (!open()) return;
+    (*transport_)->connection_.write(bytes);
+    (*transport_)->go_on();
+  }
+  void finish() override {
+    if (!open()) return;
+    Http1Transport& transport = **transport_;
+    transport.exchange_ = nullptr;
+    transport.connection_.finish();
+    transport.go_on();
+  }
+  size_t unsent_bytes() const override { return open() ? (*transport_)->stream_->queued_bytes() : 0; }
+  void when_drained(Task task) override { drained_ = std::move(task); }
+
+  bool unhurried() const { return unhurried_; }
+  Task take_drained() { return std::exchange(drained_, nullptr); }
   http1::BodyReader* reader() { return reader_; }
   Task take_aborted() { return std::exchange(aborted_, nullptr); }
 
@@ -57,17 +85,18 @@ class Http1Transport::DoorExchange final : public http1::Exchange {
   const std::string peer_address_;
   io::Loop& loop_;
   http1::BodyReader* reader_ = nullptr;
-  Task aborted_;
+  Task aborted_, drained_;
+  bool unhurried_ = false;
 };
 
-Http1Transport::Http1Transport(httpapi::Endpoints& endpoints, httpapi::Surface surface, bool tls,
-                               http1::Door* door, std::unique_ptr<io::Stream> stream, io::Clock& clock,
+Http1Transport::Http1Transport(httpapi::Endpoints& endpoints, httpapi::Surface surface, Security security,
+                               Doors doors, std::unique_ptr<io::Stream> stream, io::Clock& clock,
                                io::TimerService& timers, const Http1Times& times, std::string_view received,
                                Task closed)
     : endpoints_(endpoints),
       surface_(surface),
-      tls_(tls),
-      door_(door),
+      security_(std::move(security)),
+      doors_(doors),
       clock_(clock),
       timers_(timers),
       times_(times),
@@ -98,6 +127,7 @@ void Http1Transport::on_data(std::string_view bytes) {
 void Http1Transport::on_eof() {
   eof_ = true;
   if (waiting_for_ == Wait::kLinger) return stream_->close();
+  if (exchange_ != nullptr && doors_.gateway != nullptr && !connection_.receiving()) return stream_->close();
   connection_.feed_eof();
   if (stream_) flush();
 }
@@ -107,6 +137,8 @@ void Http1Transport::on_drained() {
   if (stopping_ && !connection_.request_in_progress()) return end();
   connection_.output_written();
   go_on();
+  if (exchange_ == nullptr) return;
+  if (Task drained = exchange_->take_drained()) drained();
 }
 
 void Http1Transport::on_closed(Result<>) {
@@ -127,13 +159,14 @@ void Http1Transport::close() {
   if (stream_) stream_->close();
 }
 
-// ---- requests of the door ----
+// ---- requests of the doors ----
 
 bool Http1Transport::on_head(const http1::Request& head) {
-  if (door_ == nullptr || !door_->serves(head.path)) return false;
+  const bool peers = doors_.peers != nullptr && doors_.peers->serves(head.path);
+  if (!peers && (doors_.gateway == nullptr || !doors_.gateway->serves(head.path))) return false;
   auto exchange = std::make_unique<DoorExchange>(*this, head);
   exchange_ = exchange.get();
-  door_->on_request(std::move(exchange));
+  peers ? doors_.peers->on_request(std::move(exchange)) : doors_.gateway->on_request(std::move(exchange));
   return true;
 }
 
@@ -177,9 +210,10 @@ http1::Exchange::Taken Http1Transport::take_over(
 // ---- requests of the endpoints ----
 
 void Http1Transport::on_request(const http1::Request& request) {
-  serve_page(endpoints_, surface_, tls_, request, stream_->loop(), [self = self_](http1::Response response) {
-    if (*self != nullptr) (*self)->respond(response);
-  });
+  serve_page(endpoints_, surface_, security_.tls, request, stream_->loop(),
+             [self = self_](http1::Response response) {
+               if (*self != nullptr) (*self)->respond(response);
+             });
 }
 
 void Http1Transport::go_on() {
@@ -194,7 +228,9 @@ void Http1Transport::go_on() {
 void Http1Transport::watch_time(bool heard) {
   if (waiting_for_ == Wait::kLinger) return;
   const bool silence = times_.silence_ns > 0;
+  const bool unhurried = exchange_ != nullptr && exchange_->unhurried();
   const Wait now = stream_->queued_bytes() > 0         ? Wait::kAnswer
+                   : unhurried                         ? Wait::kNothing
                    : connection_.receiving()           ? (silence ? Wait::kSilence : Wait::kRequest)
                    : connection_.request_in_progress() ? Wait::kNothing
                    : silence                           ? Wait::kSilence

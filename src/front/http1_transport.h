@@ -1,5 +1,6 @@
-// An HTTP/1.1 connection on an io::Stream, its requests answered by httpapi's endpoints, or by a door: the peer
-// protocol, whose requests have bodies of any size and whose connections outlive HTTP (http1/door.h).
+// An HTTP/1.1 connection on an io::Stream, its requests answered by httpapi's endpoints, or by a door (http1/door.h):
+// the peer protocol, whose requests have bodies of any size and whose connections outlive HTTP, or the JSON gateway,
+// whose answers come in pieces. A client of the gateway that shuts its side down gives its request up, as in Go.
 //
 // Threads: confined to the stream's loop; an answer that is completed on another thread is posted to it.
 // Lifetime: as grpc::ServerTransport: `closed` is called once, from a callback of the stream, and the owner
@@ -36,8 +37,16 @@ struct Http1Times {
 
 class Http1Transport final : public io::StreamHandler, private http1::RequestHandler {
  public:
-  // `door`, if there is one, outlives the transport; what it does not serve goes to `endpoints`. `tls`: the stream's.
-  Http1Transport(httpapi::Endpoints& endpoints, httpapi::Surface surface, bool tls, http1::Door* door,
+  // Both, where there is one, outlive the transport; what they do not serve goes to `endpoints`.
+  struct Doors {
+    http1::Door* peers = nullptr;
+    http1::StreamDoor* gateway = nullptr;
+  };
+  struct Security {  // of the stream
+    bool tls = false;
+    std::string common_name;
+  };
+  Http1Transport(httpapi::Endpoints& endpoints, httpapi::Surface surface, Security security, Doors doors,
                  std::unique_ptr<io::Stream> stream, io::Clock& clock, io::TimerService& timers,
                  const Http1Times& times, std::string_view received, Task closed);
   ~Http1Transport() override;
@@ -82,8 +91,8 @@ class Http1Transport final : public io::StreamHandler, private http1::RequestHan
 
   httpapi::Endpoints& endpoints_;
   const httpapi::Surface surface_;
-  const bool tls_;
-  http1::Door* const door_;
+  const Security security_;
+  const Doors doors_;
   io::Clock& clock_;
   io::TimerService& timers_;
   const Http1Times times_;

@@ -141,8 +141,11 @@ class LoopFront::Connection final : public io::StreamHandler {
       times.silence_ns = front_.options_.peer_silence_ns;
       times.answer_ns = front_.options_.peer_answer_ns;
     }
+    Http1Transport::Doors doors;
+    if (door_ == Door::kPeer) doors.peers = front_.peer_door_;
+    if (surface == httpapi::Surface::kClient) doors.gateway = front_.gateway();
     http1_ = std::make_unique<Http1Transport>(
-        *front_.endpoints_, surface, secure_, door_ == Door::kPeer ? front_.peer_door_ : nullptr,
+        *front_.endpoints_, surface, Http1Transport::Security{secure_, std::move(common_name_)}, doors,
         std::move(stream_), front_.clock_, front_.timers_, times, first, std::move(closed));
   }
   // In a task of its own: the transports call from within a callback of theirs.
@@ -179,6 +182,8 @@ LoopFront::LoopFront(server::Member& member, const Options& options, io::Loop& l
       port_(member, loop),
       services_(v3rpc::Loop{member, port_, timers, clock, log, metrics, options.services, &memory}, seed),
       context_{services_.methods(), calls_, probe, memory, options.limits, &services_.turns()},
+      probe_(probe),
+      memory_(memory),
       secure_context_(context_),
       http_context_(context_),
       metrics_context_(context_) {
@@ -194,8 +199,13 @@ LoopFront::~LoopFront() = default;
 
 void LoopFront::set_endpoints(httpapi::Endpoints& endpoints) {
   endpoints_ = &endpoints;
-  client_pages_.emplace(endpoints, httpapi::Surface::kClient, loop_, clock_);
-  metrics_pages_.emplace(endpoints, httpapi::Surface::kMetrics, loop_, clock_);
+  if (options_.gateway) {
+    gateway_.emplace(httpapi::gateway::Context{endpoints, services_.methods(), calls_, probe_, memory_,
+                                               services_.turns(), loop_, timers_, clock_, options_.limits,
+                                               options_.refuses_common_names});
+  }
+  client_pages_.emplace(endpoints, httpapi::Surface::kClient, loop_, clock_, gateway());
+  metrics_pages_.emplace(endpoints, httpapi::Surface::kMetrics, loop_, clock_, nullptr);
   secure_context_.http = http_context_.http = &*client_pages_;
   metrics_context_.http = &*metrics_pages_;
 }

@@ -11,6 +11,7 @@
 #include "front/front.h"
 #include "front/pages.h"
 #include "grpc/transport.h"
+#include "httpapi/gateway/gateway.h"
 #include "v3rpc/rpc_metrics.h"
 #include "v3rpc/services.h"
 
@@ -54,6 +55,7 @@ class LoopFront {
   const Tls& tls(Door door) const;
   // Of HTTP/2 connections; null where none is spoken.
   grpc::ServerContext* context(Door door, bool tls);
+  httpapi::gateway::Gateway* gateway() { return gateway_ ? &*gateway_ : nullptr; }
   void finish_stop(Side& side);
 
   const Options& options_;
@@ -65,8 +67,11 @@ class LoopFront {
   server::ClientPort port_;
   v3rpc::Services services_;
   grpc::ServerContext context_;
+  grpc::Probe& probe_;
+  grpc::MemoryBudget& memory_;
   httpapi::Endpoints* endpoints_ = nullptr;
   std::optional<NameLookups> names_;
+  std::optional<httpapi::gateway::Gateway> gateway_;  // of clients
   // HTTP/2 over TLS, which carries pages, too: with gRPC, and alone.
   std::optional<Http2Pages> client_pages_, metrics_pages_;
   grpc::ServerContext secure_context_, http_context_, metrics_context_;

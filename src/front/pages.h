@@ -26,15 +26,21 @@ void serve_page(httpapi::Endpoints& endpoints, httpapi::Surface surface, bool tl
 // Requests over HTTP/2, which come by TLS alone.
 class Http2Pages final : public grpc::HttpHandler {
  public:
-  Http2Pages(httpapi::Endpoints& endpoints, httpapi::Surface surface, io::Loop& loop, io::Clock& clock)
-      : endpoints_(endpoints), surface_(surface), loop_(loop), clock_(clock) {}
+  // `gateway` may be null.
+  Http2Pages(httpapi::Endpoints& endpoints, httpapi::Surface surface, io::Loop& loop, io::Clock& clock,
+             http1::StreamDoor* gateway)
+      : endpoints_(endpoints), surface_(surface), loop_(loop), clock_(clock), gateway_(gateway) {}
   void on_request(const http1::Request& request, Reply reply) override;
+  http1::StreamDoor* door() override { return gateway_; }
+  io::Loop* loop() override { return &loop_; }
+  std::string date() override { return imf_fixdate(clock_.wall()); }
 
  private:
   httpapi::Endpoints& endpoints_;
   const httpapi::Surface surface_;
   io::Loop& loop_;
   io::Clock& clock_;
+  http1::StreamDoor* const gateway_;
 };
 
 }  // namespace quoin::front

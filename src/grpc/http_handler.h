@@ -11,7 +11,9 @@
 #pragma once
 #include <absl/functional/any_invocable.h>
 
+#include "http1/door.h"
 #include "http1/server_connection.h"
+#include "io/loop.h"
 
 namespace quoin::grpc {
 
@@ -23,6 +25,13 @@ class HttpHandler {
   // Names of fields are in lower case; `host` is `authority`. The views live until the reply or the stream's end,
   // whichever comes first. The connection adds content-length where Go does.
   virtual void on_request(const http1::Request& request, Reply reply) = 0;
+
+  // Whoever takes some of the requests from their head on and answers in pieces (http1/door.h), before
+  // on_request(). Null: nobody. What stands above of bodies and lengths does not hold for these.
+  virtual http1::StreamDoor* door() { return nullptr; }
+  // The connection's, and the Date field of an answer now; of a handler with a door.
+  virtual io::Loop* loop() { return nullptr; }
+  virtual std::string date() { return {}; }
 };
 
 }  // namespace quoin::grpc

@@ -39,6 +39,7 @@ HttpStream::HttpStream(ServerConnection::Impl& owner, http2::StreamId id, http2:
 }
 
 HttpStream::~HttpStream() {
+  abort_exchange();
   *self_ = nullptr;
   owner_.hold_request(-request_held_);
   owner_.hold_headers(-headers_held_);
@@ -65,10 +66,20 @@ void HttpStream::start(bool end) {
   if (!target) return respond(plain_text(400, "400 Bad Request"));
   request_.path = target->path;
   request_.query = target->query;
+  if (http1::StreamDoor* door = owner_.context().http->door();
+      door != nullptr && door->serves(request_.path)) {
+    half_closed_ = end;
+    return open_exchange(*door);
+  }
   if (end) on_half_close();
 }
 
 void HttpStream::on_data(std::string_view bytes) {
+  if (state_ == State::kExchange) {
+    request_held_ += static_cast<int64_t>(bytes.size());
+    owner_.hold_request(static_cast<int64_t>(bytes.size()));
+    return hand_on(bytes);
+  }
   if (state_ == State::kReceiving) {
     if (body_.size() + bytes.size() > http1::Limits{}.body_bytes) {
       respond(plain_text(413, "413 Request Entity Too Large"));
@@ -82,6 +93,13 @@ void HttpStream::on_data(std::string_view bytes) {
 }
 
 void HttpStream::on_half_close() {
+  half_closed_ = true;
+  if (state_ == State::kExchange) {
+    owner_.message_complete(*this);
+    if (late_answer_) return respond(std::move(*std::exchange(late_answer_, {})));
+    if (reader_ != nullptr) std::exchange(reader_, nullptr)->on_body_end();
+    return;
+  }
   if (state_ != State::kReceiving) return;
   state_ = State::kServing;
   owner_.message_complete(*this);
@@ -94,31 +112,35 @@ void HttpStream::on_half_close() {
 void HttpStream::respond(http1::Response response) {
   if (state_ == State::kAnswered) return;
   cancel();
-  const std::string status = fmt::format("{}", response.status);
-  for (auto& [name, value] : response.fields) name = lower(name);
   const size_t length = response.body.size();
   if (!bodiless(response.status) && length <= kNamedLengthMax && (length > 0 || !head_)) {
     // In front of the date, as Go writes them.
     const auto at = std::find_if(response.fields.begin(), response.fields.end(),
-                                 [](const auto& field) { return field.first == "date"; });
+                                 [](const auto& field) { return lower(field.first) == "date"; });
     response.fields.insert(at, {"content-length", fmt::format("{}", length)});
   }
-  std::vector<http2::HeaderField> fields = {{":status", status}};
-  for (const auto& [name, value] : response.fields) {
-    fields.push_back({.name = name, .value = value, .copy_name = true});
-  }
   if (head_ || bodiless(response.status) || length == 0) {
-    owner_.session().submit_response(stream_, fields, nullptr);
+    submit_head(response.status, response.fields, nullptr);
   } else {
     out_.append(response.body);
     answer_held_ = static_cast<int64_t>(length);
     owner_.hold_answer(answer_held_, /*unary=*/false);
-    owner_.session().submit_response(stream_, fields, this);
+    submit_head(response.status, response.fields, this);
   }
   owner_.output_ready();
 }
 
+void HttpStream::submit_head(unsigned status, std::vector<std::pair<std::string, std::string>>& fields,
+                             http2::BodySource* body) {
+  const std::string digits = fmt::format("{}", status);
+  for (auto& [name, value] : fields) name = lower(name);
+  std::vector<http2::HeaderField> head = {{":status", digits}};
+  for (const auto& [name, value] : fields) head.push_back({.name = name, .value = value, .copy_name = true});
+  owner_.session().submit_response(stream_, head, body);
+}
+
 void HttpStream::cancel() {
+  abort_exchange();
   const bool served = state_ == State::kServing;
   state_ = State::kAnswered;
   served ? owner_.answered(*this) : owner_.message_complete(*this);
@@ -126,6 +148,7 @@ void HttpStream::cancel() {
   http2::give_back(body_);
   owner_.hold_request(kRequestBaseBytes - request_held_);
   request_held_ = kRequestBaseBytes;
+  if (unconsumed_ > 0) owner_.give_credit(*this, std::exchange(unconsumed_, 0));
 }
 
 void HttpStream::refuse() {
@@ -140,13 +163,16 @@ void HttpStream::on_closed() {
 
 http2::BodySource::Ready HttpStream::ready(size_t limit) {
   const size_t n = std::min(limit, out_.size());
-  return {n, n == out_.size()};
+  const bool end = n == out_.size() && !more_;
+  asleep_ = n == 0 && !end;
+  return {n, end};
 }
 
 void HttpStream::write(size_t n, http2::ByteQueue& out) {
   out_.move_to(n, out);
   answer_held_ -= static_cast<int64_t>(n);
   owner_.hold_answer(-static_cast<int64_t>(n), /*unary=*/false);
+  if (out_.empty()) tell_drained();
 }
 
 }  // namespace quoin::grpc

@@ -73,6 +73,34 @@ class Exchange {
                           const std::vector<std::pair<std::string, std::string>>& fields) = 0;
 };
 
+// An exchange of a client, of either version of HTTP: its answer may also come in pieces, and it tells who asks. Over
+// HTTP/2 the bounds of the gRPC connection hold (grpc/server_connection.h), and take_over() gives nothing.
+class StreamExchange : public Exchange {
+ public:
+  using Fields = std::vector<std::pair<std::string, std::string>>;
+  virtual bool tls() const = 0;
+  // Of the client's verified certificate; empty without one.
+  virtual std::string_view tls_common_name() const = 0;
+  // The body has no end that may be waited for: it takes as long as the client likes.
+  virtual void take_time() = 0;
+  // The head of the answer, with Date. write() may follow, and finish(), which ends the exchange.
+  virtual void start(unsigned status, const Fields& fields) = 0;
+  virtual void write(std::string bytes) = 0;
+  virtual void finish() = 0;
+  // Written, and not taken by the client's side of the connection yet.
+  virtual size_t unsent_bytes() const = 0;
+  // Runs once, as a task or callback of the loop, when unsent_bytes() has fallen to 0.
+  virtual void when_drained(Task task) = 0;
+};
+
+class StreamDoor {
+ public:
+  virtual ~StreamDoor() = default;
+  // As Door::serves(). The path is as sent.
+  virtual bool serves(std::string_view path) const = 0;
+  virtual void on_request(std::unique_ptr<StreamExchange> exchange) = 0;
+};
+
 class Door {
  public:
   virtual ~Door() = default;

@@ -20,6 +20,8 @@ To fix this, choose one of the following options:
 This requirement has been added to help prevent "DNS Rebinding" attacks (CVE-2018-5702).
 )";
 
+constexpr std::string_view kGatewayPrefix = "/v3/", kOldPrefix = "/v3beta/";
+
 bool contains(const std::vector<std::string>& list, std::string_view s) {
   return std::find(list.begin(), list.end(), s) != list.end();
 }
@@ -136,42 +138,78 @@ bool Endpoints::host_allowed(std::string_view host) const {
          contains(options_.host_whitelist, host);
 }
 
-Reply Endpoints::with_cors(const Request& request, Reply reply) const {
+// Empty for an origin that is not allowed.
+Headers Endpoints::cors_fields(const Request& request) const {
   std::string origin = "*";
   if (!contains(options_.cors, "*")) {
     origin = request.header("Origin");
-    if (origin.empty() || !contains(options_.cors, origin)) return reply;
+    if (origin.empty() || !contains(options_.cors, origin)) return {};
   }
-  return [origin = std::move(origin), reply = std::move(reply)](Response r) mutable {
-    Headers headers = {{"Access-Control-Allow-Headers", "accept, content-type, authorization"},
-                       {"Access-Control-Allow-Methods", "POST, GET, OPTIONS, PUT, DELETE"},
-                       {"Access-Control-Allow-Origin", std::move(origin)}};
-    headers.insert(headers.end(), std::make_move_iterator(r.headers.begin()),
-                   std::make_move_iterator(r.headers.end()));
-    r.headers = std::move(headers);
-    reply(std::move(r));
-  };
+  return {{"Access-Control-Allow-Headers", "accept, content-type, authorization"},
+          {"Access-Control-Allow-Methods", "POST, GET, OPTIONS, PUT, DELETE"},
+          {"Access-Control-Allow-Origin", std::move(origin)}};
 }
 
-void Endpoints::serve(Surface surface, bool tls, const Request& original, Reply reply) {
-  if (surface != Surface::kClient) return route(surface, original, std::move(reply));
-  Request request = original;
-  std::string rewritten;
-  constexpr std::string_view kOldPrefix = "/v3beta/";
-  if (request.path.starts_with(kOldPrefix)) {
-    rewritten = fmt::format("/v3/{}", request.path.substr(kOldPrefix.size()));
-    request.path = rewritten;
-  }
+std::optional<Response> Endpoints::misdirected(const Request& request) const {
+  const std::string_view host = host_name(request.host);
+  if (host_allowed(host)) return std::nullopt;
+  LOG(logger_, kWarn, "rejecting HTTP request to prevent DNS rebinding attacks", {"host", host});
+  return error_response(421, fmt::format(fmt::runtime(kRebindingText), host));
+}
+
+void Endpoints::serve(Surface surface, bool tls, const Request& request, Reply reply) {
+  if (surface != Surface::kClient) return route(surface, request, std::move(reply));
   if (!tls) {
-    const std::string_view host = host_name(request.host);
-    if (!host_allowed(host)) {
-      LOG(logger_, kWarn, "rejecting HTTP request to prevent DNS rebinding attacks", {"host", host});
-      return reply(error_response(421, fmt::format(fmt::runtime(kRebindingText), host)));
-    }
+    if (auto refusal = misdirected(request)) return reply(std::move(*refusal));
   }
-  reply = with_cors(request, std::move(reply));
+  reply = [cors = cors_fields(request), reply = std::move(reply)](Response r) mutable {
+    r.headers.insert(r.headers.begin(), std::make_move_iterator(cors.begin()),
+                     std::make_move_iterator(cors.end()));
+    reply(std::move(r));
+  };
   if (request.method == "OPTIONS") return reply({200, {}, ""});
   route(surface, request, std::move(reply));
+}
+
+bool Endpoints::below_v3(std::string_view path) {
+  const std::string decoded = decoded_path(path);
+  return decoded == "/v3" || decoded.starts_with(kGatewayPrefix) || decoded.starts_with(kOldPrefix);
+}
+
+Endpoints::Admitted Endpoints::admit(bool tls, const Request& request) const {
+  Admitted out;
+  if (!tls) {
+    out.answer = misdirected(request);
+    if (out.answer) return out;
+  }
+  out.cors = cors_fields(request);
+  if (request.method == "OPTIONS") {
+    out.answer = Response{200, out.cors, ""};
+    return out;
+  }
+  const std::string decoded = fully_decoded_path(request.path);
+  if (decoded == "/v3") {
+    const std::string_view mark = request.query.empty() ? "" : "?";
+    out.answer = redirect(request, fmt::format("{}{}{}", kGatewayPrefix, mark, request.query));
+    out.answer->headers.insert(out.answer->headers.begin(), out.cors.begin(), out.cors.end());
+    return out;
+  }
+  std::string path = decoded.starts_with(kOldPrefix)
+                         ? fmt::format("{}{}", kGatewayPrefix, decoded.substr(kOldPrefix.size()))
+                         : decoded;
+  // Go's mux cleans the path it is told, which is the new one.
+  const std::string sent = request.path.starts_with(kOldPrefix)
+                               ? fmt::format("{}{}", kGatewayPrefix, request.path.substr(kOldPrefix.size()))
+                               : std::string(request.path);
+  if (request.method != "CONNECT") {
+    if (const auto location = clean_location(sent, request.query)) {
+      out.answer = redirect(request, *location);
+      out.answer->headers.insert(out.answer->headers.begin(), out.cors.begin(), out.cors.end());
+      return out;
+    }
+  }
+  out.path = std::move(path);
+  return out;
 }
 
 void Endpoints::route(Surface surface, const Request& original, Reply reply) {
@@ -199,7 +237,6 @@ void Endpoints::route(Surface surface, const Request& original, Reply reply) {
     };
     return options_.raft_status ? options_.raft_status(std::move(answer)) : answer("null");
   }
-  if (client && next_ && path.substr(0, 4) == "/v3/") return next_(request, std::move(reply));
   reply(error_response(404, "404 page not found"));
 }
 

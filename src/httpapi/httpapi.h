@@ -1,5 +1,5 @@
-// The plain HTTP side of a member that is not the JSON gateway: /health, /livez, /readyz, /metrics, /version,
-// the Host check and the CORS headers around them (spec operations 3.3, 3.4, 5.1).
+// The plain HTTP side of a member that is not the JSON gateway (gateway/gateway.h): /health, /livez, /readyz, /metrics,
+// /version, the Host check and the CORS headers around all of them (spec operations 3.3, 3.4, 5.1).
 //
 // Pure: requests come in as structs, answers go out through a callback; sockets and protocol belong to the
 // caller.
@@ -54,13 +54,19 @@ class Endpoints {
  public:
   Endpoints(HealthSource& source, metrics::Registry& registry, log::Logger& logger, Options options);
 
-  // Answers any request of that surface that `next` does not take; see `set_next`.
+  // Answers any request of that surface but those of the JSON gateway.
   void serve(Surface surface, bool tls, const Request& request, Reply reply);
 
-  // Handler for paths below /v3/ on client URLs (the JSON gateway), called after Host check, CORS and path
-  // rewriting. Returns by calling the reply; CORS headers are added to its answer. Without one: 404.
-  using Next = std::function<void(const Request&, Reply)>;
-  void set_next(Next next) { next_ = std::move(next); }
+  // What stands before the gateway as before all else on client URLs: the old path, the Host check, CORS, OPTIONS.
+  struct Admitted {
+    std::string path;                // decoded
+    Headers cors;                    // of every answer
+    std::optional<Response> answer;  // instead of serving it; complete
+  };
+  Admitted admit(bool tls, const Request& request) const;
+  // Whether a path, as sent, is below /v3/ or /v3beta/, or /v3 itself, which leads to /v3/.
+  static bool below_v3(std::string_view path);
+
   // Before the first request; without it the peer surface has /version alone.
   void set_peer_source(PeerSource& source) { peer_pages_.emplace(source, logger_, options_.background); }
 
@@ -71,14 +77,14 @@ class Endpoints {
   Response metrics_page(bool proto, std::string_view encoding);
   Response version_page(const Request& request) const;
   Response debug_vars(const std::string& raft) const;
-  Reply with_cors(const Request& request, Reply reply) const;
+  Headers cors_fields(const Request& request) const;
+  std::optional<Response> misdirected(const Request& request) const;
   bool host_allowed(std::string_view host) const;
 
   HealthSource& source_;
   metrics::Registry& registry_;
   log::Logger& logger_;
   const Options options_;
-  Next next_;
   std::optional<PeerPages> peer_pages_;
   Health health_;
   metrics::Counter& scrapes_ok_;

@@ -265,17 +265,28 @@ TEST_F(HttpApi, Version) {
             R"({"etcdserver":"3.6.16","etcdcluster":"not_decided","storage":"unknown"})");
 }
 
-TEST_F(HttpApi, GatewayGetsItsPaths) {
-  std::string seen;
-  endpoints_.set_next([&seen](const Request& r, Reply reply) {
-    seen = r.path;
-    reply({418, {}, "x"});
-  });
-  EXPECT_EQ(ask("/v3/kv/put", "POST")->status, 418);
-  EXPECT_EQ(seen, "/v3/kv/put");
-  const Response old = *ask("/v3beta/kv/range", "POST");
-  EXPECT_EQ(seen, "/v3/kv/range");
-  EXPECT_EQ(header(old, "Access-Control-Allow-Origin"), "*");
+TEST_F(HttpApi, WhatStandsBeforeTheGateway) {
+  const auto admit = [this](std::string_view path, std::string_view method = "POST") {
+    Request r;
+    r.method = method;
+    r.path = path;
+    return endpoints_.admit(false, r);
+  };
+  EXPECT_EQ(admit("/v3/kv/put").path, "/v3/kv/put");
+  EXPECT_EQ(admit("/v3beta/kv/range").path, "/v3/kv/range");
+  EXPECT_EQ(admit("/v3/kv%2Fr%61nge").path, "/v3/kv/range");
+  EXPECT_EQ(admit("/v3/kv/put").cors.size(), 3u);
+  EXPECT_EQ(admit("/v3//kv/put").answer->status, 307);
+  EXPECT_EQ(header(*admit("/v3beta//kv/put").answer, "Location"), "/v3/kv/put");
+  EXPECT_EQ(admit("/v3/kv/put", "OPTIONS").answer->status, 200);
+  EXPECT_TRUE(Endpoints::below_v3("/v3/"));
+  EXPECT_TRUE(Endpoints::below_v3("/v3bet%61/x"));
+  EXPECT_EQ(header(*admit("/v3").answer, "Location"), "/v3/");
+  EXPECT_FALSE(Endpoints::below_v3("/v3x"));
+  EXPECT_FALSE(Endpoints::below_v3("/v3%2Fkv/range"));
+  EXPECT_FALSE(Endpoints::below_v3("/v3alpha/kv/range"));
+  // Without a gateway there is no such page.
+  EXPECT_EQ(ask("/v3/kv/put", "POST")->status, 404);
 }
 
 class Strict : public HttpApi {

@@ -117,4 +117,8 @@ std::string decoded_path(std::string_view path) {
   return decode(path, false);
 }
 
+std::string fully_decoded_path(std::string_view path) {
+  return decode(path, true);
+}
+
 }  // namespace quoin::httpapi

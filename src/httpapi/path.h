@@ -17,5 +17,7 @@ std::optional<std::string> clean_location(std::string_view path, std::string_vie
 Response redirect(const Request& request, const std::string& location);
 // Percent-encoding undone. "%2F" stays, for it is no border between parts.
 std::string decoded_path(std::string_view path);
+// The same with "%2F" undone.
+std::string fully_decoded_path(std::string_view path);
 
 }  // namespace quoin::httpapi

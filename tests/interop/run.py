@@ -26,6 +26,7 @@ DRIVERS = [
     ("process", "interop/process.py", [], 240, 240),
     ("names", "interop/names.py", [], 300, 300),
     ("tls", "interop/tls.py", [], 300, 300),
+    ("gateway", "interop/gateway.py", [], 200, 600),
     ("history", "interop/history.py", [], 300, 300),
     ("cluster.calls", "interop/cluster_calls.py", [], 300, 300),
     ("cluster.tools", "interop/cluster_tools.py", [], 300, 300),

@@ -329,6 +329,7 @@ void Reader::fill_config() {
   const auto& stages = flags_.at("v2-deprecation").value.list;
   c.v2_deprecation =
       stages == std::vector<std::string>{"write-only-skip-check"} ? "write-only-skip-check" : "write-only";
+  c.grpc_gateway = boolean("enable-grpc-gateway");
   c.cors = flags_.at("cors").value.list;
   c.host_whitelist = flags_.at("host-whitelist").value.list;
   c.metrics_extensive = text("metrics") == "extensive";

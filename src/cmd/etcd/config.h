@@ -146,6 +146,7 @@ struct Config {
   uint64_t bcrypt_cost = 10;
 
   // Client HTTP.
+  bool grpc_gateway = true;
   std::vector<std::string> cors = {"*"};
   std::vector<std::string> host_whitelist = {"*"};
 

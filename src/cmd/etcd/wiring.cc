@@ -74,6 +74,7 @@ front::Options front_options(const Config& c) {
     o.limits.keepalive_timeout_ns = c.grpc_keepalive_timeout;
   }
   o.call_seconds = c.metrics_extensive;
+  o.gateway = c.grpc_gateway;
   o.http.cors = c.cors;
   o.http.host_whitelist = c.host_whitelist;
   o.http.etcd_version = kEtcdVersion;
