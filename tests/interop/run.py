@@ -27,6 +27,7 @@ DRIVERS = [
     ("names", "interop/names.py", [], 300, 300),
     ("tls", "interop/tls.py", [], 300, 300),
     ("gateway", "interop/gateway.py", [], 200, 600),
+    ("auth.calls", "interop/auth_calls.py", [], 200, 200),
     ("history", "interop/history.py", [], 300, 300),
     ("cluster.calls", "interop/cluster_calls.py", [], 300, 300),
     ("cluster.tools", "interop/cluster_tools.py", [], 300, 300),

@@ -13,6 +13,7 @@
 //	interop flood        --endpoint HOST:PORT --kind K       one attacker, for tests/bench/floods.py
 //	interop bystander    --endpoint HOST:PORT                who measures what others notice of it
 //	interop ctl                                              single calls to the members of a cluster, codes and texts told
+//	interop twin                                             the same call to several members, by name and as JSON
 //	interop links                                            what stands between the members of a cluster, to cut and delay
 //	interop cluster      --endpoints HOST:PORT,...           clients of a cluster, and the check of all they saw
 //
@@ -38,11 +39,12 @@ func main() {
 		"flood":        runFlood,
 		"bystander":    runBystander,
 		"ctl":          runCtl,
+		"twin":         runTwin,
 		"links":        runLinks,
 		"cluster":      runCluster,
 	}
 	if len(os.Args) < 2 || programs[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: interop differential|rangestream|malformed|journal|client|kubernetes|impatient|load|stalls|flood|bystander|ctl|links|cluster ARGS...")
+		fmt.Fprintln(os.Stderr, "usage: interop differential|rangestream|malformed|journal|client|kubernetes|impatient|load|stalls|flood|bystander|ctl|twin|links|cluster ARGS...")
 		os.Exit(2)
 	}
 	if err := programs[os.Args[1]](os.Args[2:]); err != nil {

@@ -3,12 +3,14 @@
 //
 //	oracle-3.6 etcd|etcdctl|etcdutl ARGS...
 //	oracle-3.6 bbolt-check FILE      Go's own whole-file check; prints OK or the findings, exit 1
+//	oracle-3.6 bbolt-dump FILE BUCKET...  all keys and values, one line each: bucket, key, value, both as hexadecimal digits
 //	oracle-3.6 bbolt-spoil FILE      changes one byte of the last value in the key bucket, as a broken disk would
 package main
 
 import (
 	"fmt"
 	"os"
+	"time"
 
 	"go.etcd.io/bbolt"
 	ctl "go.etcd.io/etcd/etcdctl/v3/ctlv3"
@@ -42,6 +44,11 @@ func main() {
 		}
 	case "bbolt-check":
 		check(os.Args[1])
+	case "bbolt-dump":
+		if err := dump(os.Args[1], os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 	case "bbolt-spoil":
 		if err := spoil(os.Args[1]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -73,6 +80,29 @@ func check(path string) {
 		os.Exit(1)
 	}
 	fmt.Println("OK")
+}
+
+func dump(path string, buckets []string) error {
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true, Timeout: 10 * time.Second})
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	return db.View(func(tx *bbolt.Tx) error {
+		for _, name := range buckets {
+			bucket := tx.Bucket([]byte(name))
+			if bucket == nil {
+				return fmt.Errorf("%s has no bucket %s", path, name)
+			}
+			if err := bucket.ForEach(func(k, v []byte) error {
+				fmt.Printf("%s %x %x\n", name, k, v)
+				return nil
+			}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 func spoil(path string) error {
