@@ -11,8 +11,8 @@ import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
-from members import Member, drive, expect  # noqa: E402
-from twin import Twin, encode  # noqa: E402
+from members import drive, expect  # noqa: E402
+from twin import Pair, Twin, encode  # noqa: E402
 
 FLAGS = ["--bcrypt-cost", "4", "--heartbeat-interval", "10", "--election-timeout", "100"]
 # bcrypt of "known" by another program, as a client may send it in hashed_password; and the same in standard base64.
@@ -500,11 +500,7 @@ def watches(twin, logins):
 
 
 def main(tools, args, folder):
-    members = {name: Member(folder / name, FLAGS, constant_identity=True).start(program, wait=False)
-               for name, program in (("ours", tools.ours), ("real", tools.real))}
-    for member in members.values():
-        member.wait_ready()
-    twin = Twin(tools, {name: m.endpoint for name, m in members.items()})
+    twin = Twin(tools, Pair(tools, folder, FLAGS).endpoints)
     operations(twin)
     logins = needs(twin)
     watches(twin, logins)

@@ -17,7 +17,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from members import DIFFERENCES, Failure, die_with_parent  # noqa: E402
+from members import DIFFERENCES, Failure, Member, die_with_parent, run  # noqa: E402
 
 SIMPLE_TOKEN = re.compile(r"[a-zA-Z]{16}\.\d+")
 # How two members of equal content may differ: clocks, sizes of files, numbers of raft entries.
@@ -41,13 +41,13 @@ def decode(text):
     return base64.b64decode(text or "")
 
 
-def masked(method, value):
+def masked(method, value, also=()):
     """An answer without what may differ."""
     if isinstance(value, list):
-        return [masked(method, v) for v in value]
+        return [masked(method, v, also) for v in value]
     if not isinstance(value, dict):
         return value
-    out = {k: masked(method, v) for k, v in value.items() if k not in MASKED}
+    out = {k: masked(method, v, also) for k, v in value.items() if k not in MASKED and k not in also}
     if method == "Auth/Authenticate" and "token" in out:
         token = out["token"]
         out["token"] = "simple" if SIMPLE_TOKEN.fullmatch(token) else f"of {token.count('.') + 1} parts"
@@ -84,8 +84,9 @@ class Login:
 
 
 class Twin:
-    def __init__(self, tools, members, tls=None):
+    def __init__(self, tools, members, tls=None, also_masked=()):
         """`tls`: paths (authority, certificate, key) or (authority,)."""
+        self.also_masked = also_masked
         self.child = subprocess.Popen([str(tools.interop), "twin"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                                       bufsize=1 << 16, preexec_fn=die_with_parent)
         self.names = []
@@ -131,7 +132,7 @@ class Twin:
 
     def compare(self, label, method, asked, answers):
         """True if all are alike."""
-        first, *others = (masked(method, a) for a in answers)
+        first, *others = (masked(method, a, self.also_masked) for a in answers)
         if all(first == o for o in others):
             return True
         if label in self.known:
@@ -203,7 +204,39 @@ class Twin:
         print(f"{self.calls} calls, answers alike", flush=True)
 
 
-def dump(tools, member, *buckets, run):
+class Pair:
+    """A fresh member under test and a real one with equal IDs."""
+
+    def __init__(self, tools, folder, flags):
+        self.programs = {"ours": tools.ours, "real": tools.real}
+        self.members = {name: Member(folder / name, flags, constant_identity=True) for name in self.programs}
+        self.start()
+
+    def start(self):
+        for name, member in self.members.items():
+            member.start(self.programs[name], wait=False)
+        for member in self.members.values():
+            member.wait_ready()
+
+    def restart(self, flags, kill=False, between=None):
+        """`between` is called while both are down."""
+        for member in self.members.values():
+            (member.kill if kill else member.stop)()
+            member.flags = flags
+        if between:
+            between()
+        self.start()
+
+    def stop(self):
+        for member in self.members.values():
+            member.stop()
+
+    @property
+    def endpoints(self):
+        return {name: member.endpoint for name, member in self.members.items()}
+
+
+def dump(tools, member, *buckets):
     """The records of buckets of a stopped member, {(bucket, key): value}; the salted part of passwords is masked."""
     out = {}
     for line in run([tools.oracle, "bbolt-dump", member.database, *buckets]).stdout.splitlines():

@@ -72,6 +72,7 @@ type twinStream struct {
 	cancel   context.CancelFunc
 	mu       sync.Mutex
 	messages []*dynamicpb.Message
+	progress int64 // of a watch stream: the highest revision of an answer to a progress request
 	end      error
 	news     chan struct{}
 }
@@ -81,8 +82,10 @@ func (s *twinStream) receive() {
 		m := dynamicpb.NewMessage(s.method.Output())
 		err := s.stream.RecvMsg(m)
 		s.mu.Lock()
-		if err != nil {
+		if at, ok := progressOf(m); err != nil {
 			s.end = err
+		} else if ok {
+			s.progress = max(s.progress, at)
 		} else {
 			s.messages = append(s.messages, m)
 		}
@@ -283,21 +286,17 @@ func (t *twin) read(r *twinRequest) []*twinAnswer {
 }
 
 // settle asks for progress until the member says that everything up to the revision was sent (api-semantics 3.4: it
-// does not answer while a watcher of the stream is still behind), and hands over what came but those answers.
+// does not answer while a watcher of the stream is still behind), and hands over what came.
 func (t *twin) settle(r *twinRequest) []*twinAnswer {
 	streams := t.streams[r.Name]
 	until := time.Now().Add(r.time())
 	return each(len(streams), func(i int) *twinAnswer {
 		s := streams[i]
 		ask, _ := twinMessage(s.method.Input(), json.RawMessage(`{"progress_request":{}}`))
-		there := func() bool {
-			for _, m := range s.messages {
-				if at, ok := progressOf(m); ok && at >= r.Revisions[i] {
-					return true
-				}
-			}
-			return false
-		}
+		s.mu.Lock()
+		s.progress = 0 // what was told before the last watcher came says nothing of it
+		s.mu.Unlock()
+		there := func() bool { return s.progress >= r.Revisions[i] }
 		for pause := 4 * time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
 			_ = s.stream.SendMsg(ask)
 			s.wait(time.Now().Add(pause), there)
@@ -311,15 +310,6 @@ func (t *twin) settle(r *twinRequest) []*twinAnswer {
 				return &twinAnswer{Code: "NotSettled"}
 			}
 		}
-		s.mu.Lock()
-		kept := s.messages[:0]
-		for _, m := range s.messages {
-			if _, ok := progressOf(m); !ok {
-				kept = append(kept, m)
-			}
-		}
-		s.messages = kept
-		s.mu.Unlock()
 		return s.take(1 << 30)
 	})
 }
@@ -327,7 +317,7 @@ func (t *twin) settle(r *twinRequest) []*twinAnswer {
 // progressOf is the revision of an answer to a progress request: no events, and the stream's own watch ID.
 func progressOf(m *dynamicpb.Message) (int64, bool) {
 	fields := m.Descriptor().Fields()
-	if m.Get(fields.ByName("watch_id")).Int() != -1 || m.Get(fields.ByName("created")).Bool() || m.Get(fields.ByName("canceled")).Bool() {
+	if m.Descriptor().Name() != "WatchResponse" || m.Get(fields.ByName("watch_id")).Int() != -1 || m.Get(fields.ByName("created")).Bool() || m.Get(fields.ByName("canceled")).Bool() {
 		return 0, false
 	}
 	header := m.Get(fields.ByName("header")).Message()
