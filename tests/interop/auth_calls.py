@@ -142,7 +142,7 @@ class Operations:
                                ("bob2", "x"), ("empty", ""), ("empty", "x"), ("opt", ""), ("opt", "o"), ("hash", "mine"), ("hash", "known"),
                                ("hash2", "known"), ("hash2", ""), ("p72", "a" * 72), ("p72", "a" * 73), ("p72", "a" * 71), ("p73", "a" * 73),
                                ("pu", "ü" * 40), ("pu", "plain"), ("Zoë:/ \n\x01", "z"), ("ann", "pw-2\0"), ("ann", "x" * 100000)):
-            self.do(f"login of {name} by {password[:20]} ({len(password)})", "Authenticate", who=None, name=name, password=password)
+            self.do(f"login of {name!r} by {password[:20]!r} ({len(password)})", "Authenticate", who=None, name=name, password=password)
 
     def clear(self):
         for name in ("ann", "bob", "bob2", "empty", "opt", "hash", "hash2", "p72", "p73", "pu", "Zoë:/ \n\x01"):

@@ -29,6 +29,7 @@ DRIVERS = [
     ("gateway", "interop/gateway.py", [], 200, 600),
     ("auth.calls", "interop/auth_calls.py", [], 200, 200),
     ("auth.random", "interop/auth_random.py", [], 300, 2400),
+    ("auth.tokens", "interop/auth_tokens.py", [], 300, 300),
     ("history", "interop/history.py", [], 300, 300),
     ("cluster.calls", "interop/cluster_calls.py", [], 300, 300),
     ("cluster.tools", "interop/cluster_tools.py", [], 300, 300),

@@ -212,20 +212,23 @@ class Pair:
         self.members = {name: Member(folder / name, flags, constant_identity=True) for name in self.programs}
         self.start()
 
-    def start(self):
+    def start(self, ready=None):
         for name, member in self.members.items():
             member.start(self.programs[name], wait=False)
+        if ready:
+            ready()
+            return
         for member in self.members.values():
             member.wait_ready()
 
-    def restart(self, flags, kill=False, between=None):
-        """`between` is called while both are down."""
+    def restart(self, flags, kill=False, between=None, ready=None):
+        """`between` is called while both are down, `ready` waits until they serve (default: until they say so)."""
         for member in self.members.values():
             (member.kill if kill else member.stop)()
             member.flags = flags
         if between:
             between()
-        self.start()
+        self.start(ready)
 
     def stop(self):
         for member in self.members.values():
