@@ -47,4 +47,5 @@ def main(tools, args, folder):
     member.stop()
 
 
-drive(main, __doc__)
+if __name__ == "__main__":
+    drive(main, __doc__)

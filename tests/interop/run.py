@@ -30,6 +30,8 @@ DRIVERS = [
     ("auth.calls", "interop/auth_calls.py", [], 200, 200),
     ("auth.random", "interop/auth_random.py", [], 300, 2400),
     ("auth.tokens", "interop/auth_tokens.py", [], 300, 300),
+    ("auth.members", "interop/auth_members.py", [], 400, 1200),
+    ("auth.clients", "clients/login.py", [], 400, 400),
     ("history", "interop/history.py", [], 300, 300),
     ("cluster.calls", "interop/cluster_calls.py", [], 300, 300),
     ("cluster.tools", "interop/cluster_tools.py", [], 300, 300),

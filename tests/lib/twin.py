@@ -239,11 +239,14 @@ class Pair:
         return {name: member.endpoint for name, member in self.members.items()}
 
 
-def dump(tools, member, *buckets):
-    """The records of buckets of a stopped member, {(bucket, key): value}; the salted part of passwords is masked."""
+def dump(tools, member, *buckets, salts=False):
+    """The records of buckets of a stopped member, {(bucket, key): value}; without `salts`, the salted part of passwords
+    is masked."""
     out = {}
     for line in run([tools.oracle, "bbolt-dump", member.database, *buckets]).stdout.splitlines():
         bucket, key, value = line.split(" ")
-        value = re.sub(rb"(\$2[aby]\$\d\d\$)[./A-Za-z0-9]{53}", rb"\1" + b"*" * 53, bytes.fromhex(value))
+        value = bytes.fromhex(value)
+        if not salts:
+            value = re.sub(rb"(\$2[aby]\$\d\d\$)[./A-Za-z0-9]{53}", rb"\1" + b"*" * 53, value)
         out[bucket, bytes.fromhex(key)] = value
     return out

@@ -6,6 +6,7 @@
 //	interop malformed    --ours HOST:PORT --real HOST:PORT ...   broken HTTP/2 and gRPC input, answers compared
 //	interop journal      --endpoint HOST:PORT ...                writers that know what was acknowledged
 //	interop client       --endpoint HOST:PORT                    every operation once, by the Go client
+//	interop login        --endpoint HOST:PORT                    the Go client with users and passwords
 //	interop kubernetes   --endpoint HOST:PORT ...                the request pattern of a Kubernetes API server
 //	interop impatient    --endpoint HOST:PORT ...                clients that cancel, on one connection with others
 //	interop load         --endpoint HOST:PORT ...                load for tests/bench/compare.py
@@ -32,6 +33,7 @@ func main() {
 		"malformed":    runMalformed,
 		"journal":      runJournal,
 		"client":       runClient,
+		"login":        runLogin,
 		"kubernetes":   runKubernetes,
 		"impatient":    runImpatient,
 		"load":         runLoad,
@@ -44,7 +46,7 @@ func main() {
 		"cluster":      runCluster,
 	}
 	if len(os.Args) < 2 || programs[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: interop differential|rangestream|malformed|journal|client|kubernetes|impatient|load|stalls|flood|bystander|ctl|twin|links|cluster ARGS...")
+		fmt.Fprintln(os.Stderr, "usage: interop differential|rangestream|malformed|journal|client|login|kubernetes|impatient|load|stalls|flood|bystander|ctl|twin|links|cluster ARGS...")
 		os.Exit(2)
 	}
 	if err := programs[os.Args[1]](os.Args[2:]); err != nil {
