@@ -19,7 +19,8 @@ import (
 
 func newClient(endpoint string) (*clientv3.Client, error) {
 	// Its log would report every refusal that is asked for here.
-	return clientv3.New(clientv3.Config{Endpoints: []string{endpoint}, DialTimeout: 10 * time.Second, Logger: zap.NewNop()})
+	return clientv3.New(clientv3.Config{Endpoints: []string{endpoint}, DialTimeout: 10 * time.Second,
+		TLS: clientTLS(), Logger: zap.NewNop()})
 }
 
 // steps runs named checks in order and stops at the first that fails.

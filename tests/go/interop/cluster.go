@@ -103,7 +103,7 @@ func (l *clusterLoad) client(endpoint string) (*clientv3.Client, error) {
 	if c := l.clients[endpoint]; c != nil {
 		return c, nil
 	}
-	c, err := clientv3.New(clientv3.Config{Endpoints: strings.Split(endpoint, ","), Logger: zap.NewNop(),
+	c, err := clientv3.New(clientv3.Config{Endpoints: strings.Split(endpoint, ","), TLS: clientTLS(), Logger: zap.NewNop(),
 		DialKeepAliveTime: 2 * time.Second, DialKeepAliveTimeout: 2 * time.Second,
 		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: time.Second,
 			Backoff: backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.5, MaxDelay: 200 * time.Millisecond}})}})

@@ -307,13 +307,11 @@ func floods() map[string]flood {
 // churn connects and closes.
 func churn(ctx context.Context, endpoint string, sent *atomic.Int64) error {
 	for ctx.Err() == nil {
-		conn, err := net.Dial("tcp", endpoint)
+		conn, err := dialServer(endpoint, true)
 		if err != nil {
 			return err
 		}
-		// Without the wait in which the port could not be used again.
-		_ = conn.(*net.TCPConn).SetLinger(0)
-		_ = conn.Close()
+		abort(conn)
 		sent.Add(1)
 	}
 	return nil
@@ -404,7 +402,7 @@ func (a *attackers) read(c *attack, http2Frames bool) {
 
 // one runs one connection until the server ends it.
 func (a *attackers) one(ctx context.Context) {
-	conn, err := net.DialTimeout("tcp", a.endpoint, 10*time.Second)
+	conn, err := dialServer(a.endpoint, !strings.HasPrefix(floodKind, "http1"))
 	if err != nil {
 		a.note("no connection")
 		time.Sleep(10 * time.Millisecond)
@@ -414,10 +412,7 @@ func (a *attackers) one(ctx context.Context) {
 	c := &attack{conn: conn, stream: 1}
 	c.window.Store(65535)
 	c.first.Store(65535)
-	over := context.AfterFunc(ctx, func() {
-		_ = conn.(*net.TCPConn).SetLinger(0)
-		_ = conn.Close()
-	})
+	over := context.AfterFunc(ctx, func() { abort(conn) })
 	defer over()
 	defer conn.Close()
 	a.flood.hello(c)

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,7 +19,7 @@ import (
 // The request pattern of a Kubernetes API server: objects are created, updated and deleted by txns on their
 // mod_revision, lists are read in pages at one revision, and a watch cache per resource follows the store from the
 // revision of its list, asks for progress when a consistent read waits, and starts anew from a list when compaction
-// overtook it. Compaction runs underneath. At any revision that the cache says it has reached, it must hold exactly
+// overtook it. Events are put with a lease that some of them share, and vanish when it ends. Compaction runs underneath. At any revision that the cache says it has reached, it must hold exactly
 // what a list at that revision returns.
 type apiServer struct {
 	c         *clientv3.Client
@@ -29,6 +30,37 @@ type apiServer struct {
 	restarts  atomic.Int64
 	events    atomic.Int64
 	revision  atomic.Int64
+	granted   atomic.Int64
+
+	leaseMu sync.Mutex
+	lease   eventLease
+}
+
+// eventLease is one that events share for a while.
+type eventLease struct {
+	id      clientv3.LeaseID
+	granted time.Time
+}
+
+const (
+	eventTTL    = 4 * time.Second // an API server says an hour
+	eventsShare = time.Second
+)
+
+// forEvent is the lease for the next event.
+func (a *apiServer) forEvent(ctx context.Context) (eventLease, error) {
+	a.leaseMu.Lock()
+	defer a.leaseMu.Unlock()
+	if time.Since(a.lease.granted) > eventsShare {
+		granted := time.Now()
+		resp, err := a.c.Grant(ctx, int64(eventTTL/time.Second))
+		if err != nil {
+			return eventLease{}, err
+		}
+		a.lease = eventLease{resp.ID, granted}
+		a.granted.Add(1)
+	}
+	return a.lease, nil
 }
 
 func (a *apiServer) seen(revision int64) {
@@ -57,6 +89,14 @@ func (a *apiServer) write(ctx context.Context, rnd *rand.Rand, body string) erro
 	}
 	compare := clientv3.Compare(clientv3.ModRevision(key), "=", expected)
 	op := clientv3.OpPut(key, body)
+	var lease eventLease
+	if strings.HasPrefix(key, "/registry/events/") {
+		var err error
+		if lease, err = a.forEvent(ctx); err != nil {
+			return err
+		}
+		op = clientv3.OpPut(key, body, clientv3.WithLease(lease.id))
+	}
 	if expected != 0 && rnd.Intn(4) == 0 {
 		op = clientv3.OpDelete(key)
 	}
@@ -65,6 +105,9 @@ func (a *apiServer) write(ctx context.Context, rnd *rand.Rand, body string) erro
 		txn = txn.Else(clientv3.OpGet(key))
 	}
 	resp, err := txn.Commit()
+	if errors.Is(err, rpctypes.ErrLeaseNotFound) && time.Since(lease.granted) > eventTTL {
+		return nil // this program was held up for that long
+	}
 	if err != nil {
 		return err
 	}
@@ -280,8 +323,10 @@ func runKubernetes(args []string) error {
 	}
 	defer c.Close()
 	a := &apiServer{c: c, resources: []string{"pods", "leases", "events", "configmaps"}}
-	ctx, cancel := context.WithTimeout(context.Background(), *duration)
+	// No deadline: a member would tell of its own end of it, maybe before ours has come.
+	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	defer time.AfterFunc(*duration, cancel).Stop()
 	var all sync.WaitGroup
 	var once sync.Once
 	var failure error
@@ -322,8 +367,8 @@ func runKubernetes(args []string) error {
 	if failure != nil {
 		return failure
 	}
-	fmt.Printf("%d writes, %d conflicts, %d lists, %d events, %d caches overtaken by compaction\n",
-		a.writes.Load(), a.conflicts.Load(), a.lists.Load(), a.events.Load(), a.restarts.Load())
+	fmt.Printf("%d writes, %d conflicts, %d lists, %d events, %d leases, %d caches overtaken by compaction\n",
+		a.writes.Load(), a.conflicts.Load(), a.lists.Load(), a.events.Load(), a.granted.Load(), a.restarts.Load())
 	if a.writes.Load() == 0 || a.events.Load() == 0 {
 		return errors.New("nothing happened")
 	}
