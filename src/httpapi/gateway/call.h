@@ -37,7 +37,7 @@ class GatewayCall final : public grpc::Call, private http1::BodyReader {
   }
   std::string_view peer_address() const override { return peer_address_; }
   // Whoever comes through the gateway is no one by his certificate.
-  std::string_view tls_common_name() const override { return {}; }
+  std::optional<std::string_view> tls_common_name() const override { return std::nullopt; }
   char* begin_message(size_t size) override;
   void end_message() override;
   void send(std::string_view head, const Blob& tail) override { send(head, std::span(&tail, 1)); }

@@ -63,6 +63,8 @@ Result<> JsonReader::go_on() {
       return next();
     case State::kSkip:
       return skip();
+    case State::kNamed:
+      return skip_space() ? name_read() : Result<>();
     case State::kBytes:
       return bytes_on();
     case State::kAssemble:
@@ -79,7 +81,11 @@ Result<> JsonReader::go_on() {
   bool whole = false;
   TRY(string_on(whole));
   if (!whole) return {};
-  if (state_ == State::kName) return name_read();
+  if (state_ == State::kName) {
+    raw_name_ = raw_string();
+    state_ = State::kNamed;
+    return {};
+  }
   if (state_ == State::kString) return scalar_string();
   if (state_ == State::kWrong) return unexpected(raw_string());
   state_ = skip_depth_ == 0 ? State::kNext : State::kSkip;
@@ -113,11 +119,14 @@ Error JsonReader::invalid(std::string_view raw) const {
 // ---------------------------------------------------------------- tokens
 
 // Blanks, and what only separates: the grammar holds.
-void JsonReader::skip_space() {
+// False: the next step goes on with it.
+bool JsonReader::skip_space() {
   const size_t from = pos_;
-  while (pos_ < json_.size() && std::string_view(" \t\r\n,:").find(json_[pos_]) != std::string_view::npos)
-    ++pos_;
+  const size_t end = std::min(json_.size(), pos_ + work_);
+  while (pos_ < end && std::string_view(" \t\r\n,:").find(json_[pos_]) != std::string_view::npos) ++pos_;
+  const bool whole = pos_ < end || end == json_.size();
   spend(kTokenWork + (pos_ - from));
+  return whole;
 }
 
 // Of a number or word.
@@ -191,7 +200,7 @@ Result<> JsonReader::string_on(bool& whole) {
 // ---------------------------------------------------------------- structure
 
 Result<> JsonReader::next() {
-  skip_space();
+  if (!skip_space()) return {};
   if (levels_.empty()) {
     token_ = pos_;
     if (json_[pos_] == '{') {
@@ -254,16 +263,14 @@ void JsonReader::close_message() {
 
 Result<> JsonReader::name_read() {
   Level& level = levels_.back();
-  const std::string_view raw = raw_string();
   const FieldType* field = level.type->by_name(text_);
-  skip_space();
   if (field == nullptr) {
     skip_depth_ = 0;
     state_ = State::kSkip;
     return {};
   }
   const uint64_t bit = uint64_t{1} << field->index;
-  if (level.seen & bit) return failure(token_, fmt::format("duplicate field {}", raw), false);
+  if (level.seen & bit) return failure(token_, fmt::format("duplicate field {}", raw_name_), false);
   level.seen |= bit;
   state_ = State::kNext;
   if (json_[pos_] == 'n') {
@@ -286,7 +293,8 @@ Result<> JsonReader::name_read() {
   if (field->oneof >= 0) {
     const uint64_t oneof = uint64_t{1} << field->oneof;
     if (level.oneofs & oneof) {
-      return failure(token_, fmt::format("error parsing {}, oneof {} is already set", raw, field->oneof_name),
+      return failure(token_,
+                     fmt::format("error parsing {}, oneof {} is already set", raw_name_, field->oneof_name),
                      false);
     }
     level.oneofs |= oneof;
@@ -324,7 +332,7 @@ Result<> JsonReader::value(const FieldType& field) {
 }
 
 Result<> JsonReader::skip() {
-  skip_space();
+  if (!skip_space()) return {};
   const char c = json_[pos_];
   if (c == '"') {
     state_ = State::kSkipText;

@@ -55,6 +55,7 @@ class JsonReader {
   enum class State : uint8_t {
     kNext,      // behind a value, or at the beginning
     kName,      // within a field's name
+    kNamed,     // between a field's name and its value
     kString,    // within the value of field_
     kBytes,     // its base64 is being decoded
     kWrong,     // within a string that stands where none may
@@ -78,7 +79,7 @@ class JsonReader {
   void open_message(const MessageType& type, const FieldType* field);
   void close_message();
 
-  void skip_space();
+  bool skip_space();
   size_t word_end(size_t from) const;
   std::string_view raw_string() const { return json_.substr(token_, pos_ - token_); }
   Error failure(size_t at, std::string_view text, bool syntax) const;
@@ -105,6 +106,7 @@ class JsonReader {
   bool escaped_ = false;
   std::string text_buffer_;  // if something was escaped
   std::string_view text_;
+  std::string_view raw_name_;  // of the field whose value comes, as it stands there
   size_t skip_depth_ = 0;
 
   Base64Decoder base64_;

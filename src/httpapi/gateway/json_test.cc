@@ -217,6 +217,22 @@ TEST(GatewayJson, ALargeValueTakesSteps) {
   EXPECT_EQ(m.value(), std::string((2 << 20) / 4 * 3, '\0'));
 }
 
+// Blanks are what a client may send most of.
+TEST(GatewayJson, BlanksTakeSteps) {
+  const std::string blanks(100'000, ' ');
+  const std::string json = "{" + blanks + "\"key\"" + blanks + ":" + blanks + "\"a2V5\"" + blanks + ",\"x\"" +
+                           blanks + ":[" + blanks + "1" + blanks + "]" + blanks + "}";
+  JsonReader reader(schema_of(*pb::RangeRequest::descriptor()), json);
+  size_t steps = 0;
+  for (;; ++steps) {
+    const auto done = reader.step(1'000);
+    ASSERT_TRUE(done) << done.error().text();
+    if (*done) break;
+  }
+  EXPECT_GT(steps, json.size() / 1'100);
+  EXPECT_EQ(parse<pb::RangeRequest>(json, 1000, 1'000).key(), "key");
+}
+
 TEST(GatewayJson, Written) {
   pb::RangeResponse r;
   r.mutable_header()->set_revision(7);
