@@ -62,8 +62,6 @@ struct Options {
   bool call_seconds = false;  // --metrics=extensive: how long calls take
   httpapi::Options http;
   bool gateway = true;  // the JSON gateway (--enable-grpc-gateway)
-  // See httpapi::gateway::Context.
-  std::function<bool()> refuses_common_names;
   uint64_t seed = 0;
 };
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "server/logins.h"
+
 namespace quoin::front {
 
 namespace {
@@ -145,7 +147,7 @@ class LoopFront::Connection final : public io::StreamHandler {
     if (door_ == Door::kPeer) doors.peers = front_.peer_door_;
     if (surface == httpapi::Surface::kClient) doors.gateway = front_.gateway();
     http1_ = std::make_unique<Http1Transport>(
-        *front_.endpoints_, surface, Http1Transport::Security{secure_, std::move(common_name_)}, doors,
+        *front_.endpoints_, surface, Http1Transport::Security{secure_, common_name_.value_or("")}, doors,
         std::move(stream_), front_.clock_, front_.timers_, times, first, std::move(closed));
   }
   // In a task of its own: the transports call from within a callback of theirs.
@@ -197,12 +199,18 @@ LoopFront::LoopFront(server::Member& member, const Options& options, io::Loop& l
 
 LoopFront::~LoopFront() = default;
 
+// The gateway's calls have no certificate. Whoever counts on theirs is told, instead of being nobody.
+bool LoopFront::refuses_common_names() {
+  server::Logins& logins = port_.member().logins();
+  return logins.client_cert_auth() && logins.published().get()->enabled;
+}
+
 void LoopFront::set_endpoints(httpapi::Endpoints& endpoints) {
   endpoints_ = &endpoints;
   if (options_.gateway) {
     gateway_.emplace(httpapi::gateway::Context{endpoints, services_.methods(), calls_, probe_, memory_,
                                                services_.turns(), loop_, timers_, clock_, options_.limits,
-                                               options_.refuses_common_names});
+                                               [this] { return refuses_common_names(); }});
   }
   client_pages_.emplace(endpoints, httpapi::Surface::kClient, loop_, clock_, gateway());
   metrics_pages_.emplace(endpoints, httpapi::Surface::kMetrics, loop_, clock_, nullptr);

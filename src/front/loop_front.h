@@ -55,6 +55,7 @@ class LoopFront {
   const Tls& tls(Door door) const;
   // Of HTTP/2 connections; null where none is spoken.
   grpc::ServerContext* context(Door door, bool tls);
+  bool refuses_common_names();
   httpapi::gateway::Gateway* gateway() { return gateway_ ? &*gateway_ : nullptr; }
   void finish_stop(Side& side);
 

@@ -44,7 +44,9 @@ class HttpStream::DoorExchange final : public http1::StreamExchange {
 
   bool tls() const override { return true; }
   std::string_view tls_common_name() const override {
-    return open() ? std::string_view((*stream_)->owner_.peer().tls_common_name) : std::string_view();
+    if (!open()) return {};
+    const auto& name = (*stream_)->owner_.peer().tls_common_name;
+    return name ? std::string_view(*name) : std::string_view();
   }
   // Not the youngest of the requests under way, which are refused when they hold too much: it has no end.
   void take_time() override {

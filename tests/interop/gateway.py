@@ -406,7 +406,10 @@ def streams(pair, _args):
     pair.same("/v3/watch", create, fields={"Grpc-Timeout": "x"})
     for body in (b"", b" ", b"v", b"{}", b'{"ID":9}', b'{"ID":9}{"ID":"999"}\n{"ID":1}', b'{"ID":9}{"ID":x}{"ID":1}', b'{"ID":9}{"ID":"x"}{"ID":1}', b'{"ID":1}[]', b"null", b'{"ID":5'):
         pair.same("/v3/lease/keepalive", body)
-    pair.same("/v3/lease/keepalive", b'{"ID":"1"}' * 300)
+    # Go's server closes the body when the first bytes of the answer leave; what the handler has read by then, it answers.
+    real, ours = (c.ask("/v3/lease/keepalive", b'{"ID":"1"}' * 300).raw.splitlines() for c in pair.clients)
+    pair.compared += 1
+    expect(len(ours) == 300 and set(real) == set(ours), f"{len(ours)} of 300 renewals were answered: {ours[:2]}, etcd {real[:2]}")
     for body in (b"v", b"[]", b'{"x"'):
         pair.same("/v3/maintenance/snapshot", body)
     for c in pair.clients:
