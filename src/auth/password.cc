@@ -98,7 +98,7 @@ std::string hashed_password_field(std::string_view hash) {
 
 Result<> compare_password(std::string_view hash, std::string_view password) {
   password = password.substr(0, kPasswordBytesMax);
-  if (password.find('\0') != std::string_view::npos) return nul_error();
+  if (password.find('\0') != std::string_view::npos) return Code::kAuthFailed;
   const std::optional<Parts> parts = parse(hash);
   if (!parts) return Code::kAuthFailed;
   auto computed = bcrypt(password, parts->cost, parts->salt);

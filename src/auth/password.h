@@ -9,7 +9,8 @@
 // Lengths: a password of more than 72 bytes is refused when it is hashed (etcd's text). When one is compared only
 // its first 72 bytes count, which is all that bcrypt reads; Go does the same.
 // NUL bytes: Go hashes a password with a NUL byte in it, libxcrypt would read it up to there. Such a password is
-// refused by name, in both directions: cutting it would let every password with that beginning in.
+// refused by name when it is hashed, and is no user's when it is compared, also where Go hashed it: cutting it would let
+// every password with that beginning in.
 //
 // Threads: any; nothing is kept.
 // Errors: kPasswordTooLong; kInvalidArgument for a password with a NUL byte and for a cost out of range;

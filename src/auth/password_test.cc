@@ -30,8 +30,7 @@ TEST(PasswordTest, GosHashesAreUnderstood) {
     ++seen;
     const std::string password = from_hex(hex);
     if (password.find('\0') != std::string::npos) {
-      EXPECT_EQ(say(compare_password(hash, password)),
-                "etcdserver: password with a NUL byte is not supported");
+      EXPECT_EQ(say(compare_password(hash, password)), kFailed);
       EXPECT_EQ(say(compare_password(hash, password.substr(0, password.find('\0')))), kFailed);
       continue;
     }

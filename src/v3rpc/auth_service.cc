@@ -91,14 +91,22 @@ void AuthService::user_change_password(grpc::Call& call, std::string_view bytes)
   propose(loop_, call, Fields::kAuthUserChangePasswordField, *request);
 }
 
+namespace {
+template <class Request>
+std::string_view decode_password(std::string_view bytes) {
+  return wire::decode<Request>(bytes)->password;
+}
+}  // namespace
+
 template <class Request>
 void AuthService::propose_hashed(grpc::Call& call, uint32_t field, std::string_view bytes) {
+  if (decode_password<Request>(bytes).size() > auth::kPasswordBytesMax)
+    return call.fail(Error(Code::kPasswordTooLong));
   // Whoever has no valid token costs no hash.
   loop_.callers->when_known(call, [this, field, bytes](grpc::Call& c, const Result<Who>& who) {
     if (!who) return c.fail(who.error());
-    const std::string password((*wire::decode<Request>(bytes)).password);
     loop_.member.logins().passwords().hash(
-        password, loop_.port.loop(),
+        std::string(decode_password<Request>(bytes)), loop_.port.loop(),
         CallRef(c).then([this, field, bytes](grpc::Call& call, const Result<std::string>& hash) {
           if (!hash) return call.fail(hash.error());
           const std::string hashed = auth::hashed_password_field(*hash);

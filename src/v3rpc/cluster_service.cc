@@ -81,11 +81,18 @@ void ClusterService::add(grpc::Call& call, std::string_view bytes) {
   if (!request) return;
   auto urls = membership::parse_urls(copied(request->peer_urls));
   if (!urls) return call.fail(Error(Code::kMemberBadUrls));
+  // The URLs are looked at before the caller.
+  loop_.callers->when_admitted(call, auth::Need::kAdmin,
+                               [this, learner = request->is_learner, urls = std::move(*urls)](
+                                   grpc::Call& c) mutable { add_admitted(c, learner, std::move(urls)); });
+}
+
+void ClusterService::add_admitted(grpc::Call& call, bool learner, std::vector<std::string> urls) {
   membership::Change c;
-  c.kind = request->is_learner ? K::kAddLearner : K::kAdd;
-  c.member.id = membership::member_id(*urls, "", loop_.clock.wall() / io::kSecond);
-  c.member.peer_urls = std::move(*urls);
-  c.member.is_learner = request->is_learner;
+  c.kind = learner ? K::kAddLearner : K::kAdd;
+  c.member.id = membership::member_id(urls, "", loop_.clock.wall() / io::kSecond);
+  c.member.peer_urls = std::move(urls);
+  c.member.is_learner = learner;
   membership::Member added = c.member;
   change<pb::MemberAddResponse>(call, std::move(c), [added = std::move(added)](pb::MemberAddResponse& r) {
     show(added, r.member.emplace());

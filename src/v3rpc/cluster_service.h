@@ -20,6 +20,7 @@ class ClusterService {
 
  private:
   void add(grpc::Call& call, std::string_view bytes);
+  void add_admitted(grpc::Call& call, bool learner, std::vector<std::string> urls);
   void remove(grpc::Call& call, std::string_view bytes);
   void update(grpc::Call& call, std::string_view bytes);
   void promote(grpc::Call& call, std::string_view bytes);
