@@ -200,27 +200,37 @@ std::set<MemberId> ClusterRun::listed() const {
 bool ClusterRun::goes_on_without_newcomers(const membership::Change& change) const {
   using K = membership::ChangeKind;
   if (change.kind == K::kAddLearner) return true;
-  std::set<MemberId> voters = voters_by_any_word();
+  std::set<MemberId> voters = voters_at_most();
   for (const auto& [id, url] : planned_) voters.insert(MemberId(id));
   voters.insert(change.member.id);
   if (change.kind == K::kRemove) voters.erase(change.member.id);
+  std::set<MemberId> sure = voters_by_any_word();
+  sure.insert(change.member.id);
   size_t up = 0;
-  for (const Seat& s : seats_) up += s.was_up && !s.gone && !s.flipped && voters.contains(s.id) ? 1 : 0;
+  for (const Seat& s : seats_) {
+    up += s.was_up && !s.gone && !s.flipped && sure.contains(s.id) && voters.contains(s.id) ? 1 : 0;
+  }
   return up * 2 > voters.size() || (voters.size() == 2 && change.kind == K::kAdd && up == 1);
 }
 
-// Also those that nobody who runs now has heard of: who knew of them may be down. A member that lags, alone, would
-// count too few.
 std::set<MemberId> ClusterRun::voters_by_any_word() const {
-  std::set<MemberId> out, learners;
+  std::set<MemberId> out;
   auto& cluster = const_cast<Cluster&>(cluster_);
   for (size_t i = 0; i < seats_.size(); ++i) {
     if (!cluster.running(i)) continue;
-    for (const membership::Member& m : cluster.member(i).members())
-      (m.is_learner ? learners : out).insert(m.id);
+    for (const membership::Member& m : cluster.member(i).members()) {
+      if (!m.is_learner) out.insert(m.id);
+    }
   }
+  return out;
+}
+
+// And those that nobody who runs now has heard of: who knew of them may be down. Learners that nobody was asked to
+// promote are none.
+std::set<MemberId> ClusterRun::voters_at_most() const {
+  std::set<MemberId> out = voters_by_any_word();
   for (const Seat& s : seats_) {
-    if (s.id && !s.gone && s.left_at == 0 && !learners.contains(s.id)) out.insert(s.id);
+    if (s.id && !s.gone && s.left_at == 0 && !learners_.contains(s.id)) out.insert(s.id);
   }
   return out;
 }
@@ -285,6 +295,8 @@ void ClusterRun::ask_for_change(size_t i, const membership::Change& change, std:
   const K kind = change.kind;
   if (kind == K::kAdd || kind == K::kAddLearner)
     planned_[change.member.id.v] = change.member.peer_urls.front();
+  if (kind == K::kAddLearner) learners_.insert(change.member.id);
+  if (kind == K::kPromote) learners_.erase(change.member.id);
   const uint64_t number = ++changes_;
   if (kind == K::kRemove) removals_open_.insert(change.member.id);
   // With one removal asked for there is one that can be answered.

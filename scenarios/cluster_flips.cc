@@ -68,7 +68,7 @@ bool ClusterRun::can_lose(size_t i) const {
     if (s.flipped || (removals_open_.contains(s.id) && voters.contains(s.id))) return false;
     up += j != i && s.was_up && voters.contains(s.id) ? 1 : 0;
   }
-  return up * 2 > voters.size();
+  return up * 2 > voters_at_most().size();
 }
 
 // Before a start.

@@ -119,6 +119,7 @@ class ClusterRun {
   void change_members(membership::ChangeKind kind);
   void ask_for_change(size_t i, const membership::Change& change, std::string_view what);
   std::set<MemberId> voters_by_any_word() const;
+  std::set<MemberId> voters_at_most() const;
   bool goes_on_without_newcomers(const membership::Change& change) const;
   bool can_lose(size_t i) const;
   void maybe_flip(size_t i);
@@ -182,6 +183,7 @@ class ClusterRun {
   size_t images_left_ = 0;
   std::vector<Image> images_;
   std::set<MemberId> removals_asked_, removals_open_;
+  std::set<MemberId> learners_;  // added as such, and never asked to be more
   Prng flip_prng_, aim_prng_;
   bool flips_ = false;
   io::MonotonicNs ask_again_at_ = 0;
