@@ -8,6 +8,8 @@
 
 #include "server/logins.h"
 #include "v3rpc/services_test.h"
+#include "wire/v3election.h"
+#include "wire/v3lock.h"
 
 namespace quoin::v3rpc {
 namespace {
@@ -119,6 +121,35 @@ std::vector<Conversation> conversations() {
       add("etcdserverpb.Watch/Watch", framed(w) + framed(cancel), false, 32);
     }
   }
+  // Under a key that stands in the way of all, and under none.
+  for (const std::string_view name : {"held", "free"}) {
+    wire::v3lockpb::LockRequest lock;
+    lock.name = name;
+    lock.lease = 1;
+    add("v3lockpb.Lock/Lock", framed(lock), true, 32);
+    wire::v3electionpb::CampaignRequest campaign;
+    campaign.name = name;
+    campaign.lease = 1;
+    campaign.value = "v";
+    add("v3electionpb.Election/Campaign", framed(campaign), true, 32);
+    wire::v3electionpb::LeaderRequest leader;
+    leader.name = name;
+    add("v3electionpb.Election/Leader", framed(leader));
+    add("v3electionpb.Election/Observe", framed(leader), true, 32);
+  }
+  wire::v3lockpb::UnlockRequest unlock;
+  unlock.key = "held/1";
+  add("v3lockpb.Lock/Unlock", framed(unlock));
+  wire::v3electionpb::ProclaimRequest proclaim;
+  auto& leader = proclaim.leader.emplace();
+  leader.key = "free/1";
+  leader.lease = 1;
+  proclaim.value = "other";
+  add("v3electionpb.Election/Proclaim", framed(proclaim));
+  wire::v3electionpb::ResignRequest resign;
+  resign.leader = leader;
+  add("v3electionpb.Election/Resign", framed(resign));
+
   pb::WatchRequest progress;
   progress.set_progress_request();
   add("etcdserverpb.Watch/Watch", watches + framed(progress), false, 32);
@@ -261,6 +292,9 @@ class Life : public ServicesTest {
       put.value = "v";
       calls.push_back(call("/etcdserverpb.KV/Put", put));
     }
+    pb::PutRequest elder;
+    elder.key = "held/elder";
+    calls.push_back(call("/etcdserverpb.KV/Put", elder));
     for (int n = 0; n < 3000;) {
       pb::TxnRequest txn;
       std::deque<std::string> texts;

@@ -11,6 +11,7 @@ namespace quoin::v3rpc {
 
 class ClusterServiceTest : public ServicesTest {
  protected:
+  using ServicesTest::ServicesTest;
   template <class Request>
   const grpc::test::RawClient::Stream& ask(std::string_view method, const Request& request) {
     const http2::StreamId id = call("/etcdserverpb." + std::string(method), request);

@@ -2,10 +2,14 @@
 
 #include "v3rpc/auth_service.h"
 #include "v3rpc/cluster_service.h"
+#include "v3rpc/contests.h"
+#include "v3rpc/election_service.h"
 #include "v3rpc/health_service.h"
+#include "v3rpc/inner_kv.h"
 #include "v3rpc/kv_service.h"
 #include "v3rpc/leader_monitor.h"
 #include "v3rpc/lease_service.h"
+#include "v3rpc/lock_service.h"
 #include "v3rpc/maintenance_service.h"
 #include "v3rpc/watch_service.h"
 
@@ -23,6 +27,10 @@ struct Services::Impl {
         lease(loop, gate, methods),
         cluster(loop, gate, methods),
         maintenance(loop, gate, methods),
+        inner_kv(loop),
+        contests(inner_kv),
+        lock(inner_kv, contests, gate, methods),
+        election(inner_kv, contests, gate, methods),
         auth(loop, gate, methods),
         health(loop, gate, methods) {
     loop.turns = &turns;
@@ -40,6 +48,10 @@ struct Services::Impl {
   LeaseService lease;
   ClusterService cluster;
   MaintenanceService maintenance;
+  InnerKv inner_kv;
+  Contests contests;
+  LockService lock;
+  ElectionService election;
   AuthService auth;
   HealthService health;
 };
