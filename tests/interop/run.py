@@ -45,6 +45,7 @@ DRIVERS = [
     ("cluster.mixed", "interop/cluster_mixed.py", [], 400, 10800,
      ["--members", "quoin,quoin,3.6", "--only", "leases", "--only", "grow_and_shrink", "--only", "random_faults", "--seconds", "10"]),
     ("cluster.cases", "interop/cluster_cases.py", [], 400, 5400, SHORT_CASES),
+    ("cluster.locks", "interop/locks.py", [], 200, 1800),
     ("cluster.readme", "interop/cluster_readme.py", [], 120, 120),
     ("interchange.swap", "interop/interchange.py", ["--only", "swap"], 300, 900),
     ("interchange.versions", "interop/interchange.py", ["--only", "versions"], 200, 200),

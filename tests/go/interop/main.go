@@ -17,6 +17,8 @@
 //	interop twin                                             the same call to several members, by name and as JSON
 //	interop links                                            what stands between the members of a cluster, to cut and delay
 //	interop cluster      --endpoints HOST:PORT,...           clients of a cluster, and the check of all they saw
+//	interop locks        --ours HOST:PORT --real HOST:PORT   the same calls for locks and elections to both, answers compared
+//	interop contenders   --endpoints HOST:PORT,...           who contend for one lock, some of whom die, and the check of its history
 //
 // Exit codes: 0 passed, 1 a difference or a failed check, 2 wrong usage.
 package main
@@ -44,9 +46,12 @@ func main() {
 		"twin":         runTwin,
 		"links":        runLinks,
 		"cluster":      runCluster,
+		"locks":        runLocks,
+		"contenders":   runContenders,
 	}
 	if len(os.Args) < 2 || programs[os.Args[1]] == nil {
 		fmt.Fprintln(os.Stderr, "usage: interop differential|rangestream|malformed|journal|client|login|kubernetes|impatient|load|stalls|flood|bystander|ctl|twin|links|cluster ARGS...")
+		fmt.Fprintln(os.Stderr, "usage: interop differential|rangestream|malformed|journal|client|kubernetes|impatient|load|stalls|flood|bystander|ctl|links|cluster|locks|contenders ARGS...")
 		os.Exit(2)
 	}
 	if err := programs[os.Args[1]](os.Args[2:]); err != nil {
