@@ -252,6 +252,7 @@ void LoopFront::stop(bool peers, int64_t deadline_ns, Task done) {
   Side& s = sides_[peers ? 1 : 0];
   s.stopping = true;
   s.stopped = std::move(done);
+  if (!peers && gateway_) gateway_->close_websockets();
   for (auto it = s.connections.begin(); it != s.connections.end();) (*it++)->shutdown();
   if (s.connections.empty()) return finish_stop(s);
   s.deadline = timers_.schedule(deadline_ns, loop_, [&s] {

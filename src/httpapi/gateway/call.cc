@@ -1,6 +1,8 @@
 // The life of a call through the gateway. call_input.cc reads, call_output.cc writes.
 #include "httpapi/gateway/call.h"
 
+#include <algorithm>
+#include <charconv>
 #include <utility>
 
 #include "base/check.h"
@@ -36,8 +38,20 @@ void GatewayCall::start(Place place) {
     exchange_->take_time();
     serve();
   }
+  if (!is_bidi()) expect_body();
   // A stream's values are bounded one by one.
   if (exchange_) exchange_->read_body(*this, is_bidi() ? UINT64_MAX : gateway_.body_bytes_max());
+}
+
+// A body that grows by doubling is copied at each step, which takes long for a long one. Room costs nothing before it is
+// used.
+void GatewayCall::expect_body() {
+  constexpr size_t kRoomMax = 4 << 20;
+  if (!exchange_) return;
+  size_t length = 0;
+  const std::string_view text = exchange_->request().field("Content-Length").value_or("");
+  std::from_chars(text.data(), text.data() + text.size(), length);
+  body_.reserve(std::min(length, kRoomMax));
 }
 
 void GatewayCall::arm_deadline() {

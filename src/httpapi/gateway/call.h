@@ -62,6 +62,7 @@ class GatewayCall final : public grpc::Call, private http1::BodyReader {
   void process();
   bool process_one();
   void begin_value();
+  bool refused_for_memory();
   void bad_value(std::string_view text);
   void end_of_values();
   void deliver(std::string message);
@@ -72,6 +73,7 @@ class GatewayCall final : public grpc::Call, private http1::BodyReader {
   bool find_method();
   // Whether the client that etcd's gateway is would not even ask; then the call has ended.
   bool never_asked();
+  void expect_body();
   void arm_deadline();
   void aborted();
   void cancel(grpc::CancelReason reason);

@@ -16,18 +16,24 @@ void GatewayCall::on_body(std::string_view piece) {
   unconsumed_ += piece.size();
   if (reading()) {
     body_.append(piece);
-    account();
-    if (held_ > static_cast<int64_t>(Gateway::kHeldFloorBytes) && context_.memory.exceeded()) {
-      context_.probe.bound_reached(grpc::Bound::kRequests, peer_address_);
-      if (is_bidi()) {
-        finish(GrpcStatus::kUnavailable, error_info(Code::kTooManyRequests).text);
-        if (listener_) listener_->on_cancelled(grpc::CancelReason::kBadMessage);
-      } else {
-        return refuse(GrpcStatus::kUnavailable, error_info(Code::kTooManyRequests).text, /*as_stream=*/false);
-      }
-    }
+    if (refused_for_memory()) return;
   }
   process();
+}
+
+// What the request holds may be too much beside what all others hold.
+bool GatewayCall::refused_for_memory() {
+  account();
+  if (held_ <= static_cast<int64_t>(Gateway::kHeldFloorBytes) || !context_.memory.exceeded()) return false;
+  context_.probe.bound_reached(grpc::Bound::kRequests, peer_address_);
+  const std::string_view text = error_info(Code::kTooManyRequests).text;
+  if (!is_bidi()) {
+    refuse(GrpcStatus::kUnavailable, text, /*as_stream=*/false);
+  } else {
+    finish(GrpcStatus::kUnavailable, text);
+    if (listener_) listener_->on_cancelled(grpc::CancelReason::kBadMessage);
+  }
+  return true;
 }
 
 void GatewayCall::on_body_end() {
@@ -85,7 +91,7 @@ bool GatewayCall::process_one() {
       bad_value(done.error().text());
       return reading();
     }
-    if (!*done) return true;
+    if (!*done) return !refused_for_memory();
     std::string message = reader_->take();
     reader_.reset();
     value_ = {};
@@ -124,16 +130,24 @@ bool GatewayCall::process_one() {
 }
 
 void GatewayCall::begin_value() {
-  const std::string_view found = std::string_view(body_).substr(start_, scanned_);
-  value_ = found.substr(std::min(found.find_first_not_of(" \t\r\n"), found.size()));
-  start_ += scanned_;
-  scanned_ = 0;
-  if (start_ == body_.size() || start_ >= kDropBytes) {
-    body_.erase(0, start_);
-    start_ = 0;
+  std::string_view found;
+  if (start_ == 0 && (scanned_ == body_.size() || !is_bidi())) {
+    // All there is, or all that is wanted: not copied, it may be long.
+    value_ = std::exchange(body_, {});
+    found = std::string_view(value_).substr(0, scanned_);
+  } else {
+    value_ = body_.substr(start_, scanned_);
+    found = value_;
+    start_ += scanned_;
+    if (start_ == body_.size() || start_ >= kDropBytes) {
+      body_.erase(0, start_);
+      start_ = 0;
+    }
   }
+  scanned_ = 0;
   scanner_.reset();
-  reader_ = std::make_unique<JsonReader>(*route_.request, value_);
+  found.remove_prefix(std::min(found.find_first_not_of(" \t\r\n"), found.size()));
+  reader_ = std::make_unique<JsonReader>(*route_.request, found);
 }
 
 void GatewayCall::bad_value(std::string_view text) {

@@ -90,7 +90,10 @@ void give_answer(http1::StreamExchange& exchange, Response response) {
   exchange.finish();
 }
 
-Gateway::Gateway(Context context) : context_(std::move(context)), self_(std::make_shared<Gateway*>(this)) {}
+Gateway::Gateway(Context context)
+    : context_(std::move(context)),
+      websockets_(context_.loop, context_.timers),
+      self_(std::make_shared<Gateway*>(this)) {}
 
 Gateway::~Gateway() {
   *self_ = nullptr;
@@ -106,9 +109,15 @@ void Gateway::on_request(std::unique_ptr<http1::StreamExchange> exchange) {
   Endpoints::Admitted admitted = context_.endpoints.admit(exchange->tls(), r);
   if (admitted.answer) return give_answer(*exchange, std::move(*admitted.answer));
   std::string method(request.method);
+  if (WebSockets::asked(request)) {
+    exchange = websockets_.accept(std::move(exchange), admitted.cors);
+    if (exchange == nullptr) return;
+    method = "POST";
+  }
   // A form may name another method; nothing but POST is served.
-  if (const auto other = r.header("X-HTTP-Method-Override");
-      !other.empty() && method == "POST" && r.header("Content-Type") == kForm) {
+  const Request seen = view_of(exchange->request());
+  if (const auto other = seen.header("X-HTTP-Method-Override");
+      !other.empty() && method == "POST" && seen.header("Content-Type") == kForm) {
     method = other;
     std::transform(method.begin(), method.end(), method.begin(),
                    [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c; });

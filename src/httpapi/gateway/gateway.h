@@ -4,7 +4,8 @@
 //
 // Threads: confined to its loop. Lifetime: everything in Context outlives the gateway, the gateway outlives the
 // connections that know it as their door.
-// Bounds: of a request (body and message) kBodyFactor times the longest message; of an answer kUnsentMax bytes of text
+// Bounds: of a request's body kBodyFactor times the longest message, which is what its bytes take as base64 with each
+// character escaped; of an answer kUnsentMax bytes of text
 // beyond what its client has taken, and the message it is made from, which counts in the memory budget like any
 // answer. A stream's messages that its client does not read: as of gRPC, limits.stream_queue_bytes. When all
 // connections together hold too much, a request that has grown beyond kHeldFloorBytes is refused (503). While more
@@ -21,6 +22,7 @@
 #include "http1/door.h"
 #include "httpapi/gateway/json_writer.h"
 #include "httpapi/gateway/routes.h"
+#include "httpapi/gateway/websocket.h"
 #include "httpapi/httpapi.h"
 #include "io/clock.h"
 #include "io/loop.h"
@@ -48,7 +50,7 @@ struct Context {
 
 class Gateway final : public http1::StreamDoor {
  public:
-  static constexpr size_t kBodyFactor = 2;
+  static constexpr size_t kBodyFactor = 8;
   static constexpr size_t kUnsentMax = 256 << 10;
   static constexpr size_t kHeldFloorBytes = 256 << 10;
 
@@ -64,6 +66,8 @@ class Gateway final : public http1::StreamDoor {
   const std::shared_ptr<std::atomic<int64_t>>& left_behind() const { return left_behind_; }
   // The call is over, and its answer given. It is destroyed in a task of its own.
   void remove(GatewayCall& call);
+  // Those that were upgraded are connections of nobody else: closes them.
+  void close_websockets() { websockets_.close_all(); }
   size_t calls() const { return calls_.size(); }
   size_t body_bytes_max() const { return kBodyFactor * context_.limits.max_received_message_bytes; }
 
@@ -71,6 +75,7 @@ class Gateway final : public http1::StreamDoor {
   void begin(std::unique_ptr<http1::StreamExchange> exchange, const Route& route, Headers cors);
 
   const Context context_;
+  WebSockets websockets_;
   std::list<std::unique_ptr<GatewayCall>> calls_;
   // Cancelled calls for which something is still done.
   const std::shared_ptr<std::atomic<int64_t>> left_behind_ = std::make_shared<std::atomic<int64_t>>(0);
