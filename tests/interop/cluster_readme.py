@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What README says about clusters, typed as it stands there: three members in three commands, what to type in another
-terminal, a member swapped for a real etcd with the same flags and back; and `make cluster`: what it says to type,
+terminal, a member swapped for a real etcd with the same flags and back; a member with certificates and users; and `make cluster`: what it says to type,
 Ctrl-C, and nothing left behind but its folder. In a network namespace of its own, where the usual ports are free."""
 
 import json
@@ -110,6 +110,39 @@ def three_commands(tools, folder):
     print("README: three members in three commands, and one swapped", flush=True)
 
 
+def locked_doors(tools, folder):
+    place = Place(tools, folder)
+    blocks = section("Locked doors")
+    expect(len(blocks) == 3, f"three blocks of commands, not {len(blocks)}")
+    certificates, member, other = blocks
+    keys = next(line for line in other.splitlines() if line.startswith("export"))
+    try:
+        place.type(certificates)
+        started = place.start(member, "m1.log")
+        deadline = time.monotonic() + SECONDS
+        while "ready to serve" not in (folder / "m1.log").read_text():
+            expect(time.monotonic() < deadline and started.poll() is None, "the member does not serve")
+            time.sleep(0.1)
+        said = place.type(other)
+        expect(said.endswith("Authentication Enabled\nOK\n"), said)
+        refused = {"etcdctl --endpoints https://127.0.0.1:2379 --cacert ca.crt get x --command-timeout 2s": "certificate required",
+                   f"{keys}\netcdctl --user alice:also-secret put other/x 1": "permission denied",
+                   f"{keys}\netcdctl --user alice:secret get app/greeting": "authentication failed",
+                   f"{keys}\netcdctl get app/greeting": "permission denied"}
+        for command, why in refused.items():
+            try:
+                said = place.type(command)
+            except Failure as e:
+                expect(why in str(e), f"{command}: {e}, not {why}")
+            else:
+                raise Failure(f"{command} was let in: {said}")
+        started.send_signal(signal.SIGTERM)
+        expect(started.wait(SECONDS) in (0, -signal.SIGTERM), f"the member ended with {started.returncode}")
+    finally:
+        place.end()
+    print("README: certificates and users", flush=True)
+
+
 def make_cluster(tools, folder):
     place = Place(tools, folder)
     shutil.copy(ROOT / "Makefile", folder)
@@ -160,6 +193,7 @@ def main(tools, args, folder):
         raise Skip("this user may not make network namespaces here (unshare -rmn)")
     run(["ip", "link", "set", "lo", "up"])
     three_commands(tools, folder / "hand")
+    locked_doors(tools, folder / "doors")
     make_cluster(tools, folder / "make")
 
 
