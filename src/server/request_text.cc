@@ -4,6 +4,8 @@
 
 #include <iterator>
 
+#include "auth/tokens.h"
+
 namespace quoin::server {
 
 namespace pb = wire::etcdserverpb;
@@ -275,10 +277,11 @@ std::string request_text(const pb::InternalRaftRequest& r) {
   if (r.lease_revoke) {
     return headed("lease_revoke", fmt::format("id:{:016x}", r.lease_revoke->id));
   }
-  // Without the password and its hash.
+  // Without the password and its hash. etcd shows the letters of the token here, which with the entry's index are a
+  // token that is valid.
   if (r.authenticate) {
-    return headed("authenticate",
-                  fmt::format("name:{} simple_token:{}", r.authenticate->name, r.authenticate->simple_token));
+    return headed("authenticate", fmt::format("name:{} token-fingerprint:{}", r.authenticate->name,
+                                              auth::token_fingerprint(r.authenticate->simple_token)));
   }
   if (r.auth_user_add) return headed("auth_user_add", fmt::format("name:{}", r.auth_user_add->name));
   if (r.auth_user_change_password) {

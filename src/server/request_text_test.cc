@@ -131,5 +131,30 @@ TEST(SlowRequests, ErrorsAsTheServerCallsThem) {
   EXPECT_EQ(internal_text(Error(Code::kKeyNotFound)), "etcdserver: key not found");
 }
 
+// Neither passwords nor their hashes nor what makes a token are shown.
+TEST(RequestText, UsersWithoutTheirSecrets) {
+  auto add = with_id(7);
+  add.auth_user_add.emplace().name = "u";
+  add.auth_user_add->password = "SECRET";
+  add.auth_user_add->hashed_password = "SECRET";
+  EXPECT_EQ(request_text(add), "header:<ID:7 > auth_user_add:<name:u>");
+  auto change = with_id(7);
+  change.auth_user_change_password.emplace().name = "u";
+  change.auth_user_change_password->hashed_password = "SECRET";
+  EXPECT_EQ(request_text(change), "header:<ID:7 > auth_user_change_password:<name:u>");
+  auto login = with_id(7);
+  login.authenticate.emplace().name = "u";
+  login.authenticate->simple_token = "SECRETSECRETSECR";
+  EXPECT_EQ(request_text(login).find("SECRET"), std::string::npos);
+  EXPECT_TRUE(request_text(login).starts_with("header:<ID:7 > authenticate:<name:u token-fingerprint:"));
+  auto grant = with_id(7);
+  grant.auth_role_grant_permission.emplace().name = "r";
+  auto& perm = grant.auth_role_grant_permission->perm.emplace();
+  perm.perm_type = wire::authpb::Permission::Type::kReadwrite;
+  perm.key = "k";
+  EXPECT_EQ(request_text(grant),
+            "header:<ID:7 > auth_role_grant_permission:<name:\"r\" perm:<permType:READWRITE key:\"k\" > > ");
+}
+
 }  // namespace
 }  // namespace quoin::server
