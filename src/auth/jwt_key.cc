@@ -12,21 +12,16 @@
 
 #include <array>
 
+#include "tls/ossl.h"
+
 namespace quoin::auth {
 namespace {
 
-template <auto Free>
-struct Freer {
-  template <class T>
-  void operator()(T* p) const {
-    Free(p);
-  }
-};
-using Pkey = std::unique_ptr<EVP_PKEY, Freer<EVP_PKEY_free>>;
-using Bio = std::unique_ptr<BIO, Freer<BIO_free>>;
-using Certificate = std::unique_ptr<X509, Freer<X509_free>>;
-using Context = std::unique_ptr<EVP_MD_CTX, Freer<EVP_MD_CTX_free>>;
-using EcSignature = std::unique_ptr<ECDSA_SIG, Freer<ECDSA_SIG_free>>;
+using Pkey = tls::PkeyPtr;
+using Bio = std::unique_ptr<BIO, tls::Freer<BIO_free>>;
+using Certificate = tls::X509Ptr;
+using Context = std::unique_ptr<EVP_MD_CTX, tls::Freer<EVP_MD_CTX_free>>;
+using EcSignature = std::unique_ptr<ECDSA_SIG, tls::Freer<ECDSA_SIG_free>>;
 
 enum class Family : uint8_t { kHmac, kRsa, kPss, kEcdsa, kEd25519 };
 struct Method {
