@@ -187,13 +187,13 @@ std::string History::acknowledge(Request& r, int64_t revision, int64_t deleted) 
 }
 
 // A deletion does not say whose it is. One that was read before its answer came may have been taken for that
-// of a request whose outcome nobody knows.
+// of a request whose outcome nobody knows. One that deleted nothing has no revision: its answer has that of the moment.
 void History::claim(Request& r, int64_t revision) {
   if (revision < 2 || revision > revision_) return;
   for (Request& other : requests_) {
     if (other.found_at != revision) continue;
     const bool certain = other.outcome != Request::Outcome::kUnknown && other.kind != Request::Kind::kRevoke;
-    if (certain || r.effect(state_before(revision)) != effect_at(revision)) return;
+    if (certain || !fits(r, revision, state_before(revision), effect_at(revision))) return;
     std::swap(r.found_at, other.found_at);
     open_.erase(r.number);
     open_.insert(other.number);
