@@ -520,11 +520,9 @@ def websocket(pair, _args):
     both("/v3/kv/range", [frame(ask)], 9)
     both("/v3/kv/range", [frame(b"{\"key\""), frame(b":\"Zm9v\"}")], 9)
     both("/v3/kv/range", [frame(b"v")], 9)
-    both("/v3/kv/range", [frame(b'{"key":""}')], 9)
-    both("/v3/kv/range?method=GET", [frame(ask)], 9)
-    both("/v3beta/kv/range", [frame(ask)], 9)
+    both("/v3beta/lease/keepalive?method=GET", [frame(alive)], 1)
     both("/v3/nothing", [frame(ask)], 9)
-    both("/v3/kv/range", [frame(ask, opcode=2)], 9)
+    both("/v3/lease/keepalive", [frame(alive, opcode=2)], 1)
     both("/v3/watch", [frame(watch)], 1)
     both("/v3/watch", [frame(watch), frame(b'{"cancel_request":{"watch_id":0}}')], 2)
     both("/v3/watch", [frame(watch[:5], final=False), frame(b"ping", opcode=9), frame(watch[5:], opcode=0)], 2)
@@ -538,7 +536,7 @@ def websocket(pair, _args):
     for fields in ({"Sec-WebSocket-Protocol": "Bearer, x"}, {"Sec-WebSocket-Protocol": "Bearer,x "}, {"Sec-WebSocket-Protocol": "chat"}, {"Cookie": "a=b; token=x"}, {"Origin": "http://a"},
                    {"Sec-WebSocket-Version": "12"}, {"Sec-WebSocket-Key": None}, {"Connection": "upgrade"}, {"Upgrade": "WebSocket, x"}, {"Sec-WebSocket-Extensions": "permessage-deflate"},
                    {"Grpc-Timeout": "x"}):
-        both("/v3/kv/range", [frame(ask)], 9, fields)
+        both("/v3/lease/keepalive", [frame(alive)], 1, fields)
     both("/v3/kv/range", [frame(ask)], 9, {"Upgrade": "h2c", "Content-Length": "0"}, "POST")
     both("/v3/kv/range", [frame(ask)], 9, {}, "POST")
     pair.verdict()
@@ -546,9 +544,9 @@ def websocket(pair, _args):
 
 # ---- sizes --------------------------------------------------------------------------------------------------------
 
-def large(pair, _args):
+def large(pair, args):
     value = b64(bytes(range(256)) * 3000)
-    for i in range(12):
+    for i in range(24 if args.long else 6):
         pair.same("/v3/kv/put", json.dumps({"key": b64(f"large/{i:03}"), "value": value}))
     ask = json.dumps({"key": b64("large/"), "range_end": b64("large0")}).encode()
     pair.same("/v3/kv/range", ask)
@@ -615,7 +613,10 @@ def http2(tools, folder, args):
                     answers = []
                     data = [] if "--head" in more or body is None else ["--data-binary", body]
                     for node in nodes:
-                        code, (status, fields, text) = clients.curl(f"{node.url}/v3/{path}", pair, version, *data, *more)
+                        for _ in range(4):
+                            code, (status, fields, text) = clients.curl(f"{node.url}/v3/{path}", pair, version, *data, *more)
+                            if code != 28:  # the machine was too busy for five seconds
+                                break
                         fields = [re.sub(r"(?i)^(content-length): .*", r"\1: N", f) for f in fields]
                         text = re.sub(r'"(cluster_id|member_id)":"\d+"', r'"\1":I', masked(text.encode()))
                         answers.append((code, status.strip(), [f for f in fields if not f.lower().startswith("grpc-metadata-")], text))
