@@ -33,6 +33,8 @@ DRIVERS = [
     ("auth.members", "interop/auth_members.py", [], 400, 1200),
     ("auth.clients", "clients/login.py", [], 400, 400),
     ("tls.rotation", "interop/tls_rotation.py", [], 300, 1200),
+    ("tls.answers", "interop/tls_floods.py", ["--part", "answers"], 120, 120),
+    ("tls.floods", "interop/tls_floods.py", ["--part", "floods"], 300, 900),
     ("kubeadm", "interop/kubeadm.py", ["--part", "manifest", "--part", "older"], 200, 400),
     ("kubeadm.join", "interop/kubeadm.py", ["--part", "join"], 200, 600),
     ("history", "interop/history.py", [], 300, 300),
