@@ -218,7 +218,7 @@ class GatewayCalls : public testing::Test {
 
 TEST_F(GatewayCalls, AnAnswer) {
   kv.answer = [](grpc::Call& c) {
-    EXPECT_EQ(c.tls_common_name(), "");
+    EXPECT_EQ(c.tls_common_name(), std::nullopt);
     pb::RangeResponse r;
     r.set_count(3);
     c.respond(Blob::copy(r.SerializeAsString()));
