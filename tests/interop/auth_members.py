@@ -5,12 +5,15 @@
             by SIGKILL: everybody logs in and may do what he may, records of users and roles stay as they are
     mixed   clusters of both programs: users that are made at one member are seen at all, tokens of one are good at all, roles
             and passwords change everywhere at once, each leads once, each is killed and comes back, leases end under every
-            leader, a member that was away is sent a snapshot, a new member joins; the records are the same bytes on all
+            leader, a member that was away is sent a snapshot, a new member joins; many write at all members while rights
+            change, and all members hold the same keys; the records are the same bytes on all
 
 --members A,B,C runs one cluster."""
 
+import collections
 import pathlib
 import sys
+import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
@@ -237,10 +240,15 @@ def absence(house, name, quiet):
     twin, node = house.twin, house.nodes[name]
     others = [n for n in twin.names if n != name]
     node.kill()
-    until(lambda: all(a["code"] == "OK" for a in twin.call("KV/Put", {"key": b"alive"}, house.root, to=others, millis=3000)), f"the others go on without {node}")
+
+    def go_on():
+        answers = twin.call("KV/Put", {"key": b"alive"}, house.root, to=others, millis=3000)
+        return all(a["code"] == "OK" for a in answers) or answers
+    until(go_on, f"the others go on without {node}")
     user = f"while-{name}-{'log' if quiet else 'snapshot'}"
     says(twin, "OK", "Auth/UserAdd", {"name": user, "password": "x"}, house.root, others[:1])
     says(twin, "OK", "Auth/UserGrantRole", {"user": user, "role": "team"}, house.root, others[1:])
+    until(go_on, "the others have heard of the change, and stamp requests with the new auth revision")
     if not quiet:
         for i in range(300):
             says(twin, "OK", "KV/Put", {"key": b"fill/%d" % i, "value": b"1"}, house.root, others[:1])
@@ -250,6 +258,60 @@ def absence(house, name, quiet):
     who = log_in(twin, user, "x", name)
     says(twin, "OK", "KV/Put", {"key": b"team/back", "value": b"1"}, who)
     says(twin, DENIED, "KV/Put", {"key": b"zz", "value": b"1"}, who)
+
+
+def storm(house, seconds=6):
+    """Users write at all members while their rights change: each member decides alone what an entry may do, and all must
+    decide alike, or their keys differ."""
+    twin, root = house.twin, house.root
+    over = threading.Event()
+    said = collections.Counter()
+
+    def write(number):
+        own = Twin(house.tools, {name: node.endpoint for name, node in house.nodes.items()})
+        at = own.names[number % len(own.names)]
+        who, i = None, 0
+        while not over.is_set():
+            i += 1
+            if who is None or i % 50 == 0:
+                answer, = own.call("Auth/Authenticate", {"name": "ann", "password": "pw-ann"}, to=[at])
+                who = Login("ann", [answer["response"]["token"]] * len(own.names)) if answer["code"] == "OK" else None
+            key = b"team/storm/%d" % (i % 7)
+            method, request = [
+                ("Put", {"key": key, "value": b"%d-%d" % (number, i)}), ("Put", {"key": b"zz/%d" % number, "value": b"1", "prev_kv": i % 2 == 0}),
+                ("DeleteRange", {"key": key, "prev_kv": True}), ("Put", {"key": key, "lease": 5000, "prev_kv": True}),
+                ("Txn", {"compare": [{"key": key, "target": 0, "version": 1, "result": 1}],
+                         "success": [{"request_txn": {"success": [{"request_put": {"key": key, "value": b"t"}}]}}],
+                         "failure": [{"request_delete_range": {"key": b"zz", "range_end": OPEN}}]})][i % 5]
+            answer, = own.call(f"KV/{method}", request, who, to=[at])
+            said[answer.get("message", answer["code"])] += 1
+            if answer.get("message") == BAD_TOKEN:
+                who = None
+        own.end()
+
+    says(twin, "OK", "Lease/LeaseGrant", {"ID": 5000, "TTL": 1000}, root, twin.names[:1])
+    threads = [threading.Thread(target=write, args=(n,), daemon=True) for n in range(4)]
+    for t in threads:
+        t.start()
+    end, i = time.monotonic() + seconds, 0
+    while time.monotonic() < end or min(said["OK"], said[DENIED]) < 20 and time.monotonic() < end + WAIT_SECONDS:
+        i += 1
+        method, request = [
+            ("UserRevokeRole", {"name": "ann", "role": "team"}), ("UserGrantRole", {"user": "ann", "role": "team"}),
+            ("RoleRevokePermission", {"role": "tail", "key": b"z", "range_end": OPEN}), ("RoleGrantPermission", perm("tail", b"z", OPEN, 2 if i % 8 < 4 else 1)),
+            ("UserChangePassword", {"name": "ann", "password": "pw-ann"})][i % 5]
+        twin.call(f"Auth/{method}", request, root, to=[twin.names[i % len(twin.names)]])
+    over.set()
+    for t in threads:
+        t.join(WAIT_SECONDS)
+    for method, request in (("RoleGrantPermission", perm("tail", b"z", OPEN, 1)), ("UserGrantRole", {"user": "ann", "role": "team"})):
+        says(twin, "OK", f"Auth/{method}", request, root, twin.names[:1])
+    house.agree()
+    revision = max(int(a["response"]["header"]["revision"]) for a in twin.call("KV/Range", {"key": b"x"}, root))
+    hashes = {n: a["response"]["hash"] for n, a in zip(twin.names, twin.call("Maintenance/HashKV", {"revision": revision}, root))}
+    expect(len(set(hashes.values())) == 1, f"keys differ at revision {revision} after {i} changes of rights: {hashes}; {said}")
+    expect(said["OK"] and said[DENIED], f"nothing was allowed, or nothing refused: {said}")
+    print(f"{i} changes of rights under writes: " + ", ".join(f"{n} × {k.split(': ')[-1]}" for k, n in said.most_common()), flush=True)
 
 
 def newcomer(house, kind):
@@ -274,7 +336,7 @@ def newcomer(house, kind):
     return node
 
 
-def mixed(tools, folder, kinds):
+def mixed(tools, folder, kinds, long):
     what = "/".join(kinds)
     house = House(tools, folder, kinds)
     try:
@@ -289,6 +351,7 @@ def mixed(tools, folder, kinds):
         for i, name in enumerate(list(twin.names)):
             absence(house, name, quiet=i != 0)
         absence(house, twin.names[-1], quiet=False)
+        storm(house, 60 if long else 6)
         newcomer(house, "3.6" if kinds.count("3.6") < 2 else kinds[0])
         says(twin, "OK", "Auth/AuthDisable", {}, house.root, twin.names[-1:])
         says(twin, "OK", "KV/Put", {"key": b"nobody", "value": b"1"})
@@ -315,7 +378,7 @@ def mixed(tools, folder, kinds):
 
 def main(tools, args, folder):
     if args.members:
-        mixed(tools, folder / "mixed", args.members.split(","))
+        mixed(tools, folder / "mixed", args.members.split(","), args.long)
         return
     if not args.part or "handed" in args.part:
         handed(tools, folder / "handed")
@@ -324,7 +387,7 @@ def main(tools, args, folder):
         if args.long:
             mixes += [["quoin"] * 3, ["quoin", "3.5", "3.6"]]
         for i, kinds in enumerate(mixes):
-            mixed(tools, folder / f"mixed-{i}", kinds)
+            mixed(tools, folder / f"mixed-{i}", kinds, args.long)
 
 
 def arguments(parser):

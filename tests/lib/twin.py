@@ -198,9 +198,12 @@ class Twin:
             self.compare(f"{label} {i}" if i else label, method, asked, self.read(stream, count, millis))
         self.close(stream)
 
-    def finish(self):
+    def end(self):
         self.child.stdin.close()
         self.child.wait(30)
+
+    def finish(self):
+        self.end()
         if self.expected:
             print(f"{self.expected} known differences")
         if self.differences:
