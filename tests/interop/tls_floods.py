@@ -9,8 +9,8 @@
                warnings, whole handshakes, tiny records, answers that nobody reads, second handshakes, changes of keys
 
 For each flood: the p50 of the stock client with and without it (the limit is --ratio-max times its own, above --floor-us), a
-newcomer who makes a whole handshake, the member's memory and descriptors before, at its peak and afterwards, and what the member
-counts. --real shows a real etcd's, which is not judged. Floods go to the clients' port and to the peers'."""
+newcomer who makes a whole handshake, at the clients' port and at one that is not flooded, where he must be served in half the time
+that a handshake may take; the member's memory and descriptors before, at its peak and afterwards, and what it counts. --real shows a real etcd's, which is not judged. Floods go to the clients' port and to the peers'."""
 
 import json
 import os
@@ -32,7 +32,7 @@ from members import Conversation, Failure, Member, die_with_parent, drive, expec
 HOST = "127.0.0.1"
 BASE_MB = 48
 # Kilobytes that a connection may hold in its handshake, and in whatever it does afterwards.
-HANDSHAKE_KB = 40
+HANDSHAKE_KB = 48
 HANDSHAKE_SECONDS = 10
 # Kind, connections at a time, megabytes they may hold, ports.
 ACTIVE = [("cut", 8, BASE_MB, "client"), ("plain", 4, BASE_MB, "client"), ("garbage", 4, BASE_MB, "client"),
@@ -160,16 +160,16 @@ def answers(tools, folder, authority, pair):
 
 
 class Newcomers(threading.Thread):
-    """Whole handshakes, one after the other."""
+    """Whole handshakes at a port, one after the other."""
 
-    def __init__(self, server):
+    def __init__(self, server, port):
         super().__init__(daemon=True)
-        self.server, self.over, self.times, self.failed = server, threading.Event(), [], 0
+        self.server, self.port, self.over, self.times, self.failed = server, port, threading.Event(), [], 0
         self.start()
 
     def run(self):
         while not self.over.is_set():
-            took = self.server.newcomer()
+            took = self.server.newcomer(self.port)
             if took is None:
                 self.failed += 1
             else:
@@ -194,18 +194,19 @@ class Watch:
         failed, late, *figures = map(int, self.bystander.ask(str(int(seconds * 1000)), timeout=int(seconds) + 90))
         return failed, late, figures[1::3]
 
-    def measure(self, label, bound_mb, seconds, begin, end):
-        """Runs a flood between begin() and end(), which returns what the attackers tell."""
+    def measure(self, label, spared, bound_mb, seconds, begin, end):
+        """Runs a flood between begin() and end(), which returns what the attackers tell. `spared`: the port that it is not at."""
         server = self.server
         _, _, quiet = self.window(self.args.seconds)
         before, descriptors = server.memory_mb("VmRSS"), server.descriptors()
         pathlib.Path(f"/proc/{server.pid}/clear_refs").write_text("5")
-        newcomers = Newcomers(server)
+        newcomers = Newcomers(server, "client")
+        beside = Newcomers(server, spared) if spared != "client" else newcomers
         begin()
         failed, late, loud = self.window(seconds)
-        counted = server.metrics()
         told = end()
         refused, slowest = newcomers.end()
+        refused_beside, slowest_beside = beside.end()
         if server.process.poll() is not None:
             raise Failure(f"{label} ended the member\n{server.log_tail()}")
         peak = server.memory_mb("VmHWM") - before
@@ -214,19 +215,22 @@ class Watch:
             time.sleep(0.1)
         kept, after = server.memory_mb("VmRSS") - before, server.descriptors()
         ratio = max(b / max(a, 1) for a, b in zip(quiet, loud))
-        print(f"{label:<34}{ratio:>7.1f}{max(quiet) / 1e3:>8.1f}{max(loud) / 1e3:>8.1f}{slowest:>9.2f}{peak:>8.1f}{kept:>8.1f}{bound_mb:>7.0f}"
-              f"{descriptors:>7}{after:>6}  {told}", flush=True)
-        for bad, what in ((failed, f"{failed} calls of the stock client failed"), (refused, f"{refused} newcomers were refused"),
+        print(f"{label:<34}{ratio:>7.1f}{max(quiet) / 1e3:>8.1f}{max(loud) / 1e3:>8.1f}{slowest:>9.2f}{slowest_beside:>8.2f}{peak:>8.1f}"
+              f"{kept:>8.1f}{bound_mb:>7.0f}{descriptors:>7}{after:>6}  {told}", flush=True)
+        for bad, what in ((refused_beside, f"{refused_beside} newcomers at the {spared} port were refused"),
+                          (slowest_beside > HANDSHAKE_SECONDS / 2, f"a newcomer at the {spared} port, which nobody floods, waited "
+                           f"{slowest_beside:.1f} s"),
+                          (failed, f"{failed} calls of the stock client failed"), (refused, f"{refused} newcomers were refused"),
                           (ratio > self.args.ratio_max and max(loud) > self.args.floor_us,
                            f"the stock client's calls took {ratio:.1f} times as long"),
                           (peak > bound_mb, f"{peak:.0f} MB more at its peak, the bound is {bound_mb:.0f}"),
                           (after > descriptors + 4, f"{after} descriptors afterwards, {descriptors} before")):
             if bad:
                 self.wrong.append(f"{label}: {what}")
-        return counted
 
 
-HEAD = f"{'flood':<34}{'ratio':>7}{'ms':>8}{'>ms':>8}{'new s':>9}{'peak':>8}{'kept':>8}{'bound':>7}{'fds':>7}{'after':>6}  connections"
+HEAD = (f"{'flood':<34}{'ratio':>7}{'ms':>8}{'>ms':>8}{'new s':>9}{'beside':>8}{'peak':>8}{'kept':>8}{'bound':>7}{'fds':>7}{'after':>6}"
+        "  connections")
 
 
 def holding(watch, groups):
@@ -259,7 +263,8 @@ def holding(watch, groups):
         told.extend(flood.off() for flood in floods)
         return "; ".join(f"{k}: {t['opened']} {t['ended']} {t['first']:.1f}-{t['last']:.1f} s" for (k, *_), t in zip(groups, told))
 
-    watch.measure(label, BASE_MB + count * HANDSHAKE_KB / 1024, watch.args.seconds if watch.args.long else 1, begin, end)
+    spared = "peer" if all(port == "client" for _, port, _ in groups) else "client"
+    watch.measure(label, spared, BASE_MB + count * HANDSHAKE_KB / 1024, watch.args.seconds if watch.args.long else 1, begin, end)
     for (kind, _, n), t in zip(groups, told):
         # The first bytes of a hello may be refused sooner, by what they say.
         if t["ended"].get("open") or t["opened"] != n or t["first"] < HANDSHAKE_SECONDS - 1.5 or t["last"] > 2.5 * HANDSHAKE_SECONDS:
@@ -278,7 +283,8 @@ def active(watch, kind, count, bound, port):
     def end():
         told.append(flood.off())
         return f"{told[0]['opened']}: {told[0]['ended']}"
-    watch.measure(f"{kind}, {port}", bound, watch.args.seconds, lambda: flood.on(kind, watch.server.address(port), count), end)
+    watch.measure(f"{kind}, {port}", "client" if port == "peer" else "peer", bound, watch.args.seconds,
+                  lambda: flood.on(kind, watch.server.address(port), count), end)
     flood.close()
 
 

@@ -10,8 +10,9 @@
 
 namespace quoin::cmd {
 namespace {
-// Handshakes under way at a time, of clients and of peers: a bound of what they hold together (about 20 KiB each). Whoever
-// waits for a place waits at the cost of its 10 s, so silent connections must not be able to take all of them.
+// Handshakes under way at a time, of clients and of peers: a bound of what they hold together (14 KB each while
+// nothing came, about 45 KB once the hello is answered). Whoever waits for a place waits at the cost of its 10 s, so silent
+// connections must not be able to take all of them.
 constexpr size_t kHandshakesMax = 16 << 10;
 }  // namespace
 
@@ -48,7 +49,8 @@ TlsSetup::TlsSetup(Config& config, io::FileSystem& file_system, io::Executor& fi
       clock_(clock),
       log_(log),
       metrics_(metrics),
-      handshakes_("tls", usable_processors()),
+      client_handshakes_("tls", usable_processors()),
+      peer_handshakes_("peer-tls", usable_processors()),
       lookups_("names", 1),
       client_limit_(kHandshakesMax),
       peer_limit_(kHandshakesMax) {}
@@ -150,27 +152,29 @@ Result<> TlsSetup::load_clients() {
 }
 
 void TlsSetup::stop() {
-  handshakes_.stop();
+  client_handshakes_.stop();
+  peer_handshakes_.stop();
   lookups_.stop();
 }
 
-front::Tls TlsSetup::side(const std::unique_ptr<tls::Keeper>& keeper, tls::HandshakeLimit& limit) {
+front::Tls TlsSetup::side(const std::unique_ptr<tls::Keeper>& keeper, Pool& handshakes,
+                          tls::HandshakeLimit& limit) {
   front::Tls t;
   t.credentials = [&keeper] { return keeper->current(); };
-  t.handshakes = &handshakes_;
+  t.handshakes = &handshakes;
   t.limit = &limit;
   return t;
 }
 
 front::Tls TlsSetup::peers() {
-  front::Tls t = side(peer_server_, peer_limit_);
+  front::Tls t = side(peer_server_, peer_handshakes_, peer_limit_);
   t.check_san = !config_.peer_skip_san_check;
   t.log_rejected = !peer_made_;
   return t;
 }
 
 front::Tls TlsSetup::clients() {
-  front::Tls t = side(client_server_, client_limit_);
+  front::Tls t = side(client_server_, client_handshakes_, client_limit_);
   t.log_rejected = !client_made_;
   return t;
 }
@@ -182,7 +186,7 @@ front::Tls TlsSetup::scrapes() {
 }
 
 peer::PeerTls TlsSetup::to_peers() {
-  return {[this] { return peer_client_->current(); }, &handshakes_};
+  return {[this] { return peer_client_->current(); }, &peer_handshakes_};
 }
 
 }  // namespace quoin::cmd

@@ -67,7 +67,7 @@ class TlsSetup {
   // True: a certificate was made.
   Result<bool> make(const char* kind, tls::Options& options, bool automatic, const std::vector<Url>& urls);
   void publish(const char* role, tls::Keeper& keeper, tls::HandshakeLimit& limit);
-  front::Tls side(const std::unique_ptr<tls::Keeper>& keeper, tls::HandshakeLimit& limit);
+  front::Tls side(const std::unique_ptr<tls::Keeper>& keeper, Pool& handshakes, tls::HandshakeLimit& limit);
 
   Config& config_;
   io::FileSystem& file_system_;
@@ -78,7 +78,9 @@ class TlsSetup {
   metrics::Registry& metrics_;
   bool client_made_ = false, peer_made_ = false;  // by ourselves
   std::unique_ptr<tls::Keeper> client_server_, peer_server_, peer_client_;
-  Pool handshakes_, lookups_;
+  // Apart: thousands of clients that connect at once must not hold up members that find each other again.
+  Pool client_handshakes_, peer_handshakes_;
+  Pool lookups_;
   tls::HandshakeLimit client_limit_, peer_limit_;
 };
 
