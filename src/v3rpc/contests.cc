@@ -37,7 +37,7 @@ Result<std::optional<mvcc::KeyValueRef>> found(const pb::TxnResponse& response, 
 }  // namespace
 
 struct Contests::Contest {
-  enum class Phase : uint8_t { kGranting, kEntering, kProclaiming, kWaiting, kChecking };
+  enum class Phase : uint8_t { kGranting, kEntering, kProclaiming, kWaiting, kChecking, kGivingUp };
   std::string_view prefix() const { return std::string_view(key).substr(0, name.size() + 1); }
 
   const Kind& kind;
@@ -133,11 +133,9 @@ void Contests::proclaim(grpc::Call& call, Contest& contest) {
   pb::TxnRequest txn;
   proclaim_txn(&txn, contest.key, contest.revision, contest.value, contest.lease);
   kv_.txn(call, txn, [this](grpc::Call& c, const Result<InnerKv::Written>& written) {
-    Contest& x = of(c);
-    if (written && written->succeeded) return wait(c, x);
+    if (written && written->succeeded) return wait(c, of(c));
     if (written) return fail(c, Error(Code::kNotFound, std::string(kElectionNotLeader)));
-    kv_.release(x.behalf, x.key, x.revision);
-    fail(c, written.error());
+    give_up(c, written.error());
   });
 }
 
@@ -269,9 +267,16 @@ void Contests::won(grpc::Call& call) {
 }
 
 void Contests::waiting_failed(grpc::Call& call, const Error& error) {
-  Contest& contest = of(call);
-  if (contest.kind.lock) kv_.release(contest.behalf, contest.key, contest.revision);
+  if (of(call).kind.lock) return give_up(call, error);
   fail(call, error);
+}
+
+void Contests::give_up(grpc::Call& call, const Error& error) {
+  Contest& contest = of(call);
+  contest.phase = Contest::Phase::kGivingUp;
+  contest.elder.reset();
+  kv_.release(contest.behalf, contest.key, contest.revision,
+              [this, ref = CallRef(call), error] { ref.with([&](grpc::Call& c) { fail(c, error); }); });
 }
 
 void Contests::fail(grpc::Call& call, const Error& error) {
@@ -285,7 +290,7 @@ void Contests::cancelled(const grpc::Call& call) {
   Contest& contest = *it->second;
   // Once the transaction's outcome is there, it is seen whether there is a key to give up.
   if (contest.phase == Contest::Phase::kEntering) return;
-  if (contest.phase != Contest::Phase::kGranting) {
+  if (contest.phase != Contest::Phase::kGranting && contest.phase != Contest::Phase::kGivingUp) {
     kv_.release(contest.behalf, contest.key, contest.revision);
   }
   take_out(call.id().v);

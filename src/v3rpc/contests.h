@@ -12,7 +12,8 @@
 //
 // A call that ends before it has won gives its key up (InnerKv::release), also if the transaction that creates
 // it is still on its way. A key that was there before that transaction is another call's until then.
-// Errors while waiting: Lock gives its key up; Campaign keeps its key, hence its place, as in etcd.
+// Errors while waiting: Lock gives its key up; Campaign keeps its key, hence its place, as in etcd. The error is told
+// once the key is gone: the client may ask again with its lease at once, and must not find a key that then goes.
 //
 // Threads: confined to its loop. Bound: about a kilobyte for each call in progress, which its connection
 // bounds, and an Elders for each prefix with one that was woken. Source: spec api-semantics 7.
@@ -69,6 +70,7 @@ class Contests final : public InnerWatch::Owner {
   void check(grpc::Call& call, Contest& contest);
   void won(grpc::Call& call);
   void waiting_failed(grpc::Call& call, const Error& error);
+  void give_up(grpc::Call& call, const Error& error);
   void fail(grpc::Call& call, const Error& error);
   Contest& of(const grpc::Call& call);
 

@@ -146,12 +146,14 @@ struct InnerKv::Release {
   std::string key;
   int64_t create_revision;
   io::MonotonicNs until;  // no attempt begins later
+  absl::AnyInvocable<void()> done;
   std::unique_ptr<io::Timer> timer = nullptr;
 };
 
-void InnerKv::release(const Behalf& behalf, std::string key, int64_t create_revision) {
+void InnerKv::release(const Behalf& behalf, std::string key, int64_t create_revision,
+                      absl::AnyInvocable<void()> done) {
   const io::MonotonicNs until = loop_.clock.monotonic() + loop_.member.config().request_timeout_ns();
-  to_release_.push_back({behalf, std::move(key), create_revision, until});
+  to_release_.push_back({behalf, std::move(key), create_revision, until, std::move(done)});
   want_releases();
 }
 
@@ -185,7 +187,9 @@ void InnerKv::released(Releases::iterator at, const server::Answer& answer) {
   const bool again = answer.error && answer.error->code() != Code::kServerStopped &&
                      loop_.clock.monotonic() + kReleaseRetryNs < at->until;
   if (!again) {
+    absl::AnyInvocable<void()> done = std::move(at->done);
     releasing_.erase(at);
+    if (done) done();
     return;
   }
   at->timer = loop_.timers.schedule(kReleaseRetryNs, loop_.port.loop(), [this, at] {

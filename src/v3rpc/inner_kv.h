@@ -71,11 +71,13 @@ class InnerKv {
   void txn_to_end(grpc::Call& call, const wire::etcdserverpb::TxnRequest& request, ThenAlways<Written> then);
   void delete_range(grpc::Call& call, const wire::etcdserverpb::DeleteRangeRequest& request,
                     Then<Written> then);
-  // Deletes the key if it is still the one that was created at this revision; for calls that have ended. Tried
+  // Deletes the key if it is still the one that was created at this revision; also for a call that has ended. Tried
   // again, while the request timeout since now is not over, whenever it was refused. After that the key stays
   // until its lease ends: a later attempt might take it from a call that has found it by then and relies on it.
   // It is done with the rights that the caller has by then, whatever has become of its token.
-  void release(const Behalf& behalf, std::string key, int64_t create_revision);
+  // `done`, if given, is told of the end of it, whatever came of it.
+  void release(const Behalf& behalf, std::string key, int64_t create_revision,
+               absl::AnyInvocable<void()> done = {});
 
   // ---- reads ----
   // The one key, or of [key, range_end) the first ones by creation.

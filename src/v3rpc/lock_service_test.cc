@@ -298,6 +298,13 @@ TEST_F(LockServiceTest, ACompactedWatchEndsTheCall) {
     for (int i = 0; i < 5'000; ++i) {
       while (loop_.queued() < 300) loop_.post([] {});
       world_.step();
+      if (i % 50 > 0) continue;
+      loop_.post([&] { carry(); });
+      // The error is told when the key is gone, not before.
+      const auto view = member_->view();
+      if (stream(id).ended) {
+        EXPECT_FALSE(view->find("my/2", view->revision()));
+      }
     }
     for (const auto other : others) EXPECT_EQ(end_of(other), "0 ");
     revision += 3;
