@@ -24,7 +24,8 @@ class GrpcMetrics final : public grpc::Probe {
  public:
   // Everything given outlives this. `call_seconds`: also how long calls take (--metrics=extensive).
   GrpcMetrics(metrics::Registry& registry, const io::Clock& clock, log::Logger& log, bool call_seconds);
-  // Before serving: makes room for every method. All loops' tables have the same methods in the same order.
+  // Before serving: makes room for every method. All loops' tables have the same methods in the same order. As in
+  // etcd, a method of Lock or Election is not among the series before its first call, each of them not before it counts.
   void register_methods(const grpc::MethodTable& methods);
 
   void started(const grpc::Method& m) override;
@@ -35,13 +36,19 @@ class GrpcMetrics final : public grpc::Probe {
 
  private:
   static constexpr size_t kStatuses = 17;
+  using Cell = std::atomic<metrics::Counter*>;  // null until the series is there
   struct Cells {
-    metrics::Counter* started;
-    metrics::Counter* received;
-    metrics::Counter* sent;
-    metrics::Histogram* seconds = nullptr;
-    std::array<metrics::Counter*, kStatuses> handled{};  // by status
+    metrics::Labels labels;
+    Cell started{nullptr}, received{nullptr}, sent{nullptr};
+    std::array<Cell, kStatuses> handled{};  // by status
+    std::atomic<metrics::Histogram*> seconds{nullptr};
   };
+  // The series' counter, which is made if it is not there.
+  metrics::Counter& started_cell(Cells& cells);
+  metrics::Counter& received_cell(Cells& cells);
+  metrics::Counter& sent_cell(Cells& cells);
+  metrics::Counter& handled_cell(Cells& cells, GrpcStatus status);
+  metrics::Histogram& seconds_cell(Cells& cells);
   metrics::Registry& registry_;
   const io::Clock& clock_;
   log::Logger& log_;

@@ -50,5 +50,41 @@ TEST(GrpcMetrics, BoundsAreCountedAndToldOnceASecond) {
   EXPECT_EQ(cells, grpc::kBounds);
 }
 
+struct NoHandler final : grpc::UnaryHandler {
+  void call(grpc::Call&, std::string_view) override {}
+};
+
+// The series of a method are there from the start; of Lock and Election, as in etcd, once they count.
+TEST(GrpcMetrics, SeriesOfLocksBeginWithTheirFirstCall) {
+  metrics::Registry registry;
+  HandClock clock;
+  Lines log;
+  GrpcMetrics probe(registry, clock, log, true);
+  NoHandler handler;
+  grpc::MethodTable methods;
+  methods.add_unary("etcdserverpb.KV", "Put", handler);
+  methods.add_unary("v3lockpb.Lock", "Lock", handler);
+  methods.add_unary("v3electionpb.Election", "Leader", handler);
+  probe.register_methods(methods);
+  const auto series = [&](std::string_view method) {
+    size_t n = 0;
+    registry.visit([&](const metrics::Family& f) {
+      for (const metrics::Cell& c : f.cells) {
+        for (const auto& [key, value] : c.labels) n += key == "grpc_method" && value == method;
+      }
+    });
+    return n;
+  };
+  EXPECT_EQ(series("Put"), 3 + 17 + 1u);
+  EXPECT_EQ(series("Lock"), 0u);
+  probe.started(methods.methods()[1]);
+  EXPECT_EQ(series("Lock"), 1u);
+  probe.received(methods.methods()[1], 5);
+  probe.received(methods.methods()[1], 5);
+  EXPECT_EQ(series("Lock"), 2u);
+  EXPECT_EQ(series("Leader"), 0u);
+  EXPECT_EQ(series("Put"), 3 + 17 + 1u);
+}
+
 }  // namespace
 }  // namespace quoin::v3rpc
