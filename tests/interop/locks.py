@@ -33,7 +33,7 @@ def contenders(tools, args, folder):
     cluster = clusters.Cluster(tools, folder / "cluster", clusters.kinds_of(args)).found()
     cluster.wait_leader()
     contest = Conversation([tools.interop, "contenders", "--endpoints", ",".join(cluster.endpoints), "--contenders", count,
-                            "--seed", seed])
+                            "--seed", seed, "--ttl", 3 if count <= 50 else 10])
     expect(contest.child.stdout.readline().startswith("ok"), "the contenders did not start")
 
     def turns():
@@ -42,7 +42,11 @@ def contenders(tools, args, folder):
     def go_on(more):
         """Until the lock was had so many times more."""
         before = turns()
-        took = clusters.wait_until(lambda: turns() >= before + more or turns() - before, f"{more} turns", 40)
+
+        def had():
+            now = turns()
+            return now >= before + more or f"{now - before} turns; {' '.join(contest.ask('front'))}"
+        took = clusters.wait_until(had, f"{more} turns", 60, every=0.2)
         return more / took
 
     go_on(count)
@@ -50,7 +54,7 @@ def contenders(tools, args, folder):
         leader = cluster.wait_leader()
         leader.kill()
         dead = contest.ask(f"kill {draw.randrange(1, max(2, count // 10))}")[0]
-        rate = go_on(count // 2)
+        rate = go_on(min(count // 2, 15 if not args.long else count))
         print(f"kill {i + 1}: {leader} led, and {dead} contenders; then {rate:.0f} turns a second", flush=True)
         leader.start(wait=True)
         cluster.wait_in_sync()

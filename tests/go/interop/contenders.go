@@ -24,7 +24,7 @@ import (
 // client's own Mutex and Election. Whoever holds it writes fenceKey under the condition that its key is still the
 // one it created; so the store's history tells whether ever one wrote who was not the oldest.
 //
-// Commands, one a line: `kill N` (so many contenders die as they are: their connections are cut, their leases run
+// Commands, one a line: `front` (the oldest keys, and what their contenders are at), `kill N` (so many contenders die as they are: their connections are cut, their leases run
 // out; others take their places), `turns` (how often the lock was had so far), `finish`. Each is answered by `ok ...`.
 
 const (
@@ -46,6 +46,7 @@ type contest struct {
 	rnd       *rand.Rand
 	turns     [4]atomic.Int64
 	errors    atomic.Int64
+	leases    sync.Map     // contenders by lease
 	expired   atomic.Int64 // sessions that ended under their contender
 	fenced    atomic.Int64 // holders whose key had gone
 	dead      sync.Map     // leases of those that were killed
@@ -58,6 +59,7 @@ type contender struct {
 	cancel context.CancelFunc
 	killed atomic.Bool
 	holds  atomic.Bool
+	doing  atomic.Value // a string: what it is at
 }
 
 func runContenders(args []string) error {
@@ -95,6 +97,8 @@ func runContenders(args []string) error {
 			fmt.Println("ok", c.kill(n))
 		case "turns":
 			fmt.Println("ok", c.total())
+		case "front":
+			fmt.Println("ok", c.front())
 		case "finish":
 			stop()
 			c.wg.Wait()
@@ -109,6 +113,29 @@ func runContenders(args []string) error {
 		}
 	}
 	return nil
+}
+
+func (c *contest) front() string {
+	client, err := c.client()
+	if err != nil {
+		return err.Error()
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	oldest, err := client.Get(ctx, contestName+"/", append(clientv3.WithFirstCreate(), clientv3.WithLimit(4))...)
+	if err != nil {
+		return err.Error()
+	}
+	text := fmt.Sprintf("%d keys at %d:", oldest.Count, oldest.Header.Revision)
+	for _, kv := range oldest.Kvs {
+		text += fmt.Sprintf(" %s created %d", kv.Key, kv.CreateRevision)
+		if x, ok := c.leases.Load(kv.Lease); ok {
+			x := x.(*contender)
+			text += fmt.Sprintf(" (%s, killed %v, %v);", contenderKinds[x.kind], x.killed.Load(), x.doing.Load())
+		}
+	}
+	return text
 }
 
 func (c *contest) total() int64 {
@@ -222,6 +249,7 @@ func (x *contender) live() {
 		}
 		if err := x.turn(c, session); err != nil && x.ctx.Err() == nil {
 			x.errors.Add(1)
+			x.doing.Store("failed: " + err.Error())
 			pause()
 		}
 	}
@@ -234,6 +262,8 @@ func (x *contender) turn(c *clientv3.Client, session *concurrency.Session) error
 	key := fmt.Sprintf("%s/%x", contestName, lease)
 	var revision int64
 	release := func() error { return nil }
+	x.leases.Store(lease, x)
+	x.doing.Store(fmt.Sprintf("asks since %s", time.Now().Format("15:04:05.000")))
 	switch contenderKinds[x.kind] {
 	case "lock":
 		out, err := invoke(ctx, c.ActiveConnection(), lockMethod, lockRequest(contestName, lease))
@@ -293,6 +323,7 @@ func (x *contender) turn(c *clientv3.Client, session *concurrency.Session) error
 	}
 	x.holds.Store(true)
 	defer x.holds.Store(false)
+	x.doing.Store("holds it")
 	for i := 0; i < 2; i++ {
 		done, err := c.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key), "=", revision)).
 			Then(clientv3.OpPut(fenceKey, fmt.Sprintf("%s %d", key, revision))).Commit()
@@ -306,6 +337,7 @@ func (x *contender) turn(c *clientv3.Client, session *concurrency.Session) error
 		time.Sleep(x.hold)
 	}
 	x.turns[x.kind].Add(1)
+	x.doing.Store("gives it back")
 	return release()
 }
 
