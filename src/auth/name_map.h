@@ -62,10 +62,12 @@ class NameMap {
     root_ = erase_below(root_, name);
   }
 
-  // Calls visit(const Value&) for the names from `from` on, ascending by bytes, until it returns false.
+  // Calls visit(const Value&) for the names from `from` on, ascending by bytes, until it returns false. What `from`
+  // views may change within a visit: whoever goes on from the last name it saw keeps that name there.
   template <class Visit>
   void scan(std::string_view from, Visit&& visit) const {
-    scan_below(root_.get(), from, visit);
+    const std::string first(from);
+    scan_below(root_.get(), first, visit);
   }
 
  private:

@@ -89,6 +89,8 @@ Result<> Store::recover(backend::Backend& backend) {
 void Store::adopt(Store& fresh) {
   backend_ = fresh.backend_;
   publish(fresh.copy(), true);
+  // Whose password changed meanwhile, the snapshot does not say.
+  listener_.disabled();
   if (now_->enabled) listener_.enabled();
 }
 

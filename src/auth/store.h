@@ -54,8 +54,9 @@ class Store {
   // Forgets everything and reads the auth buckets of `backend`, which is written to from now on. Where there is
   // no revision yet, the first one (1) is written.
   Result<> recover(backend::Backend& backend);
-  // Takes over what `fresh` read beside this store from another backend, and publishes it. Tokens stay, as in
-  // etcd: they are not in the snapshot. `fresh` must not be used afterwards.
+  // Takes over what `fresh` read beside this store from another backend, and publishes it. Every token ends, as at a
+  // restart: which of them should have ended by what the snapshot has skipped, nobody knows. `fresh` must not be used
+  // afterwards.
   void adopt(Store& fresh);
 
   bool enabled() const { return now_->enabled; }

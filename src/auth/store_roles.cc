@@ -116,8 +116,9 @@ bool RoleDeletion::step(size_t budget) {
   // The users of before, which do not change while this goes on.
   const PermissionsRef before = store_->permissions();
   bool all = true;
-  before->users.scan(after_, [&](const std::shared_ptr<const User>& user) {
-    if (user->name == after_) return true;
+  const std::string begin = after_;
+  before->users.scan(begin, [&](const std::shared_ptr<const User>& user) {
+    if (user->name == begin) return true;
     if (budget == 0) return all = false;
     after_ = user->name;
     const auto& old = user->record;

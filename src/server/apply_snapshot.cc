@@ -85,9 +85,10 @@ void ApplyStage::adopt(ReceivedState received, const raft::Snapshot& snapshot,
   backend_closed_ = false;
   watch_backend();
   state_.lessor->adopt(*received.lessor);
+  // Before the keys: nobody reads new ones with the rights of before.
+  state_.auth->store.adopt(received.auth->store);
   received.store = state_.store->adopt(std::move(received.store));
   *state_.alarms = std::move(*received.alarms);
-  state_.auth->store.adopt(received.auth->store);
   LOG(log_, kInfo, "restoring cluster configuration", );
   if (Result<> recovered = state_.cluster->recover(*state_.backend); !recovered)
     return fail(recovered.error());
