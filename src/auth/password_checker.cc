@@ -41,6 +41,7 @@ constexpr size_t kRememberedHashMax = 128;
 }  // namespace
 
 struct PasswordChecker::State {
+  using GivenUp = PasswordChecker::GivenUp;
   State(const Options& o, io::Clock& c, Secrets& s, metrics::Registry& metrics)
       : options(o),
         clock(c),
@@ -66,13 +67,15 @@ struct PasswordChecker::State {
     jobs_gauge.set(static_cast<double>(jobs));
     return {};
   }
-  // True if the job is still wanted.
-  bool begin(size_t bytes) {
+  // Whether the job is still wanted: kStopped, kContextCanceled.
+  Result<> begin(size_t bytes, const GivenUp& given_up) {
     const std::lock_guard lock(mutex);
     --jobs;
     job_bytes -= bytes;
     jobs_gauge.set(static_cast<double>(jobs));
-    return !closed;
+    if (closed) return Code::kStopped;
+    if (given_up != nullptr && given_up->load(std::memory_order_relaxed)) return Code::kContextCanceled;
+    return {};
   }
 
   bool remembers(const Digest& login) {
@@ -146,7 +149,7 @@ size_t PasswordChecker::remembered() const {
 }
 
 void PasswordChecker::hash(std::string password, io::Executor& reply,
-                           absl::AnyInvocable<void(Result<std::string>)> done) {
+                           absl::AnyInvocable<void(Result<std::string>)> done, GivenUp given_up) {
   const auto answer = [&reply](auto callback, Result<std::string> r) {
     reply.post([callback = std::move(callback), r = std::move(r)]() mutable { callback(std::move(r)); });
   };
@@ -155,17 +158,18 @@ void PasswordChecker::hash(std::string password, io::Executor& reply,
   const size_t bytes = password.size();
   if (auto admitted = state_->admit(bytes); !admitted) return answer(std::move(done), admitted.error());
   io::Executor& worker = *state_->pool[state_->next_executor++ % state_->pool.size()];
-  worker.post(
-      [state = state_, password = std::move(password), bytes, answer, done = std::move(done)]() mutable {
-        if (!state->begin(bytes)) return answer(std::move(done), Code::kStopped);
-        Result<std::string> hash = hash_password(password, state->options.cost, state->secrets);
-        OPENSSL_cleanse(password.data(), password.size());
-        answer(std::move(done), std::move(hash));
-      });
+  worker.post([state = state_, password = std::move(password), bytes, answer, done = std::move(done),
+               given_up = std::move(given_up)]() mutable {
+    if (Result<> wanted = state->begin(bytes, given_up); !wanted)
+      return answer(std::move(done), wanted.error());
+    Result<std::string> hash = hash_password(password, state->options.cost, state->secrets);
+    OPENSSL_cleanse(password.data(), password.size());
+    answer(std::move(done), std::move(hash));
+  });
 }
 
 void PasswordChecker::compare(std::string hash, std::string password, io::Executor& reply,
-                              absl::AnyInvocable<void(Result<>)> done) {
+                              absl::AnyInvocable<void(Result<>)> done, GivenUp given_up) {
   const auto answer = [&reply](auto callback, Result<> r) {
     reply.post([callback = std::move(callback), r = std::move(r)]() mutable { callback(std::move(r)); });
   };
@@ -181,8 +185,8 @@ void PasswordChecker::compare(std::string hash, std::string password, io::Execut
   if (auto admitted = state_->admit(bytes); !admitted) return answer(std::move(done), admitted);
   io::Executor& worker = *state_->pool[state_->next_executor++ % state_->pool.size()];
   worker.post([state = state_, hash = std::move(hash), password = std::move(password), bytes, memorable,
-               login, answer, done = std::move(done)]() mutable {
-    if (!state->begin(bytes)) return answer(std::move(done), Code::kStopped);
+               login, answer, done = std::move(done), given_up = std::move(given_up)]() mutable {
+    if (Result<> wanted = state->begin(bytes, given_up); !wanted) return answer(std::move(done), wanted);
     // Whoever sent the same login twice at once waits for one bcrypt, not for two.
     Result<> right;
     if (!(memorable && state->remembers(login))) {

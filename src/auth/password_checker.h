@@ -19,6 +19,7 @@
 #pragma once
 #include <absl/functional/any_invocable.h>
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -50,10 +51,14 @@ class PasswordChecker {
   PasswordChecker(const PasswordChecker&) = delete;
   PasswordChecker& operator=(const PasswordChecker&) = delete;
 
+  // Becomes true when nobody waits for a job any more. What is not begun by then is not done, and ends with
+  // kContextCanceled. Null: somebody always waits.
+  using GivenUp = std::shared_ptr<const std::atomic<bool>>;
   // The bcrypt text of a new password.
-  void hash(std::string password, io::Executor& reply, absl::AnyInvocable<void(Result<std::string>)> done);
+  void hash(std::string password, io::Executor& reply, absl::AnyInvocable<void(Result<std::string>)> done,
+            GivenUp given_up = nullptr);
   void compare(std::string hash, std::string password, io::Executor& reply,
-               absl::AnyInvocable<void(Result<>)> done);
+               absl::AnyInvocable<void(Result<>)> done, GivenUp given_up = nullptr);
   // Jobs not begun are answered with kStopped, and so is what comes later.
   void close();
 

@@ -198,6 +198,22 @@ TEST_F(CheckerTest, TheSameLoginManyTimesCostsOneBcryptAThread) {
   EXPECT_GE(recalled(), 48u);
 }
 
+TEST_F(CheckerTest, WhatNobodyWaitsForIsNotDone) {
+  auto given_up = std::make_shared<std::atomic<bool>>(false);
+  std::optional<Result<std::string>> made;
+  std::optional<Result<>> right;
+  checker->hash(
+      "new", loop, [&](Result<std::string> r) { made = std::move(r); }, given_up);
+  checker->compare(
+      hash, "secret", loop, [&](Result<> r) { right = std::move(r); }, given_up);
+  given_up->store(true);
+  world.run_for(io::kSecond);
+  ASSERT_TRUE(made && right);
+  EXPECT_EQ(made->error().code(), Code::kContextCanceled);
+  EXPECT_EQ(right->error().code(), Code::kContextCanceled);
+  EXPECT_EQ(checker->waiting(), 0u);
+}
+
 TEST_F(CheckerTest, ClosingAnswersWhoWaits) {
   for (int i = 0; i < 3; ++i) ask(hash, "secret");
   checker.reset();

@@ -16,6 +16,10 @@ struct AuthService::Handlers {
 
 AuthService::AuthService(Loop& loop, Gate& gate, grpc::MethodTable& methods) : loop_(loop) {
   const auto unary = [&](auto handle) { return Unary(gate, false, std::move(handle)); };
+  const auto hashing = [&](auto handle) {
+    return Unary(gate, false, std::move(handle),
+                 [this](const grpc::Call& c, std::string_view, grpc::CancelReason) { cancelled(c); });
+  };
   const auto plain = [&]<class Request>(uint32_t field, const Request&) {
     return unary([this, field](grpc::Call& c, std::string_view r) { pass_on<Request>(c, field, r); });
   };
@@ -23,13 +27,13 @@ AuthService::AuthService(Loop& loop, Gate& gate, grpc::MethodTable& methods) : l
       .enable = plain(Fields::kAuthEnableField, pb::AuthEnableRequest()),
       .disable = plain(Fields::kAuthDisableField, pb::AuthDisableRequest()),
       .status = plain(Fields::kAuthStatusField, pb::AuthStatusRequest()),
-      .authenticate = unary([this](grpc::Call& c, std::string_view r) { authenticate(c, r); }),
-      .user_add = unary([this](grpc::Call& c, std::string_view r) { user_add(c, r); }),
+      .authenticate = hashing([this](grpc::Call& c, std::string_view r) { authenticate(c, r); }),
+      .user_add = hashing([this](grpc::Call& c, std::string_view r) { user_add(c, r); }),
       .user_get = plain(Fields::kAuthUserGetField, pb::AuthUserGetRequest()),
       .user_list = plain(Fields::kAuthUserListField, pb::AuthUserListRequest()),
       .user_delete = plain(Fields::kAuthUserDeleteField, pb::AuthUserDeleteRequest()),
       .user_change_password =
-          unary([this](grpc::Call& c, std::string_view r) { user_change_password(c, r); }),
+          hashing([this](grpc::Call& c, std::string_view r) { user_change_password(c, r); }),
       .user_grant_role = plain(Fields::kAuthUserGrantRoleField, pb::AuthUserGrantRoleRequest()),
       .user_revoke_role = plain(Fields::kAuthUserRevokeRoleField, pb::AuthUserRevokeRoleRequest()),
       .role_add = plain(Fields::kAuthRoleAddField, pb::AuthRoleAddRequest()),
@@ -72,6 +76,19 @@ void AuthService::pass_on(grpc::Call& call, uint32_t field, std::string_view byt
 
 // ---- passwords ----
 
+auth::PasswordChecker::GivenUp AuthService::job_of(const grpc::Call& call) {
+  auto given_up = std::make_shared<std::atomic<bool>>(false);
+  jobs_[call.id().v] = given_up;
+  return given_up;
+}
+
+void AuthService::cancelled(const grpc::Call& call) {
+  const auto job = jobs_.find(call.id().v);
+  if (job == jobs_.end()) return;
+  job->second->store(true, std::memory_order_relaxed);
+  jobs_.erase(job);
+}
+
 void AuthService::user_add(grpc::Call& call, std::string_view bytes) {
   auto request = decode_or_fail<pb::AuthUserAddRequest>(call, bytes);
   if (!request) return;
@@ -102,20 +119,20 @@ template <class Request>
 void AuthService::propose_hashed(grpc::Call& call, uint32_t field, std::string_view bytes) {
   if (decode_password<Request>(bytes).size() > auth::kPasswordBytesMax)
     return call.fail(Error(Code::kPasswordTooLong));
-  // Whoever has no valid token costs no hash.
-  loop_.callers->when_known(call, [this, field, bytes](grpc::Call& c, const Result<Who>& who) {
-    if (!who) return c.fail(who.error());
+  // Whoever may not do it costs no hash. Apply would refuse it for the same reason.
+  loop_.callers->when_admitted(call, auth::Need::kAdmin, [this, field, bytes](grpc::Call& c) {
     loop_.member.logins().passwords().hash(
         std::string(decode_password<Request>(bytes)), loop_.port.loop(),
         CallRef(c).then([this, field, bytes](grpc::Call& call, const Result<std::string>& hash) {
+          jobs_.erase(call.id().v);
           if (!hash) return call.fail(hash.error());
-          const std::string hashed = auth::hashed_password_field(*hash);
+          const auto hashed = std::make_shared<const std::string>(auth::hashed_password_field(*hash));
           Request request = *wire::decode<Request>(bytes);
           request.password = {};
-          request.hashed_password = hashed;
-          // The caller is known, so the request is encoded within this call.
-          propose(loop_, call, field, request);
-        }));
+          request.hashed_password = *hashed;
+          propose(loop_, call, field, request, hashed);
+        }),
+        job_of(c));
   });
 }
 
@@ -138,13 +155,15 @@ void AuthService::check_password(grpc::Call& call, std::string_view bytes) {
   loop_.member.logins().passwords().compare(
       std::string(login->hash()), std::string(request.password), loop_.port.loop(),
       CallRef(call).then([this, bytes, revision = login->revision](grpc::Call& c, const Result<>& right) {
+        jobs_.erase(c.id().v);
         const std::string_view user = wire::decode<pb::AuthenticateRequest>(bytes)->name;
         if (!right && right.error().code() == Code::kAuthFailed) {
           LOG(loop_.log, kInfo, "invalid password", {"user-name", user});
         }
         if (!right) return refuse_login(c, user, right.error());
         propose_login(c, bytes, revision);
-      }));
+      }),
+      job_of(call));
 }
 
 void AuthService::refuse_login(grpc::Call& call, std::string_view user, const Error& error) {

@@ -5,10 +5,13 @@
 //
 // Threads: confined to its loop. Source: spec api-semantics 6.
 #pragma once
+#include <atomic>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 
+#include "auth/password_checker.h"
 #include "auth/store.h"
 #include "grpc/method_table.h"
 #include "v3rpc/gate.h"
@@ -37,7 +40,12 @@ class AuthService {
   void logged_in(grpc::Call& call, std::string_view bytes, uint64_t revision, const server::Answer& answer);
   void refuse_login(grpc::Call& call, std::string_view user, const Error& error);
 
+  // The call's job with the hashing threads, which is not begun once the call has ended.
+  auth::PasswordChecker::GivenUp job_of(const grpc::Call& call);
+  void cancelled(const grpc::Call& call);
+
   Loop& loop_;
+  std::unordered_map<uint64_t, std::shared_ptr<std::atomic<bool>>> jobs_;  // by call
   std::unique_ptr<Handlers> handlers_;
 };
 

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "auth/tokens.h"
+#include "v3rpc/callers.h"
 #include "v3rpc/services_test.h"
 
 namespace quoin::v3rpc {
@@ -173,6 +174,47 @@ TEST_F(AuthServiceTest, ATokenFromAheadIsWaitedFor) {
   for (const auto id : ids) client_->session.reset(id, http2::ErrorCode::kCancel);
   settle(200 * io::kMillisecond);
   EXPECT_EQ(services_->callers_waiting(), 0u);
+}
+
+// However many wait for one index and stay: those that have gone behind them are forgotten.
+TEST_F(AuthServiceTest, CallsThatLeftAreForgottenBehindThoseThatWait) {
+  enable();
+  auto headers = grpc::test::RawClient::post("/etcdserverpb.KV/Range");
+  headers.push_back({"token", "abcdefghijklmnop.9000000000000000000"});
+  auto request = get_of("a");
+  request.serializable = true;
+  const std::string body = grpc::test::framed(wire::encode_string(request));
+  std::vector<http2::StreamId> leaving;
+  const size_t staying = 2 * Callers::kSweptPerLook;
+  for (size_t i = 0; i < staying + 500; ++i) {
+    const auto id = client_->request(headers, body, true);
+    if (i >= staying) leaving.push_back(id);
+  }
+  run_until([&] { return services_->callers_waiting() == staying + 500; });
+  for (const auto id : leaving) client_->session.reset(id, http2::ErrorCode::kCancel);
+  run_until([&] { return services_->callers_waiting() == staying; });
+}
+
+// A password costs 100 ms of a thread: only who may set one is given that.
+TEST_F(AuthServiceTest, WhoMayNotSetAPasswordCostsNoHash) {
+  enable();
+  const std::string alice = login("alice", "secret");
+  pb::AuthUserAddRequest add;
+  add.name = "mallory";
+  add.password = "pw";
+  const auto jobs_of = [&](std::string_view token, std::string_view refusal) {
+    const auto id = call_as(token, "/etcdserverpb.Auth/UserAdd", add);
+    double most = 0;
+    run_until([&] {
+      most = std::max(most, metric("quoin_auth_password_jobs"));
+      return stream(id).ended;
+    });
+    EXPECT_EQ(stream(id).status(), refusal);
+    return most;
+  };
+  EXPECT_EQ(jobs_of("", kNobody), 0);
+  EXPECT_EQ(jobs_of(alice, kDenied), 0);
+  EXPECT_EQ(jobs_of(root_, "0 "), 1);
 }
 
 TEST_F(AuthServiceTest, WatchesAreRefusedWithTheWholeStatus) {

@@ -175,9 +175,11 @@ Blob raft_request(uint64_t id, uint32_t field, const Request& request, const Who
 }
 
 // Proposes the request under its caller's name. `done(grpc::Call&, const server::Answer&)`, unless the call has
-// ended; it fails here if its token is not valid. A request points into the call's own, which lives as long.
+// ended; it fails here if its token is not valid. A request points into the call's own, which lives as long, or into
+// `owner`.
 template <class Request, class Done>
-void propose_then(Loop& loop, grpc::Call& call, uint32_t field, const Request& request, Done done) {
+void propose_then(Loop& loop, grpc::Call& call, uint32_t field, const Request& request, Done done,
+                  std::shared_ptr<const void> owner = nullptr) {
   const auto send = [&loop, field](grpc::Call& c, const Request& r, const Result<Who>& who, Done then) {
     if (!who) return c.fail(who.error());
     const uint64_t id = loop.member.next_id();
@@ -186,15 +188,17 @@ void propose_then(Loop& loop, grpc::Call& call, uint32_t field, const Request& r
   };
   if (const auto who = loop.callers->who(call)) return send(call, request, *who, std::move(done));
   loop.callers->when_known(
-      call, [send, request, done = std::move(done)](grpc::Call& c, const Result<Who>& who) mutable {
-        send(c, request, who, std::move(done));
-      });
+      call, [send, request, done = std::move(done), owner = std::move(owner)](
+                grpc::Call& c, const Result<Who>& who) mutable { send(c, request, who, std::move(done)); });
 }
 // The same, and answers the call with the outcome.
 template <class Request>
-void propose(Loop& loop, grpc::Call& call, uint32_t field, const Request& request) {
-  propose_then(loop, call, field, request,
-               [&loop](grpc::Call& c, const server::Answer& answer) { respond(c, loop.member, answer); });
+void propose(Loop& loop, grpc::Call& call, uint32_t field, const Request& request,
+             std::shared_ptr<const void> owner = nullptr) {
+  propose_then(
+      loop, call, field, request,
+      [&loop](grpc::Call& c, const server::Answer& answer) { respond(c, loop.member, answer); },
+      std::move(owner));
 }
 
 }  // namespace quoin::v3rpc

@@ -197,24 +197,25 @@ void MaintenanceService::downgrade_confirmed(grpc::Call& call, std::string_view 
     respond(c, loop_.member, loop_.member.revision(), r);
   };
   wire::membershippb::DowngradeInfoSetRequest info;
-  std::string target;
+  std::shared_ptr<const std::string> target;
   if (request.action != Action::kCancel) {
     auto checked = loop_.member.check_downgrade(request.version);
     if (!checked) return call.fail(checked.error());
     if (request.action == Action::kValidate) return answer(call);
-    target = *checked;
+    target = std::make_shared<const std::string>(*checked);
     info.enabled = true;
-    info.ver = target;
+    info.ver = *target;
   } else if (!loop_.member.status().downgrade_enabled) {
     LOG(loop_.log, kWarn, "failed to cancel downgrade: no inflight downgrade job", );
     return answer(call);
   }
-  // Its caller is known by now, since only an admin comes this far: the request is encoded within this call.
-  propose_then(loop_, call, raft_field::kDowngradeInfoSet, info,
-               [answer](grpc::Call& c, const server::Answer& outcome) {
-                 if (outcome.error) return c.fail(*outcome.error);
-                 answer(c);
-               });
+  propose_then(
+      loop_, call, raft_field::kDowngradeInfoSet, info,
+      [answer](grpc::Call& c, const server::Answer& outcome) {
+        if (outcome.error) return c.fail(*outcome.error);
+        answer(c);
+      },
+      target);
 }
 
 }  // namespace quoin::v3rpc
