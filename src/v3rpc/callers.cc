@@ -6,9 +6,6 @@
 namespace quoin::v3rpc {
 
 namespace {
-// Of those that wait, so many are asked at each look whether their call is still there.
-constexpr size_t kSweptPerLook = 1'000;
-
 // No lease is looked at by a Range or a transaction that only reads.
 class NoLeases final : public auth::LeaseKeys {
  public:
@@ -57,14 +54,14 @@ void Callers::when_known(grpc::Call& call, OnKnown f) {
 }
 
 void Callers::wait_for(Index index, grpc::Call& call, OnKnown f) {
-  waiting_.emplace(index, Waiting{CallRef(call), std::move(f)});
+  waiting_.emplace(Place(index, next_place_++), Waiting{CallRef(call), std::move(f)});
   if (!timer_) timer_ = loop_.timers.schedule(kLookNs, loop_.port.loop(), [this] { look(); });
 }
 
 void Callers::look() {
   const auto timer = std::move(timer_);  // holds this task
   const Index applied = loop_.member.applied();
-  while (!waiting_.empty() && waiting_.begin()->first <= applied) {
+  for (size_t n = 0; n < kDuePerLook && !waiting_.empty() && waiting_.begin()->first.first <= applied; ++n) {
     Waiting due = std::move(waiting_.extract(waiting_.begin()).mapped());
     due.call.with([&](grpc::Call& call) {
       // Auth may be off by now.
@@ -76,10 +73,10 @@ void Callers::look() {
   for (size_t n = 0; n < kSweptPerLook && it != waiting_.end(); ++n) {
     it = it->second.call.ended() ? waiting_.erase(it) : std::next(it);
   }
-  swept_ = it == waiting_.end() ? Index() : it->first;
-  if (!waiting_.empty() && !timer_) {
-    timer_ = loop_.timers.schedule(kLookNs, loop_.port.loop(), [this] { look(); });
-  }
+  swept_ = it == waiting_.end() ? Place() : it->first;
+  if (waiting_.empty() || timer_) return;
+  const bool more = waiting_.begin()->first.first <= applied;
+  timer_ = loop_.timers.schedule(more ? 0 : kLookNs, loop_.port.loop(), [this] { look(); });
 }
 
 // ---- what they may ----

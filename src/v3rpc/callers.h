@@ -13,7 +13,7 @@
 //
 // Threads: confined to its loop. Lifetime: the loop's; callbacks of calls that have ended do not run.
 // Bounds: a call waits once, so there are no more waiting than calls in progress; those of ended calls are dropped
-// at the next look, every kLookNs.
+// within a few looks, every kLookNs, which go round.
 // Errors: kInvalidAuthToken; those of auth/checks.h.
 // Source: spec api-semantics 1.3, 6.3, 6.5, 6.7.
 #pragma once
@@ -42,6 +42,8 @@ using AccessRef = std::shared_ptr<auth::Access>;
 class Callers {
  public:
   static constexpr int64_t kLookNs = 5 * io::kMillisecond;
+  // At each look, as many are let go on, and as many are asked whether their call is still there.
+  static constexpr size_t kDuePerLook = 200, kSweptPerLook = 1'000;
 
   explicit Callers(Loop& loop);
 
@@ -84,8 +86,10 @@ class Callers {
   server::Logins& logins_;
   auth::PermissionsRef permissions_;
   auth::RightsCache rights_;
-  std::multimap<Index, Waiting> waiting_;  // for an index to be applied
-  Index swept_;                            // where the search for ended calls goes on
+  using Place = std::pair<Index, uint64_t>;
+  std::map<Place, Waiting> waiting_;  // for an index to be applied; in the order they came
+  uint64_t next_place_ = 0;
+  Place swept_;  // where the search for ended calls goes on
   std::unique_ptr<io::Timer> timer_;
 };
 
