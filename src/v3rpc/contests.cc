@@ -244,7 +244,12 @@ void Contests::check(grpc::Call& call, Contest& contest) {
   kv_.find(call, {contest.key, {}}, InnerKv::Freshness::kLinearizable,
            [this](grpc::Call& c, const Result<InnerKv::Found>& found) {
              if (!found) return waiting_failed(c, found.error());
-             if (found->records.empty()) return fail(c, Error(Code::kNotFound, std::string(kSessionExpired)));
+             // Gone, or made again by another call of the same lease, which has its place behind those that came between.
+             // etcd takes such a key for the call's own, and then two hold the lock.
+             const auto own = found->records.empty() ? Result<mvcc::KeyValueRef>(Code::kKeyNotFound)
+                                                     : mvcc::decode_key_value(found->records.front());
+             if (!own || own->create_revision != of(c).revision)
+               return fail(c, Error(Code::kNotFound, std::string(kSessionExpired)));
              of(c).header = kv_.header_at(found->revision);
              won(c);
            });
