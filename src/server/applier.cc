@@ -138,12 +138,12 @@ size_t Applier::work_of(const Request& r) {
   return keys_of_request(r);
 }
 
-size_t Applier::keys_of_request(const Request& r) const {
+size_t Applier::keys_of_request(const Request& r, bool wanted) const {
   if (r.put) return 1;
   if (r.delete_range) return keys_of(p_.store, *r.delete_range);
   if (r.txn) return keys_of(p_.store, *r.txn);
   if (r.lease_revoke) return p_.lessor.key_count(LeaseId(r.lease_revoke->id));
-  return p_.auth.is_large(r) ? kKeysPerStep + 1 : 1;
+  return p_.auth.is_large(r, wanted) ? kKeysPerStep + 1 : 1;
 }
 
 void Applier::begin_large(const Request& r, Index entry, bool wanted) {
@@ -161,7 +161,7 @@ void Applier::begin_large(const Request& r, Index entry, bool wanted) {
 }
 
 std::unique_ptr<LargeRequest> Applier::large_request(const Request& r, bool wanted) {
-  if (!large(keys_of_request(r))) return nullptr;
+  if (!large(keys_of_request(r, wanted))) return nullptr;
   if (r.delete_range) return std::make_unique<LargeDeletion>(p_.store, *r.delete_range, wanted);
   if (r.txn) return std::make_unique<LargeTxn>(p_.store, lease_exists_, *r.txn, wanted);
   if (r.lease_revoke) {

@@ -105,7 +105,7 @@ class Applier {
  private:
   struct Probe;
   using Request = wire::etcdserverpb::InternalRaftRequest;
-  size_t keys_of_request(const Request& request) const;
+  size_t keys_of_request(const Request& request, bool wanted = true) const;
   // Makes what applies the request in steps, where it is large itself.
   std::unique_ptr<LargeRequest> large_request(const Request& request, bool wanted);
   // The verdict about the caller of a request that is applied in one go.

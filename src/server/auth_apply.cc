@@ -38,14 +38,23 @@ class LargeRoleDeletion final : public LargeRequest {
   std::optional<auth::RoleDeletion> deletion_;  // from the first step on
 };
 
-class LargeUserList final : public LargeRequest {
+// Of users or of roles.
+class LargeList final : public LargeRequest {
  public:
-  LargeUserList(const auth::Store& store, int64_t revision) : store_(store), revision_(revision) {}
+  LargeList(const auth::Store& store, bool users, int64_t revision)
+      : store_(store), users_(users), revision_(revision) {}
   Result<bool> step(size_t) override {
-    const auto names = store_.user_names(after_, kNamesPerStep);
-    pb::AuthUserListResponse some;
-    some.users.assign(names.begin(), names.end());
-    parts_.push_back(wire::encode_blob(some));
+    const auto names =
+        users_ ? store_.user_names(after_, kNamesPerStep) : store_.role_names(after_, kNamesPerStep);
+    if (users_) {
+      pb::AuthUserListResponse some;
+      some.users = names;
+      parts_.push_back(wire::encode_blob(some));
+    } else {
+      pb::AuthRoleListResponse some;
+      some.roles = names;
+      parts_.push_back(wire::encode_blob(some));
+    }
     if (names.size() < kNamesPerStep) return true;
     after_ = names.back();
     return false;
@@ -55,6 +64,7 @@ class LargeUserList final : public LargeRequest {
 
  private:
   const auth::Store& store_;
+  const bool users_;
   const int64_t revision_;
   std::string after_;
   std::vector<Blob> parts_;
@@ -114,16 +124,18 @@ bool AuthApply::is_question(const Request& r) {
   return r.auth_status || r.auth_user_get || r.auth_user_list || r.auth_role_get || r.auth_role_list;
 }
 
-bool AuthApply::is_large(const Request& r) const {
+bool AuthApply::is_large(const Request& r, bool wanted) const {
   if (r.auth_role_delete) return store_.role_delete_is_large();
+  if (!wanted) return false;
   if (r.auth_user_list) return store_.permissions()->users.size() > kNamesPerStep;
+  if (r.auth_role_list) return store_.permissions()->roles.size() > kNamesPerStep;
   return false;
 }
 
 std::unique_ptr<LargeRequest> AuthApply::large(const Request& r, int64_t revision) {
   if (r.auth_role_delete)
     return std::make_unique<LargeRoleDeletion>(store_, r.auth_role_delete->role, revision);
-  return std::make_unique<LargeUserList>(store_, revision);
+  return std::make_unique<LargeList>(store_, static_cast<bool>(r.auth_user_list), revision);
 }
 
 template <class R>

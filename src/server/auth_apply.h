@@ -67,7 +67,7 @@ class AuthApply {
   // It changes nothing: where nobody waits for the answer there is nothing to do.
   static bool is_question(const Request& request);
   // More than a task should do: to be applied by large().
-  bool is_large(const Request& request) const;
+  bool is_large(const Request& request, bool wanted = true) const;
   std::unique_ptr<LargeRequest> large(const Request& request, int64_t revision);
   // The outcome of a request of the Auth service that was checked. `entry`: its index. The header's revision is the
   // caller's to fill in.
