@@ -9,6 +9,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -137,6 +138,9 @@ func (o *observation) next() ([]byte, error) {
 func told(method string, out []byte, err error) string {
 	if err != nil {
 		s := status.Convert(err)
+		if s.Code() == codes.DeadlineExceeded {
+			return "deadline exceeded" // whether the server's reset or the client's own clock comes first is open
+		}
 		return fmt.Sprintf("%d %s", s.Code(), s.Message())
 	}
 	f, err := parse(out)
