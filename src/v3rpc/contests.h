@@ -6,14 +6,15 @@
 //   proclaiming the key was there with another value (Campaign)
 //   waiting     the youngest of the older keys is searched, and then watched until it is deleted; and again
 //   checking    the own key is read once more: it may have gone with its lease (Lock)
-// So each contest watches one key, and a hand-over wakes one, which knows nearly always by what those before it have
-// found whether it is in front now (elders.h). Keys older than the own one can only disappear, hence what this member
-// has applied is enough to see that there are none left: waiting depends on no leader.
+// So each contest watches one key, and a hand-over wakes one, which knows nearly always by what those before
+// it have found whether it is in front now (elders.h). Keys older than the own one can only disappear, hence
+// what this member has applied is enough to see that there are none left: waiting depends on no leader.
 //
-// A call that ends before it has won gives its key up (InnerKv::release), also if the transaction that creates
-// it is still on its way. A key that was there before that transaction is another call's until then.
-// Errors while waiting: Lock gives its key up; Campaign keeps its key, hence its place, as in etcd. The error is told
-// once the key is gone: the client may ask again with its lease at once, and must not find a key that then goes.
+// A call that ends before it has won gives its key up (InnerKv::release), also if the transaction that
+// creates it is still on its way. A key that was there before that transaction is another call's until then.
+// Errors while waiting: Lock gives its key up; Campaign keeps its key, hence its place, as in etcd. The error
+// is told once the key is gone: the client may ask again with its lease at once, and must not find a key that
+// then goes.
 //
 // Threads: confined to its loop. Bound: about a kilobyte for each call in progress, which its connection
 // bounds, and an Elders for each prefix with one that was woken. Source: spec api-semantics 7.

@@ -1,10 +1,11 @@
 // What a loop knows of the oldest keys under a prefix, so that a hand-over costs the same however many wait.
 //
-// Which keys are older than one's own is found by going over all keys under the prefix, since the store's index has
-// them by name. The pass of one who was woken therefore brings the kKept oldest keys along. Whoever is woken next is
-// among them, and only has to look whether those before it are still there: each is found gone once.
+// Which keys are older than one's own is found by going over all keys under the prefix, since the store's
+// index has them by name. The pass of one who was woken therefore brings the kKept oldest keys along. Whoever
+// is woken next is among them, and only has to look whether those before it are still there: each is found
+// gone once.
 //
-// What is known stays true: a key older than another only disappears, and never comes again with that creation.
+// What is known stays true: a key older than another only disappears, and never comes again as old.
 //
 // Threads: none of its own. Bound: kKept keys of kKeptBytes together (one longer key is kept alone).
 #pragma once
@@ -42,8 +43,8 @@ class Elders {
 
   // All keys that are older than this creation are known, as far as they are still there.
   bool knows(int64_t created) const { return known_to_ >= created - 1; }
-  // The youngest of them; empty if none is left. `alive(key, created)` tells whether the key is still the one created
-  // then. Only if knows(created).
+  // The youngest of them; empty if none is left. `alive(key, created)` tells whether the key is still the one
+  // created then. Only if knows(created).
   template <class Alive>
   std::optional<std::string> youngest(int64_t created, const Alive& alive) {
     while (!keys_.empty() && keys_.front().created < created &&

@@ -118,10 +118,10 @@ void ElectionService::leader(grpc::Call& call, std::string_view bytes) {
            });
 }
 
-// Looks for the leader; without one waits for the first key that is put. Then follows that key, one message for
-// each value, until it is deleted; and again. Asks for events only while the stream can be written, so that a
-// client that does not read holds back its watch. As in etcd, whatever goes wrong on the way ends the stream
-// well, without an error.
+// Looks for the leader; without one waits for the first key that is put. Then follows that key, one message
+// for each value, until it is deleted; and again. Asks for events only while the stream can be written, so
+// that a client that does not read holds back its watch. As in etcd, whatever goes wrong on the way ends the
+// stream well, without an error.
 class ElectionService::Observer final : public StreamBase<Observer>, private InnerWatch::Owner {
  public:
   Observer(InnerKv& kv, grpc::Call& call) : StreamBase(call), kv_(kv) {}

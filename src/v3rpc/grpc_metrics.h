@@ -24,8 +24,9 @@ class GrpcMetrics final : public grpc::Probe {
  public:
   // Everything given outlives this. `call_seconds`: also how long calls take (--metrics=extensive).
   GrpcMetrics(metrics::Registry& registry, const io::Clock& clock, log::Logger& log, bool call_seconds);
-  // Before serving: makes room for every method. All loops' tables have the same methods in the same order. As in
-  // etcd, a method of Lock or Election is not among the series before its first call, each of them not before it counts.
+  // Before serving: makes room for every method. All loops' tables have the same methods in the same order.
+  // As in etcd, a method of Lock or Election is not among the series before its first call, each of them not
+  // before it counts.
   void register_methods(const grpc::MethodTable& methods);
 
   void started(const grpc::Method& m) override;

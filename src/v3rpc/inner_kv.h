@@ -1,9 +1,9 @@
 // What the services that work inside the server (locks, elections) ask of the store, each thing for a call of
-// theirs: a lease, a transaction, a delete, a read, a watch. The same rules hold as for a client's own requests:
-// quota, checks, size, the gap between committed and applied entries, the request timeout.
+// theirs: a lease, a transaction, a delete, a read, a watch. The same rules hold as for a client's own
+// requests: quota, checks, size, the gap between committed and applied entries, the request timeout.
 //
-// Everything is asked in the name of the call's caller (callers.h), at the time it is asked: a token may become
-// invalid while a call waits.
+// Everything is asked in the name of the call's caller (callers.h), at the time it is asked: a token may
+// become invalid while a call waits.
 // Threads: confined to its loop. Lifetime: outlives the calls of its loop; an answer is told only while its
 // call has not ended, unless said otherwise. It may come from within the request (a refusal).
 // Errors: those of the requests asked. etcd's own services reach the store through a client of etcd, which
@@ -59,8 +59,8 @@ class InnerKv {
     bool succeeded = false;  // of a transaction
     std::string body;        // the response, encoded, without its header
   };
-  // How a call begins: its caller becomes known, and the lease is the one that it names, unseen, or for 0 a new one
-  // of kSessionTtlSeconds, which is left to run out.
+  // How a call begins: its caller becomes known, and the lease is the one that it names, unseen, or for 0 a
+  // new one of kSessionTtlSeconds, which is left to run out.
   struct Session {
     LeaseId lease;
     Behalf behalf;
@@ -71,10 +71,10 @@ class InnerKv {
   void txn_to_end(grpc::Call& call, const wire::etcdserverpb::TxnRequest& request, ThenAlways<Written> then);
   void delete_range(grpc::Call& call, const wire::etcdserverpb::DeleteRangeRequest& request,
                     Then<Written> then);
-  // Deletes the key if it is still the one that was created at this revision; also for a call that has ended. Tried
-  // again, while the request timeout since now is not over, whenever it was refused. After that the key stays
-  // until its lease ends: a later attempt might take it from a call that has found it by then and relies on it.
-  // It is done with the rights that the caller has by then, whatever has become of its token.
+  // Deletes the key if it is still the one that was created at this revision; also for a call that has ended.
+  // Tried again, while the request timeout since now is not over, whenever it was refused. After that the key
+  // stays until its lease ends: a later attempt might take it from a call that has found it by then and
+  // relies on it. It is done with the rights that the caller has by then, whatever has become of its token.
   // `done`, if given, is told of the end of it, whatever came of it.
   void release(const Behalf& behalf, std::string key, int64_t create_revision,
                absl::AnyInvocable<void()> done = {});

@@ -7,8 +7,9 @@
 // loop once, and the loop passes on kWakesPerTurn of them in a task.
 //
 // Threads: confined to its loop; the sink's WatchSink methods to apply. Lifetime: the loop's services and the
-// owner outlive the watch, which its owner destroys when its call ends. Bound: Limits::inner_watch_queue_bytes
-// of messages (one larger message passes alone), and what one step of a catch-up may send.
+// owner outlive the watch, which its owner destroys when its call ends. Bound:
+// Limits::inner_watch_queue_bytes of messages (one larger message passes alone), and what one step of a
+// catch-up may send.
 #pragma once
 #include <memory>
 #include <mutex>
@@ -55,8 +56,8 @@ class InnerWatch {
   ~InnerWatch();
   InnerWatch(const InnerWatch&) = delete;
 
-  // The next events or the end of the watch (`canceled`: by compaction, or because the past can't be read), in
-  // order. Empty: nothing there; the owner is told when there may be.
+  // The next events or the end of the watch (`canceled`: by compaction, or because the past can't be read),
+  // in order. Empty: nothing there; the owner is told when there may be.
   std::optional<mvcc::WatchMessage> next();
 
  private:

@@ -1,8 +1,8 @@
 // v3lockpb.Lock on one loop: Lock, Unlock.
 //
 // A lock is held by the oldest key under <name>/; who wants it waits as a contest (contests.h). What is done
-// under a lock is safe from a holder that was thought dead only if it is fenced by the key's creation revision.
-// Threads: confined to its loop. Source: spec api-semantics 7.
+// under a lock is safe from a holder that was thought dead only if it is fenced by the key's creation
+// revision. Threads: confined to its loop. Source: spec api-semantics 7.
 #pragma once
 #include "grpc/method_table.h"
 #include "v3rpc/contests.h"

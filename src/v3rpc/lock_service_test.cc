@@ -78,7 +78,8 @@ TEST_F(LockServiceTest, TurnsComeInTheOrderOfCreationAndEachWatchesOneKey) {
   EXPECT_EQ(keys(), Keys());
 }
 
-// However many wait, a hand-over wakes one, which looks at its own key and nearly never at those of all others.
+// However many wait, a hand-over wakes one, which looks at its own key and nearly never at those of all
+// others.
 TEST_F(LockServiceTest, AHandOverCostsTheSameHoweverManyWait) {
   constexpr int kWaiters = 400;
   lease(1);
