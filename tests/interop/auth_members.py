@@ -385,7 +385,7 @@ def main(tools, args, folder):
     if not args.part or "mixed" in args.part:
         mixes = [["quoin", "3.6", "quoin"], ["3.6", "quoin", "3.6"]]
         if args.long:
-            mixes += [["quoin"] * 3, ["quoin", "3.5", "3.6"]]
+            mixes += [["quoin"] * 3, ["3.5", "quoin", "3.6"], ["quoin", "3.7", "3.6"]]
         for i, kinds in enumerate(mixes):
             mixed(tools, folder / f"mixed-{i}", kinds, args.long)
 

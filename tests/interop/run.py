@@ -30,7 +30,7 @@ DRIVERS = [
     ("auth.calls", "interop/auth_calls.py", [], 200, 200),
     ("auth.random", "interop/auth_random.py", [], 300, 2400),
     ("auth.tokens", "interop/auth_tokens.py", [], 300, 300),
-    ("auth.members", "interop/auth_members.py", [], 400, 1200),
+    ("auth.members", "interop/auth_members.py", [], 400, 2400),
     ("auth.clients", "clients/login.py", [], 400, 400),
     ("tls.rotation", "interop/tls_rotation.py", [], 300, 1200),
     ("tls.answers", "interop/tls_floods.py", ["--part", "answers"], 120, 120),
