@@ -56,7 +56,7 @@ class Generator:
         return {"key": min(key, end), "range_end": max(key, end)} if key != end and OPEN not in (key, end) else {"key": key}
 
     def lease(self):
-        return self.random.randrange(1, 9) if self.chance(35) else 0
+        return self.random.randrange(1, 5) if self.chance(45) else 0
 
     def range(self):
         r = self.span()
@@ -226,7 +226,7 @@ class Run:
 
     def leases(self):
         r = self.random
-        lease, who = r.random.randrange(1, 10), self.somebody()
+        lease, who = r.random.randrange(1, 6), self.somebody()
         n = r.random.randrange(100)
         if n < 35:
             self.do("Lease/LeaseGrant", {"ID": lease, "TTL": 5000}, who)
@@ -405,6 +405,10 @@ def main(tools, args, folder):
     for user in USERS[1:]:  # the first has no rights at the start
         for role in r.random.random.sample(ROLES, 2):
             r.do("Auth/UserGrantRole", {"user": user, "role": role})
+    for lease in range(1, 5):
+        r.do("Lease/LeaseGrant", {"ID": lease, "TTL": 5000})
+    for i, key in enumerate(KEYS):
+        r.do("KV/Put", {"key": key, "value": b"at the start", "lease": i % 5})
     r.switch_on()
     parts = max(3, requests // 700)
     try:
