@@ -4,9 +4,12 @@
 
 #include <algorithm>
 
+#include "tls/error_text.h"
+
 namespace quoin::tls {
 namespace {
 constexpr uint8_t kAlert = 21, kHandshake = 22;
+constexpr uint8_t kFatal = 2, kCloseNotify = 0;
 constexpr uint8_t kSslV2 = 0x80;
 constexpr uint8_t kRecordOverflow = 22, kProtocolVersion = 70, kInternalError = 80;
 constexpr size_t kCiphertextMax = 16384 + 2048;
@@ -40,6 +43,14 @@ bool RecordScan::feed(std::string_view bytes) {
       header_[have_++] = static_cast<uint8_t>(bytes.front());
       bytes.remove_prefix(1);
       if (have_ == kHeader && !look_at_header()) return false;
+    } else if (first_ && header_[0] == kAlert && size_ == kHeader + 2) {
+      message_[have_++ - kHeader] = static_cast<uint8_t>(bytes.front());
+      bytes.remove_prefix(1);
+      // OpenSSL takes no alert as the first record, and would answer with one of its own.
+      if (have_ == size_ && (message_[0] == kFatal || message_[1] == kCloseNotify)) {
+        error_ = message_[1] == kCloseNotify ? "EOF" : "remote error: " + alert_text(message_[1]);
+        return false;
+      }
     } else if (first_ && header_[0] == kHandshake && have_ < kHeader + sizeof message_ && have_ < size_) {
       // The head of the first message: a type, and a length of three bytes.
       message_[have_++ - kHeader] = static_cast<uint8_t>(bytes.front());

@@ -16,8 +16,8 @@ class RecordScan {
   // it should reach OpenSSL, and error() says why.
   bool feed(std::string_view bytes);
   // "tls: first record does not look like a TLS handshake", "tls: unsupported SSLv2 handshake received",
-  // "tls: handshake message of length n bytes exceeds maximum of 65536 bytes" (of the client's hello); empty:
-  // all well.
+  // "tls: handshake message of length n bytes exceeds maximum of 65536 bytes" (of the client's hello), "remote
+  // error: tls: handshake failure" or "EOF" (it was an alert); empty: all well.
   const std::string& error() const { return error_; }
   // The alert that Go sends with that error; 0: none.
   uint8_t alert() const { return alert_; }

@@ -383,6 +383,8 @@ TEST_F(SessionTest, WhatIsNotTls) {
       {std::string("\x16\x03\x01\x00\x05\x01\x01\x00\x01\x00", 10),
        "tls: handshake message of length 65537 bytes exceeds maximum of 65536 bytes",
        std::string("\x15\x03\x01\x00\x02\x02\x50", 7)},
+      {std::string("\x15\x03\x01\x00\x02\x02\x28", 7), "remote error: tls: handshake failure", ""},
+      {std::string("\x15\x03\x01\x00\x02\x01\x00", 7), "EOF", ""},
   };
   for (const Row& row : rows) {
     for (const size_t piece : {size_t{1}, row.bytes.size()}) {
