@@ -50,10 +50,14 @@ std::string signature_fault(X509* child, X509* parent) {
   }
 }
 
-// What keeps `parent` from being the issuer of `child`, below which `intermediates` CAs stand already.
-std::string parent_fault(X509* child, X509* parent, int intermediates, io::WallNs now) {
+// Why `parent` has not signed `child`.
+std::string signer_fault(X509* child, X509* parent) {
   if (!may_sign(parent)) return std::string(kCannotSign);
-  if (auto why = signature_fault(child, parent); !why.empty()) return why;
+  return signature_fault(child, parent);
+}
+
+// What keeps an issuer from being good, below which `intermediates` CAs stand already.
+std::string issuer_fault(X509* parent, int intermediates, io::WallNs now) {
   if ((X509_get_extension_flags(parent) & EXFLAG_CRITICAL) != 0) return "x509: unhandled critical extension";
   if (auto why = time_fault(parent, now); !why.empty()) return why;
   const long most = X509_get_pathlen(parent);
@@ -73,35 +77,42 @@ std::string name_of_authority(const X509* x) {
   return text;
 }
 
-// Go's UnknownAuthorityError: with the first certificate that has the issuer's name, and what is wrong with
-// it.
-std::string unknown_authority(X509_STORE_CTX* ctx, X509* child, int intermediates, io::WallNs now) {
-  std::string text = "x509: certificate signed by unknown authority";
-  if (child == nullptr) return text;
-  const auto hint = [&](X509* parent) {
-    if (same_certificate(parent, child)) return false;
-    const std::string why = parent_fault(child, parent, intermediates, now);
-    if (why.empty()) return false;
-    text += fmt::format(" (possibly because of {} while trying to verify candidate authority certificate {})",
-                        go_quote(why), go_quote(name_of_authority(parent)));
-    return true;
-  };
-  const X509_NAME* issuer = X509_get_issuer_name(child);
-  bool found = false;
-  STACK_OF(X509)* anchors = X509_STORE_CTX_get1_certs(ctx, issuer);
-  for (int i = 0; !found && i < sk_X509_num(anchors); ++i) found = hint(sk_X509_value(anchors, i));
-  sk_X509_pop_free(anchors, X509_free);
-  STACK_OF(X509)* presented = X509_STORE_CTX_get0_untrusted(ctx);
-  // The leaf is never a parent.
-  for (int i = 1; !found && i < sk_X509_num(presented); ++i) {
-    X509* parent = sk_X509_value(presented, i);
-    if (X509_NAME_cmp(X509_get_subject_name(parent), issuer) == 0) found = hint(parent);
-  }
-  return text;
-}
-
 ChainFailure failed(std::string_view why, uint8_t alert) {
   return {std::string(kFailed) + std::string(why), alert};
+}
+
+// Why no chain was built: what is wrong with the issuer, if it is there and its signature is right, else Go's
+// UnknownAuthorityError, with the first certificate that has the issuer's name and what is wrong with it.
+ChainFailure no_chain(X509_STORE_CTX* ctx, X509* child, int intermediates, io::WallNs now) {
+  std::string hint, fault;
+  uint8_t alert = kBadCertificate;
+  const auto consider = [&](X509* parent) {
+    if (same_certificate(parent, child)) return;
+    if (const std::string why = signer_fault(child, parent); !why.empty()) {
+      if (hint.empty())
+        hint =
+            fmt::format(" (possibly because of {} while trying to verify candidate authority certificate {})",
+                        go_quote(why), go_quote(name_of_authority(parent)));
+      return;
+    }
+    // The last one counts.
+    fault = issuer_fault(parent, intermediates, now);
+    alert = !fault.empty() && fault == time_fault(parent, now) ? kCertificateExpired : kBadCertificate;
+  };
+  if (child != nullptr) {
+    const X509_NAME* issuer = X509_get_issuer_name(child);
+    STACK_OF(X509)* anchors = X509_STORE_CTX_get1_certs(ctx, issuer);
+    for (int i = 0; i < sk_X509_num(anchors); ++i) consider(sk_X509_value(anchors, i));
+    sk_X509_pop_free(anchors, X509_free);
+    STACK_OF(X509)* presented = X509_STORE_CTX_get0_untrusted(ctx);
+    // The leaf is never a parent.
+    for (int i = 1; i < sk_X509_num(presented); ++i) {
+      X509* parent = sk_X509_value(presented, i);
+      if (X509_NAME_cmp(X509_get_subject_name(parent), issuer) == 0) consider(parent);
+    }
+  }
+  if (!fault.empty()) return failed(fault, alert);
+  return failed("x509: certificate signed by unknown authority" + hint, kUnknownCa);
 }
 
 // What OpenSSL did not like, in Go's words.
@@ -120,9 +131,9 @@ ChainFailure openssl_failure(X509_STORE_CTX* ctx, io::WallNs now) {
     case X509_V_ERR_PATH_LENGTH_EXCEEDED:
     case X509_V_ERR_CA_MD_TOO_WEAK:
     case X509_V_ERR_CA_KEY_TOO_SMALL: {
-      // A fault of an issuer: for Go a candidate that does not count.
+      // A fault of an issuer.
       const int child = depth > 0 ? depth - 1 : 0;
-      return failed(unknown_authority(ctx, sk_X509_value(chain, child), child, now), kUnknownCa);
+      return no_chain(ctx, sk_X509_value(chain, child), child, now);
     }
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
@@ -132,7 +143,7 @@ ChainFailure openssl_failure(X509_STORE_CTX* ctx, io::WallNs now) {
     case X509_V_ERR_CERT_SIGNATURE_FAILURE:
     case X509_V_ERR_CERT_CHAIN_TOO_LONG:
     case X509_V_ERR_CERT_UNTRUSTED:
-      return failed(unknown_authority(ctx, at, depth, now), kUnknownCa);
+      return no_chain(ctx, at, depth, now);
     case X509_V_ERR_PERMITTED_VIOLATION:
     case X509_V_ERR_EXCLUDED_VIOLATION:
       return failed("x509: a root or intermediate certificate is not authorized to sign for this name",
@@ -208,8 +219,7 @@ std::optional<ChainFailure> verify_chain(X509_STORE_CTX* ctx, Role role, std::st
   STACK_OF(X509)* chain = X509_STORE_CTX_get0_chain(ctx);
   for (int i = 1; i < sk_X509_num(chain); ++i) {
     X509* x = sk_X509_value(chain, i);
-    if (!may_sign(x))
-      return failed(unknown_authority(ctx, sk_X509_value(chain, i - 1), i - 1, now), kUnknownCa);
+    if (!may_sign(x)) return no_chain(ctx, sk_X509_value(chain, i - 1), i - 1, now);
   }
   if (!usage_allowed(chain, role))
     return failed("x509: certificate specifies an incompatible key usage", kBadCertificate);

@@ -120,6 +120,30 @@ def fingerprint(node, authority, pair):
         return type(e).__name__
 
 
+def stranger_kinds(authority):
+    """Certificates that few clients have."""
+    authority.ca("selfish")
+    authority.pair("between", "between", "", usage="", extra="basicConstraints=critical,CA:TRUE\n")
+    leaf = authority.pair("leaf", "leaf", "DNS:l", ca="between")
+    whole = authority.folder / "whole.pem"
+    whole.write_text(pathlib.Path(leaf[0]).read_text() + pathlib.Path(authority.path("between.pem")).read_text())
+    authority.pair("spent", "spent", "", usage="", days="-1", extra="basicConstraints=critical,CA:TRUE\n")
+    late = authority.pair("late", "late", "DNS:l", ca="spent")
+    later = authority.folder / "later.pem"
+    later.write_text(pathlib.Path(late[0]).read_text() + pathlib.Path(authority.path("spent.pem")).read_text())
+    plain = authority.pair("below", "below", "DNS:b", ca="leaf")
+    below = authority.folder / "belows.pem"
+    below.write_text("".join(pathlib.Path(authority.path(f"{n}.pem")).read_text() for n in ("below", "leaf", "between")))
+    return {"signed by itself": (authority.path("selfish.pem"), authority.path("selfish.key")),
+            "of the authority itself": (authority.path("ca.pem"), authority.path("ca.key")),
+            "with the one between": (str(whole), leaf[1]), "without the one between": leaf,
+            "below an expired one": (str(later), late[1]), "signed by who is no authority": (str(below), plain[1]),
+            "for signing code": authority.pair("coder", "coder", "DNS:c", usage="codeSigning"),
+            "for anything": authority.pair("any", "any", "DNS:a", usage="2.5.29.37.0"),
+            "with an unknown critical extension": authority.pair("odd", "odd", "DNS:o", extra="1.2.3.4=critical,ASN1:UTF8String:x\n"),
+            "signed by SHA-1": authority.pair("weak", "weak", "DNS:w", options=("-sha1",))}
+
+
 def alone(tools, folder):
     authority = Authority(folder / "pki")
     server = authority.pair("server", "server", "IP:127.0.0.1,DNS:localhost")
@@ -127,7 +151,7 @@ def alone(tools, folder):
     authority.ca("other")
     kinds = {"good": good, "none": None, "of another authority": authority.pair("mallory", "mallory", "DNS:m", ca="other"),
              "for servers only": authority.pair("wrong", "wrong", "DNS:w", usage="serverAuth"),
-             "without usage": authority.pair("free", "free", "", usage=""), "expired": authority.pair("old", "old", "DNS:o", days="-1")}
+             "without usage": authority.pair("free", "free", "", usage=""), "expired": authority.pair("old", "old", "DNS:o", days="-1"), **stranger_kinds(authority)}
     clients = Clients(tools, authority)
     sides = {}
     for kind, program in (("ours", tools.ours), ("real", tools.real)):
