@@ -50,7 +50,7 @@ void EndingSignals::watch() {
         std::lock_guard lock(g_mutex);
         told = handler();
       }
-      if (!told) die_by(number);
+      if (!told) die_by(number, kKilled);
       told(number);
     }
   }).detach();
@@ -61,8 +61,8 @@ void EndingSignals::handle(std::function<void(int)> told) {
   handler() = std::move(told);
 }
 
-void EndingSignals::die_by(int number) {
-  if (getpid() == 1) _exit(0);
+void EndingSignals::die_by(int number, int code_of_init) {
+  if (getpid() == 1) _exit(code_of_init);
   signal(number, SIG_DFL);
   const sigset_t set = ending_set();
   pthread_sigmask(SIG_UNBLOCK, &set, nullptr);

@@ -22,8 +22,10 @@ class EndingSignals {
   void watch();
   // From now on `told` is called with the number (on a thread of its own).
   void handle(std::function<void(int)> told);
-  // Ends the process by this signal; a process with the id 1, which no signal kills, by exit code 0.
-  [[noreturn]] static void die_by(int number);
+  // Ends the process by this signal; a process with the id 1, which no signal kills, by an exit code: 0 at the end of a
+  // graceful stop, kKilled where a Go program would just have been killed.
+  static constexpr int kKilled = 2;
+  [[noreturn]] static void die_by(int number, int code_of_init = 0);
 };
 
 }  // namespace quoin::cmd
