@@ -460,8 +460,8 @@ Command Reader::finish(Result<> outcome) {
 
 Command Reader::run() {
   std::vector<std::string> words(args_.begin() + (args_.empty() ? 0 : 1), args_.end());
-  if (!words.empty() && (words[0] == "gateway" || words[0] == "grpc-proxy")) {
-    command_.err = fmt::format("Error: etcd {} is not served by this version of Quoin\n", words[0]);
+  if (!words.empty() && words[0] == "grpc-proxy") {
+    command_.err = "Error: etcd grpc-proxy is not served by this version of Quoin\n";
     return exit_with(1);
   }
   switch (flags_.parse(words)) {

@@ -306,7 +306,7 @@ TEST(Config, WhatIsNotServedIsRefusedByName) {
        {"--auth-token=simple", "--auto-tls=false", "--tls-min-version=TLS1.2", "--cert-file="}) {
     EXPECT_EQ(read({"--name=n", arg}).action, Command::Action::kRun) << arg;
   }
-  EXPECT_EQ(read({"gateway", "start"}).exit_code, 1);
+  EXPECT_EQ(read({"grpc-proxy", "start"}).exit_code, 1);
 }
 
 TEST(Config, OptionsOfTls) {

@@ -19,9 +19,11 @@ std::string usage_text() {
   etcd -h | --help
     Print this, and all flags on standard output.
 
-  etcd gateway ...
+  etcd gateway start [flags]
+    Forward TCP connections to the members of a cluster.
+
   etcd grpc-proxy ...
-    The proxies of etcd. This version of Quoin does not have them.
+    etcd's proxy of calls. This version of Quoin does not have it.
 )";
 }
 

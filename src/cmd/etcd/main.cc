@@ -1,4 +1,4 @@
-// The etcd program: from a command line to a running member.
+// The etcd program: from a command line to a running member, or to a gateway.
 #include "cmd/etcd/config.h"
 #include "cmd/etcd/config_log.h"
 #include "cmd/etcd/data_dir.h"
@@ -9,6 +9,7 @@
 #include "cmd/etcd/process.h"
 #include "cmd/etcd/signals.h"
 #include "cmd/etcd/stop_guard.h"
+#include "cmd/etcd/tcp_gateway.h"
 #include "posix/file.h"
 #include "posix/log_sink.h"
 
@@ -28,6 +29,7 @@ int run(const std::vector<std::string>& args, const Environment& environment) {
     return 1;
   }
 #endif
+  if (args.size() > 1 && args[1] == "gateway") return run_gateway(args, signals);
   Command command = read_command_line(args, environment);
   signals.watch();
   Logging logging = start_logging(command);
