@@ -488,7 +488,7 @@ def websocket_talk(member, path, sent, fields, expected, method="GET"):
         head.append(line.decode())
     # Hijacked connections carry no Date in Go.
     head = head[:1] + sorted(h.lower() for h in head[1:] if not h.lower().startswith("date"))
-    got = []
+    got, begun = [], None
     if "101" in head[0]:
         s.sendall(b"".join(sent))
         try:
@@ -496,6 +496,14 @@ def websocket_talk(member, path, sent, fields, expected, method="GET"):
                 n = start[1] & 127
                 n = int.from_bytes(r.read(2), "big") if n == 126 else int.from_bytes(r.read(8), "big") if n == 127 else n
                 payload = r.read(n)
+                # A message in fragments counts as the one frame it could be. Control frames may stand in between.
+                if start[0] & 15 < 8:
+                    assert (begun is not None) == (start[0] & 15 == 0), "a fragment out of its place"
+                    opcode, payload = (start[0] & 15, payload) if begun is None else (begun[0], begun[1] + payload)
+                    begun = None if start[0] & 0x80 else (opcode, payload)
+                    if begun:
+                        continue
+                    start = (start[0] & 0xf0 | opcode, start[1])
                 text = payload.hex() if start[0] & 15 == 8 else masked(payload)
                 got.append((start[0], text[:4] if start[0] & 15 == 8 else text))
         except ConnectionResetError:
@@ -528,6 +536,11 @@ def websocket(pair, _args):
     both("/v3/watch", [frame(watch[:5], final=False), frame(b"ping", opcode=9), frame(watch[5:], opcode=0)], 2)
     both("/v3/lease/keepalive", [frame(alive), frame(alive + alive)], 3)
     both("/v3/lease/keepalive", [frame(b" " * 70_000 + alive), frame(alive + b" " * 200)], 2)
+    # Lines far longer than what is sent at once.
+    for size in (40_000, 300_000, 1_000_000):
+        pair.same("/v3/kv/put", json.dumps({"key": b64("websocket/large"), "value": b64(bytes(range(250)) * (size // 250))}))
+    history = b'{"create_request":{"key":"%s","start_revision":"1"}}' % b64("websocket/large").encode()
+    both("/v3/watch", [frame(history[:5], final=False), frame(b"ping", opcode=9), frame(history[5:], opcode=0)], 3)
     for code in (b"", b"\x03\xe8", b"\x03\xe9bye"):
         both("/v3/watch", [frame(code, opcode=8)], 9)
     for broken in (frame(b"x", reserved=0x40), frame(b"x", masked_too=False), frame(b"x", opcode=3), frame(b"x", opcode=0), frame(b"x" * 126, opcode=9), frame(b"x", opcode=9, final=False),

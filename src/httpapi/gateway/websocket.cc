@@ -70,13 +70,26 @@ class WebSocket final : public io::StreamHandler, private WebSocketReader::Handl
 
   // ---- io::StreamHandler ----
   void on_data(std::string_view bytes) override {
-    if (parting_) return;
-    reader_.feed(bytes, *this);
+    if (parting_) {
+      discarded_ += bytes.size();
+    } else {
+      reader_.feed(bytes, *this);
+      if (stream_->queued_bytes() == 0) write_pongs();
+    }
     regulate();
   }
-  void on_eof() override { close(); }
+  void on_eof() override {
+    if (!parting_ || lingering_) return close();
+    eof_ = true;  // what is left of the answer still leaves
+  }
   void on_drained() override {
+    took_ = true;
+    queued_ = 0;
+    if (parting_) return linger();
+    // The answer first: however many pings come, it goes on.
     if (drained_) std::exchange(drained_, nullptr)();
+    write_pongs();
+    regulate();
   }
   void on_closed(Result<>) override;
 
@@ -84,27 +97,29 @@ class WebSocket final : public io::StreamHandler, private WebSocketReader::Handl
     closing_ = true;
     stream_->close();
   }
-  // What was written still leaves, then the connection closes.
+  // The answer is over: what was written still leaves, then the connection closes.
   void part() {
     if (std::exchange(parting_, true)) return;
-    stream_->shutdown();
-    stream_->resume_reading();
-    linger_ = owner_.timers_.schedule(WebSockets::kLingerNs, owner_.loop_, [this] { close(); });
+    pongs_ = {};
+    if (stream_->queued_bytes() == 0) return linger();
+    regulate();
   }
-  void send(WebSocketOpcode opcode, std::string_view payload) {
-    if (!closing_ && !parting_) stream_->write(websocket_frame(opcode, payload));
-  }
-  // A part of the answer: its whole lines leave.
   void write_lines(std::string_view text) {
-    line_.append(text);
-    size_t from = 0;
-    for (size_t end; (end = line_.find('\n', from)) != std::string::npos; from = end + 1)
-      send_line(from, end);
-    line_.erase(0, from);
+    std::string frames;
+    lines_.add(text, frames);
+    write(std::move(frames));
   }
   void end_lines() {
-    send_line(0, line_.size());
-    line_ = {};
+    std::string frames;
+    lines_.end(frames);
+    write(std::move(frames));
+  }
+  // Its owner goes: nothing is told and no time runs any more.
+  void forget() {
+    exchange_ = nullptr;
+    linger_.reset();
+    taking_.reset();
+    stream_->set_handler(nullptr);
   }
   void consumed(size_t bytes) {
     unconsumed_ -= std::min(bytes, unconsumed_);
@@ -119,10 +134,50 @@ class WebSocket final : public io::StreamHandler, private WebSocketReader::Handl
   Task aborted_, drained_;
 
  private:
-  void send_line(size_t from, size_t end) {
-    std::string_view line = std::string_view(line_).substr(from, end - from);
-    if (line.ends_with('\r')) line.remove_suffix(1);
-    if (!line.empty()) send(WebSocketOpcode::kText, line);
+  // Whole frames. Pongs that wait go ahead of them.
+  void write(std::string frames) {
+    if (closing_ || parting_ || frames.empty()) return;
+    note_taken();
+    if (!pongs_.empty()) frames.insert(0, std::exchange(pongs_, {}));
+    stream_->write(std::move(frames));
+    queued_ = stream_->queued_bytes();
+    watch_taking();
+  }
+  void write_pongs() {
+    if (!pongs_.empty()) write(std::exchange(pongs_, {}));
+  }
+  // The last word.
+  void say_close(uint16_t code, std::string_view text) {
+    write(websocket_frame(WebSocketOpcode::kClose, websocket_close_payload(code, text)));
+    give_up();
+    part();
+    linger();
+  }
+  // Nothing more is written. The client has a moment to close, in which it is still read from: closing a
+  // socket with unread input resets the connection, and the client loses what it has not read yet.
+  void linger() {
+    if (std::exchange(lingering_, true) || closing_) return;
+    taking_.reset();
+    if (eof_) return close();
+    stream_->shutdown();
+    regulate();
+    linger_ = owner_.timers_.schedule(WebSockets::kLingerNs, owner_.loop_, [this] { close(); });
+  }
+  // Whether the client takes what waits for it. Between two writes the queue can only shrink.
+  void note_taken() {
+    if (stream_->queued_bytes() < queued_) took_ = true;
+    queued_ = stream_->queued_bytes();
+  }
+  void watch_taking() {
+    if (taking_ || stream_->queued_bytes() == 0) return;
+    took_ = false;
+    taking_ = owner_.timers_.schedule(WebSockets::kAnswerNs, owner_.loop_, [this] { look_at_taking(); });
+  }
+  void look_at_taking() {
+    taking_.reset();
+    note_taken();
+    if (stream_->queued_bytes() > 0 && !took_) return close();
+    watch_taking();
   }
   void hand_on(std::string_view part) {
     if (body_ == nullptr) return;
@@ -130,7 +185,9 @@ class WebSocket final : public io::StreamHandler, private WebSocketReader::Handl
     body_->on_body(part);
   }
   void regulate() {
-    const bool pause = !parting_ && unconsumed_ >= WebSockets::kUnconsumedMax;
+    const bool pause =
+        parting_ ? discarded_ > WebSockets::kDiscardedMax
+                 : unconsumed_ >= WebSockets::kUnconsumedMax || pongs_.size() >= WebSockets::kPongsMax;
     if (closing_ || pause == paused_) return;
     paused_ = pause;
     pause ? stream_->pause_reading() : stream_->resume_reading();
@@ -140,29 +197,29 @@ class WebSocket final : public io::StreamHandler, private WebSocketReader::Handl
     body_ = nullptr;
     if (exchange_ == nullptr) return;
     exchange_ = nullptr;
+    drained_ = nullptr;
     if (aborted_) std::exchange(aborted_, nullptr)();
   }
 
   // ---- WebSocketReader::Handler ----
   void on_payload(std::string_view part) override { hand_on(part); }
   void on_message_end() override { hand_on("\n"); }
-  void on_ping(std::string_view payload) override { send(WebSocketOpcode::kPong, payload); }
-  void on_close(uint16_t code) override {
-    send(WebSocketOpcode::kClose, websocket_close_payload(code, {}));
-    give_up();
-    part();
+  // Many small pongs leave as one piece: a piece of its own costs more than its bytes.
+  void on_ping(std::string_view payload) override {
+    if (!closing_ && !parting_) pongs_ += websocket_frame(WebSocketOpcode::kPong, payload);
   }
-  void on_violation(std::string_view text) override {
-    send(WebSocketOpcode::kClose, websocket_close_payload(1002, text));
-    give_up();
-    part();
-  }
+  void on_close(uint16_t code) override { say_close(code, {}); }
+  void on_violation(std::string_view text) override { say_close(1002, text); }
 
   WebSocketReader reader_;
-  std::string line_;
+  WebSocketLines lines_;
+  std::string pongs_;  // behind what is queued
   size_t unconsumed_ = 0;
-  bool paused_ = false, parting_ = false, closing_ = false;
-  std::unique_ptr<io::Timer> linger_;
+  size_t discarded_ = 0;  // received since the answer was over
+  bool paused_ = false, parting_ = false, lingering_ = false, closing_ = false, eof_ = false;
+  size_t queued_ = 0;  // when it was looked at last
+  bool took_ = false;  // the client took something since taking_ was set
+  std::unique_ptr<io::Timer> taking_, linger_;
 };
 
 // The request that the socket became.
@@ -235,6 +292,7 @@ class WebSocket::SocketExchange final : public http1::StreamExchange {
 void WebSocket::on_closed(Result<>) {
   closing_ = true;
   linger_.reset();
+  taking_.reset();
   drained_ = nullptr;
   give_up();
   owner_.loop_.post([owners = owner_.self_, place = place_] {
@@ -245,10 +303,7 @@ void WebSocket::on_closed(Result<>) {
 WebSockets::~WebSockets() {
   *self_ = nullptr;
   // Calls keep exchanges, which keep sockets: nobody is told any more.
-  for (auto& socket : sockets_) {
-    socket->exchange_ = nullptr;
-    socket->stream_->set_handler(nullptr);
-  }
+  for (auto& socket : sockets_) socket->forget();
 }
 
 void WebSockets::close_all() {

@@ -7,14 +7,22 @@
 //
 // Threads: confined to the loop. Lifetime: the socket is kept by WebSockets until it is closed; the exchange may be
 // dropped before, which closes it, or told by when_aborted() that the client has gone.
-// Bounds: of a message only a piece is held; a client is not read from while kUnconsumedMax bytes are not consumed, a line
-// of the answer is held until it is whole. At the end the rest of what was written may take kLingerNs.
+// Bounds: of a message, in or out, only a piece is held: a piece of the answer that does not end its line leaves
+// as a fragment of the line's message. The writer of the answer looks at unsent_bytes(). Pongs are held back
+// while something else waits for the client; they leave before the next piece of the answer, or when the client
+// has taken all. A client is not read from while kUnconsumedMax bytes of it are not consumed, or kPongsMax bytes
+// of pongs are held back. One read may go beyond either.
+// Time: a client that takes no byte of what waits for it within kAnswerNs is closed without a word, as a client
+// of POST is (front/http1_transport.h). An answer that is over still leaves, however slowly its client takes it.
+// Behind the answer, and behind a close frame, the client has kLingerNs to close. Of what it sends from the end
+// of the answer on, about kDiscardedMax bytes are read and thrown away.
 #pragma once
 #include <list>
 #include <memory>
 
 #include "http1/door.h"
 #include "httpapi/http.h"
+#include "io/clock.h"
 #include "io/timer.h"
 
 namespace quoin::httpapi::gateway {
@@ -25,7 +33,10 @@ class WebSocket;
 class WebSockets {
  public:
   static constexpr size_t kUnconsumedMax = 256 << 10;
-  static constexpr int64_t kLingerNs = 500'000'000;
+  static constexpr size_t kPongsMax = 16 << 10;
+  static constexpr size_t kDiscardedMax = 256 << 10;
+  static constexpr int64_t kAnswerNs = 300 * io::kSecond;
+  static constexpr int64_t kLingerNs = 500 * io::kMillisecond;
 
   WebSockets(io::Loop& loop, io::TimerService& timers) : loop_(loop), timers_(timers) {}
   ~WebSockets();

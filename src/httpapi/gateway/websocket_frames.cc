@@ -21,6 +21,18 @@ bool valid_close_code(uint16_t code) {
   return (code >= 1000 && code <= 1013 && code != 1004 && code != 1005 && code != 1006) ||
          (code >= 3000 && code <= 4999);
 }
+
+// Of a frame of a server with n bytes of payload.
+void append_head(std::string& out, WebSocketOpcode opcode, bool final, size_t n) {
+  out += static_cast<char>((final ? 0x80 : 0) | static_cast<uint8_t>(opcode));
+  if (n <= kControlMax) {
+    out += static_cast<char>(n);
+    return;
+  }
+  const unsigned bytes = n <= 0xffff ? 2 : 8;
+  out += static_cast<char>(bytes == 2 ? 126 : 127);
+  for (unsigned i = bytes; i-- > 0;) out += static_cast<char>(static_cast<uint64_t>(n) >> (8 * i));
+}
 }  // namespace
 
 size_t WebSocketReader::head_length() const {
@@ -114,19 +126,38 @@ void WebSocketReader::violate(Handler& handler, std::string_view text) {
   handler.on_violation(text);
 }
 
+void WebSocketLines::add(std::string_view text, std::string& out) {
+  while (!text.empty()) {
+    const size_t end = text.find('\n');
+    add_part(text.substr(0, end), end != std::string_view::npos, out);
+    if (end == std::string_view::npos) return;
+    text.remove_prefix(end + 1);
+  }
+}
+
+void WebSocketLines::end(std::string& out) {
+  add_part({}, true, out);
+}
+
+void WebSocketLines::add_part(std::string_view part, bool last, std::string& out) {
+  std::string_view lead;
+  if (held_return_ && !part.empty()) lead = "\r";
+  if (!part.empty() || last) held_return_ = false;
+  if (part.ends_with('\r')) {
+    part.remove_suffix(1);
+    held_return_ = !last;
+  }
+  const size_t n = lead.size() + part.size();
+  if (n == 0 && !(last && begun_)) return;
+  append_head(out, begun_ ? WebSocketOpcode::kContinuation : WebSocketOpcode::kText, last, n);
+  out.append(lead).append(part);
+  begun_ = !last;
+}
+
 std::string websocket_frame(WebSocketOpcode opcode, std::string_view payload) {
   std::string out;
-  out += static_cast<char>(0x80 | static_cast<uint8_t>(opcode));
-  const size_t n = payload.size();
-  if (n <= kControlMax) {
-    out += static_cast<char>(n);
-  } else {
-    const unsigned bytes = n <= 0xffff ? 2 : 8;
-    out += static_cast<char>(bytes == 2 ? 126 : 127);
-    for (unsigned i = bytes; i-- > 0;) out += static_cast<char>(static_cast<uint64_t>(n) >> (8 * i));
-  }
-  out.append(payload);
-  return out;
+  append_head(out, opcode, /*final=*/true, payload.size());
+  return out.append(payload);
 }
 
 std::string websocket_close_payload(uint16_t code, std::string_view text) {

@@ -3,7 +3,8 @@
 // As in the library etcd uses: no extensions, so no reserved bits; a client's frames are masked; a message may come in
 // fragments with control frames in between. What breaks this ends the connection with close code 1002.
 //
-// Threads: none of its own. Memory: a control frame at most; the payload of messages is handed on as it comes.
+// Threads: none of its own. Memory: a control frame at most; the payload of messages is handed on as it comes, and so
+// are the lines that are written.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -46,9 +47,25 @@ class WebSocketReader {
   std::string control_;  // payload of a control frame
 };
 
-enum class WebSocketOpcode : uint8_t { kText = 1, kClose = 8, kPong = 10 };
+enum class WebSocketOpcode : uint8_t { kContinuation = 0, kText = 1, kClose = 8, kPong = 10 };
 // A whole frame of a server, unmasked.
 std::string websocket_frame(WebSocketOpcode opcode, std::string_view payload);
+// Makes a text message of each line of a text that comes in pieces. A line that is not whole at the end of a
+// piece leaves as a fragment of its message, so that nothing of it is held; control frames may stand between
+// fragments. As in etcd's proxy, the end of a line is \n or \r\n, and an empty line is no message.
+class WebSocketLines {
+ public:
+  // Appends the frames of a further piece to `out`.
+  void add(std::string_view text, std::string& out);
+  // The text is over, and with it its last line.
+  void end(std::string& out);
+
+ private:
+  void add_part(std::string_view part, bool last, std::string& out);
+
+  bool begun_ = false;        // a fragment of the line's message was written
+  bool held_return_ = false;  // a \r that ended the last piece: of the line, unless the line ends now
+};
 // Of a close frame.
 std::string websocket_close_payload(uint16_t code, std::string_view text);
 // The answer to a client's Sec-WebSocket-Key.

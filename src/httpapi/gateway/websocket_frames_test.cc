@@ -79,5 +79,64 @@ TEST(WebSocketFrames, Written) {
   EXPECT_EQ(websocket_accept("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
 }
 
+// The messages that a client makes of unmasked frames, each in "<>".
+std::string messages(std::string_view bytes) {
+  std::string out;
+  bool open = false;
+  while (!bytes.empty()) {
+    const auto first = static_cast<uint8_t>(bytes[0]);
+    size_t n = static_cast<uint8_t>(bytes[1]), head = 2;
+    if (n == 126) {
+      n = static_cast<size_t>(static_cast<uint8_t>(bytes[2]) << 8 | static_cast<uint8_t>(bytes[3]));
+      head = 4;
+    }
+    EXPECT_EQ(first & 0x7f, open ? 0 : 1);
+    if (!open) out += '<';
+    out += bytes.substr(head, n);
+    open = (first & 0x80) == 0;
+    if (!open) out += '>';
+    bytes.remove_prefix(head + n);
+  }
+  EXPECT_FALSE(open);
+  return out;
+}
+
+TEST(WebSocketFrames, EachLineIsAMessageInAnyCut) {
+  const std::string longer(300, 'x');
+  const struct {
+    std::string text, seen;
+  } rows[] = {
+      {"", ""},
+      {"a", "<a>"},
+      {"a\n", "<a>"},
+      {"a\nb", "<a><b>"},
+      {"\n\na\n\nbc\n\n", "<a><bc>"},
+      {"a\r\nb\r", "<a><b>"},
+      {"\r\n\r", ""},
+      {"\r\r\n\ra\r\r\n", "<\r><\ra\r>"},
+      {longer + "\n" + longer, "<" + longer + "><" + longer + ">"},
+  };
+  for (const auto& row : rows) {
+    for (const size_t cut : {1, 2, 3, 7, 1000}) {
+      WebSocketLines lines;
+      std::string out;
+      for (size_t i = 0; i < row.text.size(); i += cut)
+        lines.add(std::string_view(row.text).substr(i, cut), out);
+      lines.end(out);
+      EXPECT_EQ(messages(out), row.seen) << row.text << " by " << cut;
+    }
+  }
+}
+
+TEST(WebSocketFrames, WholeLinesAreWholeFrames) {
+  WebSocketLines lines;
+  std::string out;
+  lines.add("ab\ncd\n", out);
+  EXPECT_EQ(out,
+            "\x81\x02"
+            "ab\x81\x02"
+            "cd");
+}
+
 }  // namespace
 }  // namespace quoin::httpapi::gateway
