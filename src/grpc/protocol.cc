@@ -8,6 +8,25 @@
 
 namespace quoin::grpc {
 
+std::optional<int64_t> timeout_unit_ns(char unit) {
+  switch (unit) {
+    case 'H':
+      return 3600 * io::kSecond;
+    case 'M':
+      return 60 * io::kSecond;
+    case 'S':
+      return io::kSecond;
+    case 'm':
+      return io::kMillisecond;
+    case 'u':
+      return io::kMicrosecond;
+    case 'n':
+      return 1;
+    default:
+      return std::nullopt;
+  }
+}
+
 Result<int64_t> parse_timeout(std::string_view text) {
   constexpr size_t kDigitsMax = 8;
   if (text.size() < 2) {
@@ -16,29 +35,9 @@ Result<int64_t> parse_timeout(std::string_view text) {
   if (text.size() > kDigitsMax + 1) {
     return make_error(Code::kMalformed, "transport: timeout string is too long: {}", go_quote(text));
   }
-  int64_t unit;
-  switch (text.back()) {
-    case 'H':
-      unit = 3600 * io::kSecond;
-      break;
-    case 'M':
-      unit = 60 * io::kSecond;
-      break;
-    case 'S':
-      unit = io::kSecond;
-      break;
-    case 'm':
-      unit = io::kMillisecond;
-      break;
-    case 'u':
-      unit = io::kMicrosecond;
-      break;
-    case 'n':
-      unit = 1;
-      break;
-    default:
-      return make_error(Code::kMalformed, "transport: timeout unit is not recognized: {}", go_quote(text));
-  }
+  const auto unit = timeout_unit_ns(text.back());
+  if (!unit)
+    return make_error(Code::kMalformed, "transport: timeout unit is not recognized: {}", go_quote(text));
   int64_t value = 0;
   const std::string_view digits = text.substr(0, text.size() - 1);
   for (const char c : digits) {
@@ -48,8 +47,8 @@ Result<int64_t> parse_timeout(std::string_view text) {
     value = value * 10 + (c - '0');
   }
   // Only hours can overflow: 10^8 minutes are 6e18 ns.
-  if (value > INT64_MAX / unit) return INT64_MAX;
-  return value * unit;
+  if (value > INT64_MAX / *unit) return INT64_MAX;
+  return value * *unit;
 }
 
 std::string format_timeout(int64_t ns) {

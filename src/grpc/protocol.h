@@ -25,6 +25,8 @@ inline uint32_t load_prefix_size(const char* p) {
   return b(1) << 24 | b(2) << 16 | b(3) << 8 | b(4);
 }
 
+// The unit at the end of a grpc-timeout ('H', 'M', 'S', 'm', 'u', 'n') in ns; none for another letter.
+std::optional<int64_t> timeout_unit_ns(char unit);
 // grpc-timeout in ns, clamped to INT64_MAX; or the text behind "malformed grpc-timeout: ".
 Result<int64_t> parse_timeout(std::string_view text);
 // The largest unit that loses nothing and fits eight digits; rounds up where none fits.

@@ -5,7 +5,6 @@
 
 #include "grpc/protocol.h"
 #include "httpapi/gateway/base64.h"
-#include "io/clock.h"
 
 namespace quoin::httpapi::gateway {
 namespace {
@@ -54,39 +53,18 @@ bool is_text(std::string_view value) {
   return std::all_of(value.begin(), value.end(), [](char c) { return c >= 0x20 && c <= 0x7e; });
 }
 
-// The gateway's units; nothing else of gRPC's rules holds for it.
+// In gRPC's units; nothing else of its rules holds here.
 std::optional<int64_t> timeout(std::string_view text) {
   if (text.size() < 2) return std::nullopt;
-  int64_t unit = 0;
-  switch (text.back()) {
-    case 'H':
-      unit = 3'600 * io::kSecond;
-      break;
-    case 'M':
-      unit = 60 * io::kSecond;
-      break;
-    case 'S':
-      unit = io::kSecond;
-      break;
-    case 'm':
-      unit = io::kMillisecond;
-      break;
-    case 'u':
-      unit = io::kMicrosecond;
-      break;
-    case 'n':
-      unit = 1;
-      break;
-    default:
-      return std::nullopt;
-  }
+  const auto unit = grpc::timeout_unit_ns(text.back());
+  if (!unit) return std::nullopt;
   text.remove_suffix(1);
   if (text.size() > 1 && text[0] == '+' && text[1] != '-') text.remove_prefix(1);
   int64_t n = 0;
   const auto r = std::from_chars(text.data(), text.data() + text.size(), n);
   if (r.ec != std::errc() || r.ptr != text.data() + text.size()) return std::nullopt;
   // Go's multiplication wraps.
-  return static_cast<int64_t>(static_cast<uint64_t>(n) * static_cast<uint64_t>(unit));
+  return static_cast<int64_t>(static_cast<uint64_t>(n) * static_cast<uint64_t>(*unit));
 }
 
 }  // namespace
