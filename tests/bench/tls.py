@@ -106,10 +106,10 @@ def main(tools, args, folder):
     for name, secured in members.items():
         secured.member.start(programs[name])
         run(secured.command(tools.interop, "fill", args, False, False, 4, 4, 0), timeout=300)
-        for command in ("user add root:pw", "user add alice:secret", "role add root", "role add all",
-                        "role grant-permission all readwrite --prefix= ", "user grant-role root root", "user grant-role alice all"):
-            words = command.split() if "--prefix" not in command else ["role", "grant-permission", "--prefix", "all", "readwrite", ""]
-            secured.ctl(tools, *words)
+        for command in (["user", "add", "root:pw"], ["user", "add", USER], ["role", "add", "root"], ["role", "add", "all"],
+                        ["role", "grant-permission", "--prefix", "all", "readwrite", ""],
+                        ["user", "grant-role", "root", "root"], ["user", "grant-role", "alice", "all"]):
+            secured.ctl(tools, *command)
     print(f"{args.connections} connections x {args.inflight} in flight, {args.seconds:g} s a round, best of {args.rounds}\n")
     print(f"{'operation':<18}{'quoin µs CPU':>14}{'etcd µs CPU':>14}{'ratio':>8}{'asked':>8}{'quoin p50/p99 ms':>20}"
           f"{'etcd p50/p99 ms':>20}", flush=True)
