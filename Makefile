@@ -22,11 +22,11 @@ configure: packages
 
 build: configure ## the release programs, into bin/
 	@ninja -C $(BUILD) -j $(JOBS) programs
-	@mkdir -p bin && for p in etcd; do cmp -s $(BUILD)/bin/$$p bin/$$p || cp $(BUILD)/bin/$$p bin/$$p; done
+	@tools/copy_programs.sh $(BUILD)/bin bin
 
 build-failpoints: ## the program with gofail's failpoints in it, for fault tests alone, into bin-failpoints/
 	@PRESET=failpoints $(MAKE) --no-print-directory configure
-	@ninja -C build/failpoints -j $(JOBS) programs
+	@ninja -C build/failpoints -j $(JOBS) etcd
 	@mkdir -p bin-failpoints && cmp -s build/failpoints/bin/etcd bin-failpoints/etcd || cp build/failpoints/bin/etcd bin-failpoints/
 
 serve: build ## build, then run a member on 127.0.0.1:2379 with data in ./default.etcd
@@ -37,7 +37,7 @@ cluster: build ## build, then run three members on loopback with data in ./clust
 
 test: configure ## packages, build, every test (short sets of the long ones)
 	@ninja -C $(BUILD) -j $(JOBS)
-	@mkdir -p bin && cp -u $(BUILD)/bin/etcd bin/
+	@tools/copy_programs.sh $(BUILD)/bin bin
 	@tools/prepare_tests.sh $(BUILD)
 	@cd $(BUILD) && ctest -j $(JOBS) --output-on-failure --timeout 900 -E '$(TIMED)'
 	@# Two drivers compare which lines a life leaves, and the real member's timers decide, too: a second try, both

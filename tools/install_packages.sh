@@ -6,6 +6,7 @@ packages=(
   g++ cmake ninja-build ccache python3 git
   libprotobuf-dev libprotoc-dev protobuf-compiler libnghttp2-dev libboost1.81-dev libuv1-dev libc-ares-dev
   libssl-dev libcrypt-dev libyaml-cpp-dev nlohmann-json3-dev libfmt-dev libabsl-dev libisal-dev zlib1g-dev libzstd-dev libexpected-dev
+  libgrpc++-dev protobuf-compiler-grpc
   libgtest-dev libgmock-dev libbenchmark-dev libjemalloc-dev
   # for tests and checks
   etcd-server etcd-client python3-etcd3 clang-format-14

@@ -6,7 +6,7 @@
 #include <set>
 
 #include "base/go_text.h"
-#include "cmd/etcd/cobra_command.h"
+#include "cmd/cobra/command.h"
 #include "cmd/etcd/config_url.h"
 #include "cmd/etcd/flags_text.h"
 #include "io/clock.h"

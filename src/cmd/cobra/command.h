@@ -19,7 +19,7 @@
 #include <string_view>
 #include <vector>
 
-#include "cmd/etcd/cobra_flags.h"
+#include "cmd/cobra/flags.h"
 
 namespace quoin::cmd {
 

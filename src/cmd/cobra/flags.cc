@@ -1,4 +1,4 @@
-#include "cmd/etcd/cobra_flags.h"
+#include "cmd/cobra/flags.h"
 
 #include <algorithm>
 #include <optional>

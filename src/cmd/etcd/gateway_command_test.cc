@@ -2,7 +2,7 @@
 // real gateway anew).
 #include <gtest/gtest.h>
 
-#include "cmd/etcd/cobra_command.h"
+#include "cmd/cobra/command.h"
 #include "cmd/etcd/tcp_gateway.h"
 
 namespace quoin::cmd {

@@ -1,4 +1,4 @@
-#include "cmd/etcd/cobra_command.h"
+#include "cmd/cobra/command.h"
 
 #include <algorithm>
 #include <numeric>
