@@ -41,8 +41,9 @@ class AppendStage {
                           absl::AnyInvocable<void(Result<>)> done);
   // Removes files that nobody needs any more, at once and then every 30 s.
   void post_start_purging();
-  // Writes what is buffered and closes the log; `done` always runs, on `executor`. An error is logged: the
-  // member then ends as after a crash, losing nothing that was acknowledged.
+  // Writes what is buffered and closes the log; `done` always runs, on `executor`. `hard_state`: of the last batch
+  // posted. A received snapshot whose file is still being saved is dropped with all behind it, since none of it was
+  // acknowledged. An error is logged: the member then ends as after a crash, losing nothing that was acknowledged.
   void post_close(raft::HardState hard_state, io::Executor& executor, Task done);
 
  private:
