@@ -285,14 +285,10 @@ void ApplyStage::apply_normal(const raft::Entry& entry) {
     return;
   }
   auto request = wire::decode<pb::InternalRaftRequest>(entry.data.view());
-  if (!request) {
-    auto old = translate_old_request(entry.data.view());
+  if (!request || request->v2) {
+    auto old = request ? translate_old_request(*request->v2) : translate_old_request(entry.data.view());
     if (!old) return fail(old.error().prefixed(fmt::format("entry {}", entry.index)));
-    return apply_request(entry, old->request, old->id);
-  }
-  if (request->v2) {
-    auto old = translate_old_request(*request->v2);
-    if (!old) return fail(old.error().prefixed(fmt::format("entry {}", entry.index)));
+    if (old->quorum_read) return;
     return apply_request(entry, old->request, old->id);
   }
   if (request->id == 0 && !request->header) {

@@ -36,9 +36,13 @@ Result<OldRequest> translate_old_request(std::string_view bytes) {
 }
 
 Result<OldRequest> translate_old_request(const wire::etcdserverpb::Request& r) {
-  if (r.method != "PUT") return disallowed();
   OldRequest out;
   out.id = r.id;
+  if (r.method == "QGET") {
+    out.quorum_read = true;
+    return out;
+  }
+  if (r.method != "PUT") return disallowed();
   out.storage = std::make_shared<std::vector<std::string>>();
   out.request.header.emplace().id = r.id;
   uint64_t member = 0;
@@ -63,12 +67,10 @@ Result<OldRequest> translate_old_request(const wire::etcdserverpb::Request& r) {
 
 Result<> check_request(std::string_view bytes) {
   const auto request = wire::decode<wire::etcdserverpb::InternalRaftRequest>(bytes);
-  if (!request) {
-    TRY(translate_old_request(bytes));
-    return {};
-  }
-  if (request->v2) {
-    TRY(translate_old_request(*request->v2));
+  if (!request || request->v2) {
+    ASSIGN_OR_RETURN(const OldRequest old,
+                     request ? translate_old_request(*request->v2) : translate_old_request(bytes));
+    if (old.quorum_read) return disallowed();
     return {};
   }
   if (request->id == 0 && !request->header) {

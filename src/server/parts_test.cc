@@ -225,5 +225,21 @@ TEST(OldRequest, TwoMeanSomethingTheRestEndsTheMember) {
   }
 }
 
+// What /health of 3.4 left in the log. Nobody may propose one here: it would end a real 3.6 in the cluster.
+TEST(OldRequest, AQuorumReadMeansNothingAndIsNoProposal) {
+  pb::Request r;
+  r.id = 9;
+  r.method = "QGET";
+  auto translated = translate_old_request(r);
+  ASSERT_TRUE(translated) << translated.error().text();
+  EXPECT_TRUE(translated->quorum_read);
+  EXPECT_FALSE(check_request(wire::encode_string(r)));
+  pb::InternalRaftRequest wrapped;
+  wrapped.v2 = r;
+  EXPECT_FALSE(check_request(wire::encode_string(wrapped)));
+  r.method = "GET";
+  EXPECT_FALSE(translate_old_request(r));
+}
+
 }  // namespace
 }  // namespace quoin::server
