@@ -9,7 +9,7 @@ DATA ?= default.etcd
 CLUSTER_DATA ?= cluster.etcd
 TIMED := ^interop\.(logs|own_checks)$$
 
-.PHONY: help packages configure build test serve cluster check bench sim fuzz asan tsan interop mutants build-failpoints failpoints
+.PHONY: deb help packages configure build test serve cluster check bench sim fuzz asan tsan interop mutants build-failpoints failpoints
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -28,6 +28,9 @@ build-failpoints: ## the program with gofail's failpoints in it, for fault tests
 	@PRESET=failpoints $(MAKE) --no-print-directory configure
 	@ninja -C build/failpoints -j $(JOBS) etcd
 	@mkdir -p bin-failpoints && cmp -s build/failpoints/bin/etcd bin-failpoints/etcd || cp build/failpoints/bin/etcd bin-failpoints/
+
+deb: build ## build/deb/quoin.deb: the programs and their service in the place of Debian's etcd-server and etcd-client
+	@tools/make_deb.sh bin build/deb
 
 serve: build ## build, then run a member on 127.0.0.1:2379 with data in ./default.etcd
 	@tools/serve.sh $(DATA)

@@ -9,7 +9,7 @@ packages=(
   libgrpc++-dev protobuf-compiler-grpc
   libgtest-dev libgmock-dev libbenchmark-dev libjemalloc-dev
   # for tests and checks
-  etcd-server etcd-client python3-etcd3 clang-format-14
+  etcd-server etcd-client python3-etcd3 clang-format-14 dpkg-dev
   "$@"
 )
 missing=()
