@@ -111,6 +111,21 @@ std::optional<Meta> Meta::read(const char* p, std::string_view* why) {
   return m;
 }
 
+std::optional<Meta> Meta::read_mended(const char* p, std::string_view* why) {
+  if (auto meta = read(p, why)) return meta;
+  char copy[kPageHeaderBytes + kMetaBytes];
+  std::memcpy(copy, p, sizeof copy);
+  for (size_t byte = kPageHeaderBytes; byte < sizeof copy; ++byte) {
+    for (int bit = 0; bit < 8; ++bit) {
+      std::string_view ignored;
+      copy[byte] ^= static_cast<char>(1 << bit);
+      if (auto meta = read(copy, &ignored)) return meta;
+      copy[byte] ^= static_cast<char>(1 << bit);
+    }
+  }
+  return std::nullopt;
+}
+
 void Meta::write(char* p, uint64_t slot) const {
   PageHeader{PageId(slot), kFlagMeta, 0, 0}.write(p);
   store_le<uint32_t>(p + kMetaMagic, kMagic);

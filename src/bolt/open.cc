@@ -73,13 +73,13 @@ Result<std::optional<uint32_t>> find_page_size(io::File& file, uint64_t size) {
   std::string bytes(kMetaReadBytes, '\0');
   ASSIGN_OR_RETURN(size_t n, file.read_at(0, bytes));
   if (n == kMetaReadBytes)
-    if (const auto meta = Meta::read(bytes.data(), &why)) return std::optional(meta->page_size);
+    if (const auto meta = Meta::read_mended(bytes.data(), &why)) return std::optional(meta->page_size);
   for (int i = 0; i < 15; ++i) {
     const uint64_t at = uint64_t{1024} << i;
     if (at + 1024 >= size) break;
     ASSIGN_OR_RETURN(n, file.read_at(at, bytes));
     if (n < kPageHeaderBytes + kMetaBytes) break;
-    if (const auto meta = Meta::read(bytes.data(), &why)) return std::optional(meta->page_size);
+    if (const auto meta = Meta::read_mended(bytes.data(), &why)) return std::optional(meta->page_size);
   }
   return std::optional<uint32_t>();
 }
@@ -156,7 +156,7 @@ Result<std::unique_ptr<Db>> Db::open(io::FileSystem& fs, const std::string& path
   std::optional<Meta> metas[2];
   std::string_view why[2];
   for (int slot = 0; slot < 2; ++slot) {
-    metas[slot] = Meta::read(store->page_data(PageId(slot)), &why[slot]);
+    metas[slot] = Meta::read_mended(store->page_data(PageId(slot)), &why[slot]);
     if (metas[slot] && metas[slot]->page_size != page_size)
       metas[slot].reset(), why[slot] = "another page size";
   }
@@ -212,6 +212,8 @@ Result<> Db::make_durable(uint64_t slot) {
   const uint64_t pages = meta_.txid.v <= 1 ? std::min(meta_.hwm.v, kNewFilePages) : 1;
   std::string bytes(pages * meta_.page_size, '\0');
   store_->read_raw(first * meta_.page_size, bytes);
+  meta_.write(bytes.data() + (slot - first) * meta_.page_size,
+              slot);  // as it was, where a bit of it had flipped
   TRY(store_->file().write_at(first * meta_.page_size, bytes));
   return store_->file().sync();
 }

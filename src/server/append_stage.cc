@@ -149,12 +149,11 @@ void AppendStage::post_close(raft::HardState hard_state, io::Executor& executor,
     // Batches that wait for a snapshot's file are dropped, and the newest hard state may be one of theirs: it speaks of
     // what the log never got. The log then ends with the last one that it was given.
     const bool dropped = saving_received_ || !waiting_.empty();
-    appender_->close(dropped ? raft::HardState() : hard_state,
-                     [this, &executor, done = std::move(done)](Result<> closed) mutable {
-                       if (!closed)
-                         LOG(log_, kError, "failed to close WAL", {"error", closed.error().text()});
-                       executor.post(std::move(done));
-                     });
+    const raft::HardState last = dropped ? raft::HardState() : hard_state;
+    appender_->close(last, [this, &executor, done = std::move(done)](Result<> closed) mutable {
+      if (!closed) LOG(log_, kError, "failed to close WAL", {"error", closed.error().text()});
+      executor.post(std::move(done));
+    });
   });
 }
 
