@@ -388,6 +388,7 @@ std::optional<std::string> BackendImpl::get(Bucket bucket, std::string_view key)
 }
 
 std::shared_ptr<const View> BackendImpl::view() {
+  CHECK(snapshot_, "a view of a backend that is closed");
   const uint64_t count = active_->record_count();
   if (!view_ || view_count_ != count) {
     view_ = std::make_shared<const SegmentedView>(snapshot_, frozen_ ? frozen_->segment : nullptr, active_,

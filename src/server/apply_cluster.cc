@@ -106,11 +106,15 @@ void ApplyStage::apply_conf_change(const raft::Entry& entry) {
         // too many.
         if (waiter) answer(std::move(*waiter), std::move(outcome));
         outbox_.flush();
-        if (stopped_) return;
+        conf_change_ = false;
+        if (stopped_) {  // it failed meanwhile; a stop may wait here
+          if (stop_after_steps_) std::exchange(stop_after_steps_, {})();
+          return;
+        }
         if (effective) state_.backend->set_conf_state(membership::conf_state_json(state));
         state_.backend->release_freeze();
         state_.conf_state = std::move(state);
-        conf_change_ = false;
+        if (stop_after_steps_ && !in_steps()) return std::exchange(stop_after_steps_, {})();
         run();
       });
 }

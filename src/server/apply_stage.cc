@@ -449,7 +449,7 @@ void ApplyStage::run_waiting() {
     std::move(task)();
   }
   waiting_now_ = 0;
-  if (stop_after_steps_) return std::exchange(stop_after_steps_, {})();
+  if (stop_after_steps_ && !conf_change_) return std::exchange(stop_after_steps_, {})();
   if (!stopped_) run_later();
 }
 
@@ -467,7 +467,8 @@ void ApplyStage::when_applied(Index index, Task task) {
 }
 
 void ApplyStage::maintain() {
-  if (maintaining_ || stopped_) return;
+  // While a snapshot is installed the backend has nothing to show: a view made of it would be one of nothing.
+  if (maintaining_ || stopped_ || installing_) return;
   const io::MonotonicNs start = clock_.monotonic();
   const int64_t compacted = state_.store->index_compacted();
   const bool compacting = state_.store->index_compacting();
@@ -490,8 +491,9 @@ void ApplyStage::maintain() {
 }
 
 void ApplyStage::stop(io::Executor& executor, Task done) {
-  if (!in_steps()) return close(executor, std::move(done));
-  // A part of an entry cannot be saved; the whole of it soon can. What was applied is answered.
+  if (!in_steps() && !conf_change_) return close(executor, std::move(done));
+  // A part of an entry cannot be saved; the whole of it soon can. What was applied is answered. The members that a
+  // configuration change leaves are saved together with the ConfState, which raft is about to tell.
   stop_after_steps_ = [this, &executor, done = std::move(done)]() mutable {
     close(executor, std::move(done));
   };
