@@ -30,7 +30,6 @@ RaftStage::RaftStage(RaftStageOptions options, std::unique_ptr<raft::MemoryStora
       node_(std::make_unique<raft::RawNode>(options_.raft, *storage_, prng_, observer_)),
       probe_(std::make_unique<RaftProbe>(metrics)),
       backlog_(clock, log, metrics),
-      handed_state_(node_->raft().hard_state()),
       // The state machine begins with the snapshot.
       applied_((*storage_->snapshot())->metadata.index.v) {
   metrics.callback("etcd_server_proposals_pending", "The current number of pending proposals to commit.",
@@ -369,6 +368,14 @@ void RaftStage::handle_ready(raft::Ready ready) {
   FAILPOINT_IF(node_->raft().role() == raft::Role::kLeader, raftBeforeLeaderSend);
   FAILPOINT_IF(node_->raft().role() != raft::Role::kLeader && !ready.messages.empty(),
                raftBeforeFollowerSend);
+  // But a vote asked for with entries that are not durable yet could be granted to a later life of this member, which has
+  // lost them and asks in the same term.
+  const auto votes =
+      std::stable_partition(ready.messages.begin(), ready.messages.end(),
+                            [](const raft::Message& m) { return m.type != raft::MessageType::kVote; });
+  ready.append_responses.insert(ready.append_responses.begin(), std::make_move_iterator(votes),
+                                std::make_move_iterator(ready.messages.end()));
+  ready.messages.erase(votes, ready.messages.end());
   if (!ready.messages.empty()) send(std::move(ready.messages));
   // The end of a batch that needs no disk; of others it is in post_appended().
   FAILPOINT_IF(!ready.needs_append(), raftBeforeAdvance);

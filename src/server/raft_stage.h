@@ -160,8 +160,8 @@ class RaftStage {
   // Applied by the state machine; apply calls it before it answers (any thread, never decreasing).
   void note_applied(Index index);
   // Refuses everything from now on; waiting readers and parked proposals are answered kServerStopped. `done`
-  // gets the last hard state that was handed to the log, for the log's end: raft's own may speak of entries
-  // that never reached it.
+  // gets the last hard state that was handed to the log, for the log's end (empty: none was): raft's own may speak of
+  // entries that never reached it, of those that a start made up, too.
   void post_stop(io::Executor& executor, absl::AnyInvocable<void(raft::HardState)> done);
 
   const RaftProgress& progress() const { return progress_; }
@@ -249,7 +249,7 @@ class RaftStage {
   bool stopped_ = false;
   bool ready_scheduled_ = false;
   std::unique_ptr<io::Timer> tick_timer_;
-  raft::HardState handed_state_;          // newest given to the log
+  raft::HardState handed_state_;          // newest given to the log by this life; empty: none was
   uint64_t taken_ = 0, taken_bytes_ = 0;  // admitted proposals that the next Ready hands to the log
   std::deque<Parked> parked_;             // in the order they came
   size_t parked_bytes_ = 0;
