@@ -102,6 +102,9 @@ Error at_record(const Error& error, LogReader& reader, const Record& record) {
 struct Reading {
   bool has_metadata = false;
   std::optional<quoin::Term> term_at_start;  // of the newest entry at the start's index
+  // A snapshot beyond the start that was received in place of what stood there: its index. Nothing tells which of the
+  // entries up to it were overwritten.
+  std::optional<quoin::Index> replaced;
 };
 
 // One record's effect on what has been read. As etcd's ReadAll, except where an entry at or below the start, or a
@@ -113,6 +116,8 @@ Result<> take_record(LogReader& reader, const Record& record, const SnapshotReco
       auto entry = raft::decode_entry(record.data);
       if (!entry) return at_record(entry.error(), reader, record);
       out->last_index = entry->index;
+      // Sent by a leader who knew that all before it is right.
+      if (reading->replaced && entry->index <= *reading->replaced) reading->replaced.reset();
       if (entry->index <= start.index) {
         // Written later, so it replaced all that stood from its index on.
         out->entries.clear();
@@ -155,6 +160,12 @@ Result<> take_record(LogReader& reader, const Record& record, const SnapshotReco
           out->last_index = start.index;
         }
       }
+      if (snapshot->index > start.index) {
+        const uint64_t place = snapshot->index - start.index - 1;
+        if (place < out->entries.size() && out->entries[place].term != snapshot->term) {
+          reading->replaced = snapshot->index;
+        }
+      }
       out->last_index = std::max(out->last_index, snapshot->index);
       return {};
     }
@@ -169,11 +180,20 @@ Result<> take_record(LogReader& reader, const Record& record, const SnapshotReco
 // Reads to the end. kTornTail as the reader reports it, with what was read before in *out.
 Result<> read_records(LogReader& reader, const SnapshotRecord& start, Contents* out) {
   Reading reading;
+  Result<> ended;
   while (true) {
-    ASSIGN_OR_RETURN(const auto record, reader.next());
-    if (!record) return {};
-    TRY(take_record(reader, *record, start, out, &reading));
+    auto record = reader.next();
+    if (!record) ended = record.error();
+    if (!record || !*record) break;
+    TRY(take_record(reader, **record, start, out, &reading));
   }
+  // A record beyond the commit counts for nothing. etcd goes on with entries of leaders that lost.
+  if (reading.replaced && *reading.replaced <= out->hard_state.commit) {
+    return make_error(Code::kMalformed,
+                      "wal: the snapshot of index {} replaced entries, and the log is read from index {}",
+                      *reading.replaced, start.index);
+  }
+  return ended;
 }
 
 // Whether the entries read so far add more than one member.

@@ -266,6 +266,39 @@ TEST(WalRead, EntriesReplacedAtOrBelowTheStartStayGone) {
   }
 }
 
+// A start falls back on an older snapshot where the newest file is damaged. If that one was received in place of entries of
+// a leader that lost, those must not count as committed.
+TEST(WalRead, EntriesThatAReceivedSnapshotReplacedAreRefusedFromBeforeIt) {
+  const SnapshotRecord snapshot{quoin::Index(3), quoin::Term(4), raft::ConfState{}};
+  const auto read_with = [&](const std::function<void(BatchEncoder&)>& write) {
+    LogMachine m(7);
+    BatchEncoder e(0);
+    e.add_crc();
+    e.add_metadata("meta");
+    e.add_snapshot({});
+    for (uint64_t i = 1; i <= 6; ++i) e.add_entry(entry(1, i));
+    e.add_state(state(4, 1, 1));
+    e.add_snapshot(snapshot);
+    write(e);
+    m.put(kFirst, bytes_of(e));
+    const std::string error = text(m.open());
+    EXPECT_EQ(text(read(m.machine.fs(), LogMachine::kDir, {}, m.machine.log())), error);
+    return error;
+  };
+  EXPECT_EQ(read_with([](BatchEncoder& e) {
+              e.add_state(state(4, 1, 3));
+              e.add_entry(entry(4, 4));
+            }),
+            "wal: the snapshot of index 3 replaced entries, and the log is read from index 0");
+  // Torn before the commit: the record counts for nothing, and the leader goes on with entries.
+  EXPECT_EQ(read_with([](BatchEncoder&) {}), "ok");
+  EXPECT_EQ(read_with([](BatchEncoder& e) {
+              for (uint64_t i = 2; i <= 5; ++i) e.add_entry(entry(4, i));
+              e.add_state(state(4, 1, 5));
+            }),
+            "ok");
+}
+
 TEST(WalRead, ConflictsAndUnknownRecords) {
   struct Case {
     const char* what;
