@@ -312,16 +312,22 @@ static Result<> check_founding(const Config& config, Environment& env, backend::
 
 // The log ends before the database, and the flag says to go on. What is appended next gets indexes that the
 // database counts as applied. Other members hold what is missing and send it again, so that it must be
-// skipped; a member alone goes on from the end of the log.
-static Result<> go_on_from(raft::EntryId end, Environment& env, backend::Backend& db) {
+// skipped; a member alone goes on from the end of the log. Returns whom the database has as members then.
+static Result<std::vector<MemberId>> go_on_from(raft::EntryId end, bool alone, Environment& env,
+                                                backend::Backend& db) {
+  std::vector<MemberId> ids;
   const Index applied = db.consistent_index();
-  if (end.index >= applied) return {};
+  if (end.index >= applied) return ids;
   ASSIGN_OR_RETURN(const auto members, keys_of(db, backend::Bucket::kMembers));
-  if (members.size() > 1) return {};
+  if (members.size() > 1 && !alone) return ids;
   LOG(env.log, kWarn, "the log ends before the database; going on from the end of the log",
       {"log-index", end.index.v}, {"consistent-index", applied.v});
   db.set_consistent_index_forced(end.index, end.term);
-  return {};
+  for (const std::string& key : members) {
+    uint64_t id = 0;
+    if (parse_hex(key, &id)) ids.push_back(MemberId(id));
+  }
+  return ids;
 }
 
 static Result<> restart(const Config& config, Environment& env, Bootstrapped* out) {
@@ -384,11 +390,12 @@ static Result<> restart(const Config& config, Environment& env, Bootstrapped* ou
   const Index last = entries.empty() ? snapshot.metadata.index : entries.back().index;
   if (!hard_state.empty()) hard_state.commit = std::max(hard_state.commit, std::min(consistent, last));
   const raft::EntryId begin{snapshot.metadata.term, snapshot.metadata.index};
-  TRY(go_on_from(entries.empty() ? begin : raft::id_of(entries.back()), env, *out->state.backend));
+  ASSIGN_OR_RETURN(const auto in_database, go_on_from(entries.empty() ? begin : raft::id_of(entries.back()),
+                                                      config.force_new_cluster, env, *out->state.backend));
   if (config.force_new_cluster) {
-    ASSIGN_OR_RETURN(out->forced,
-                     force_new_cluster(out->self, snapshot.metadata.conf_state,
-                                       out->state.backend->consistent_index(), &hard_state, &entries));
+    ASSIGN_OR_RETURN(out->forced, force_new_cluster(out->self, snapshot.metadata.conf_state,
+                                                    out->state.backend->consistent_index(), &hard_state,
+                                                    &entries, in_database));
     out->alone = true;
     LOG(env.log, kInfo, "forcing restart member", {"cluster-id", log::Hex{out->cluster.v}},
         {"local-member-id", log::Hex{out->self.v}}, {"commit-index", hard_state.commit.v});

@@ -234,6 +234,70 @@ TEST(Endings, AMemberOfTwoWaitsForTheOther) {
   EXPECT_TRUE(m.stop());
 }
 
+// A start with --force-new-cluster makes entries up, and a hard state that commits them. If it ends before they are in the
+// log (a port is taken, the defragmentation goes on), the hard state alone must not get there.
+TEST(Endings, AForcedStartThatEndsAtOnceLeavesTheLogAsItWas) {
+  for (const bool run : {false, true}) {
+    sim::World world(3);
+    sim::SimDisk disk(world);
+    Config config = life_config();
+    { Life(world, disk, config).stop(); }
+    add_to_log(world, disk, [](raft::HardState& hs, Index next) {
+      hs.commit = next;
+      return change_entry(next.v, membership::ChangeKind::kAdd, 77);
+    });
+    {
+      Config forced = config;
+      forced.force_new_cluster = true;
+      MemberProcess m(world, disk, forced);
+      ASSERT_FALSE(m.start_error) << m.start_error->text();
+      if (run) m.run();
+      EXPECT_TRUE(m.stop());
+    }
+    config.force_new_cluster = true;
+    Life life(world, disk, config);
+    ASSERT_FALSE(life.start_error) << life.start_error->text();
+    life.put("k", "v");
+    life.stop();
+  }
+}
+
+// All that is left of a cluster of two is a directory whose log was cut; its database holds more. Nobody sends the rest.
+TEST(Endings, AForcedStartGoesOnFromTheEndOfALogThatWasCut) {
+  constexpr const char* kWal = "/data/member/wal/0000000000000000-0000000000000000.wal";
+  sim::World world(3);
+  sim::SimDisk disk(world);
+  Config config = life_config();
+  {
+    Life life(world, disk, config);
+    for (int i = 0; i < 9; ++i)
+      life.put(fmt::format("k{}", i), std::string(2000, static_cast<char>('a' + i)));
+    life.stop();
+  }
+  add_to_log(world, disk, [](raft::HardState& hs, Index next) {
+    hs.commit = next;
+    return change_entry(next.v, membership::ChangeKind::kAdd, 77);
+  });
+  {
+    MemberProcess m(world, disk, config);  // applies the change, and waits for the other
+    m.run();
+    m.pass(5 * io::kSecond);
+    EXPECT_EQ(m.member().members().size(), 2u);
+    EXPECT_TRUE(m.stop());
+  }
+  std::string bytes = *disk.visible_bytes(kWal);
+  const size_t cut = bytes.find(std::string(1000, 'f'));
+  ASSERT_NE(cut, std::string::npos);
+  std::fill(bytes.begin() + static_cast<ptrdiff_t>(cut), bytes.end(), '\0');
+  disk.put_file(kWal, bytes);
+  config.allow_wal_cut = config.force_new_cluster = true;
+  Life life(world, disk, config);
+  ASSERT_FALSE(life.start_error) << life.start_error->text();
+  life.put("k", "v");
+  EXPECT_EQ(life.member().members().size(), 1u);
+  life.stop();
+}
+
 // A snapshot of what such a commit covers, made before any leader was heard: its record counts.
 TEST(Endings, ASnapshotCountsWhereTheCommitWasMadeUp) {
   sim::World world(5);

@@ -64,23 +64,27 @@ void Member::run(io::Executor& executor, Task ready, std::function<void(Error)> 
     s.chores.start(executor, std::move(ready));
   };
   Task begin = std::move(go);
-  if (!s.forced.empty()) {
-    begin = [&s, go = std::move(begin)]() mutable {
-      s.appender.post_made_up(s.made_up, std::exchange(s.forced, {}), std::move(go));
+  if (s.defragment_at_start) {
+    // Before anything is applied or served.
+    begin = [&s, go = std::make_shared<Task>(std::move(begin))] {
+      s.env.apply.post([&s, go] {
+        if (s.apply.stopped()) return;
+        auto telling = std::make_shared<TellOfDefragmentation>(s);
+        s.apply.backend().defragment([&s, go, telling](Result<> done) {
+          telling->timer.reset();
+          if (!done) return s.failed(done.error());
+          std::move (*go)();
+        });
+      });
     };
-  } else if (!s.made_up.empty()) {
-    s.appender.post_made_up(s.made_up, {}, nullptr);
   }
-  if (!s.defragment_at_start) return std::move(begin)();
-  // Before anything is applied or served.
-  s.env.apply.post([&s, shared = std::make_shared<Task>(std::move(begin))] {
-    auto telling = std::make_shared<TellOfDefragmentation>(s);
-    s.apply.backend().defragment([&s, shared, telling](Result<> done) {
-      telling->timer.reset();
-      if (!done) return s.failed(done.error());
-      std::move (*shared)();
-    });
-  });
+  // Ahead of whatever raft may hand to the log. What was forced is a configuration change, so all else waits for it.
+  if (!s.forced.empty()) {
+    s.appender.post_made_up(s.made_up, std::exchange(s.forced, {}), std::move(begin));
+  } else {
+    if (!s.made_up.empty()) s.appender.post_made_up(s.made_up, {}, nullptr);
+    std::move(begin)();
+  }
 }
 
 void Member::stop(io::Executor& executor, Task done) {

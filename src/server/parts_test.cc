@@ -185,6 +185,22 @@ TEST(ForceNewCluster, RemovesTheOthersAndDropsWhatIsNotCommitted) {
   EXPECT_EQ(entries.back().index, Index(13));
 }
 
+TEST(ForceNewCluster, ALearnerIsRefusedByName) {
+  raft::ConfState at;
+  at.voters = {MemberId(1)};
+  at.learners = {MemberId(3)};
+  raft::HardState hs{Term(5), MemberId(1), Index(10)};
+  std::vector<raft::Entry> entries;
+  EXPECT_EQ(force_new_cluster(MemberId(3), at, Index(10), &hs, &entries).error().code(),
+            Code::kInvalidArgument);
+  // Promoted behind the snapshot.
+  raft::ConfChange promotion;
+  promotion.type = raft::ConfChangeType::kAddNode;
+  promotion.node_id = MemberId(3);
+  entries.push_back({Term(5), Index(10), raft::EntryType::kConfChange, raft::encode_blob(promotion)});
+  EXPECT_TRUE(force_new_cluster(MemberId(3), at, Index(10), &hs, &entries));
+}
+
 TEST(ForceNewCluster, AddsItselfIfItIsNoMember) {
   raft::HardState hs{Term(1), {}, Index(1)};
   std::vector<raft::Entry> entries;
