@@ -1,11 +1,14 @@
 #include "cmd/cobra/flags.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <cstdlib>
 #include <optional>
 
 #include "base/check.h"
 #include "base/go_text.h"
-#include "base/utf8.h"
+#include "cmd/cobra/csv.h"
 #include "cmd/etcd/flags_text.h"
 #include "posix/log_duration.h"
 
@@ -29,28 +32,6 @@ std::string quote_letter(char letter) {
   return quoted;
 }
 
-// encoding/csv's writer for one field: quotes where the reader would need them.
-std::string csv_field(const std::string& field) {
-  if (field.empty()) return field;
-  const bool plain = field.find_first_of(",\"\r\n") == std::string::npos && field[0] != ' ' &&
-                     field[0] != '\t' && field != R"(\.)";
-  if (plain) return field;
-  std::string out = "\"";
-  for (const char c : field) {
-    if (c == '"') out += '"';
-    out += c;
-  }
-  return out + "\"";
-}
-
-std::string csv_line(const std::vector<std::string>& fields) {
-  // A line of one empty field would be an empty line.
-  if (fields.size() == 1 && fields[0].empty()) return R"("")";
-  std::vector<std::string> quoted;
-  for (const std::string& f : fields) quoted.push_back(csv_field(f));
-  return join(quoted, ",");
-}
-
 std::string kind_name(CobraFlag::Kind kind) {
   switch (kind) {
     case CobraFlag::Kind::kBool:
@@ -61,6 +42,15 @@ std::string kind_name(CobraFlag::Kind kind) {
       return "strings";
     case CobraFlag::Kind::kDuration:
       return "duration";
+    case CobraFlag::Kind::kInt:
+    case CobraFlag::Kind::kInt64:
+      return "int";
+    case CobraFlag::Kind::kUint32:
+      return "uint32";
+    case CobraFlag::Kind::kUint64:
+      return "uint";
+    case CobraFlag::Kind::kFloat64:
+      return "float";
   }
   return "";
 }
@@ -73,9 +63,17 @@ std::string text_of_default(const CobraFlag& f) {
     case CobraFlag::Kind::kString:
       return f.text.empty() ? "" : go_quote(f.text);
     case CobraFlag::Kind::kStrings:
-      return f.list.empty() ? "" : fmt::format("[{}]", csv_line(f.list));
+      return f.list.empty() ? "" : f.value_text();
     case CobraFlag::Kind::kDuration:
-      return f.duration_ns == 0 ? "" : posix::duration_text(f.duration_ns);
+      return f.duration_ns == 0 ? "" : f.value_text();
+    case CobraFlag::Kind::kInt:
+    case CobraFlag::Kind::kInt64:
+      return f.number == 0 ? "" : f.value_text();
+    case CobraFlag::Kind::kUint32:
+    case CobraFlag::Kind::kUint64:
+      return f.unsigned_number == 0 ? "" : f.value_text();
+    case CobraFlag::Kind::kFloat64:
+      return f.real == 0 ? "" : f.value_text();
   }
   return "";
 }
@@ -91,17 +89,40 @@ std::pair<std::string, std::string> named_value(const CobraFlag& f) {
 
 }  // namespace
 
+std::string CobraFlag::value_text() const {
+  switch (kind) {
+    case Kind::kBool:
+      return boolean ? "true" : "false";
+    case Kind::kString:
+      return text;
+    case Kind::kStrings:
+      return fmt::format("[{}]", list.empty() ? "" : csv_line(list));
+    case Kind::kDuration:
+      return posix::duration_text(duration_ns);
+    case Kind::kInt:
+    case Kind::kInt64:
+      return fmt::format("{}", number);
+    case Kind::kUint32:
+    case Kind::kUint64:
+      return fmt::format("{}", unsigned_number);
+    case Kind::kFloat64:
+      return fmt::format("{:g}", real);
+  }
+  return "";
+}
+
 Result<> CobraFlag::set(const std::string& value) {
   const auto refused = [&](std::string_view why) {
     const std::string shown = shorthand ? fmt::format("-{}, --{}", shorthand, name) : "--" + name;
     return invalid("invalid argument {} for {} flag: {}", go_quote(value), go_quote(shown), why);
   };
+  const auto number_error = [&](std::string_view function, const Error& e) {
+    return fmt::format("strconv.{}: parsing {}: {}", function, go_quote(value), e.text());
+  };
   switch (kind) {
     case Kind::kBool: {
       const auto v = parse_bool(value);
-      if (!v) {
-        return refused(fmt::format("strconv.ParseBool: parsing {}: {}", go_quote(value), v.error().text()));
-      }
+      if (!v) return refused(number_error("ParseBool", v.error()));
       boolean = *v;
       break;
     }
@@ -121,6 +142,33 @@ Result<> CobraFlag::set(const std::string& value) {
       duration_ns = *v;
       break;
     }
+    case Kind::kInt:
+    case Kind::kInt64: {
+      const auto v = parse_signed(value);
+      if (!v) return refused(number_error("ParseInt", v.error()));
+      number = *v;
+      break;
+    }
+    case Kind::kUint32:
+    case Kind::kUint64: {
+      const auto v = parse_unsigned(value, kind == Kind::kUint32 ? 32 : 64);
+      if (!v) return refused(number_error("ParseUint", v.error()));
+      unsigned_number = *v;
+      break;
+    }
+    case Kind::kFloat64: {
+      char* end = nullptr;
+      errno = 0;
+      const double v = std::strtod(value.c_str(), &end);
+      if (value.empty() || *end != '\0' || std::isspace(static_cast<unsigned char>(value[0]))) {
+        return refused(number_error("ParseFloat", invalid("invalid syntax")));
+      }
+      if (errno == ERANGE && std::isinf(v)) {
+        return refused(number_error("ParseFloat", invalid("value out of range")));
+      }
+      real = v;
+      break;
+    }
   }
   changed = true;
   return {};
@@ -130,6 +178,7 @@ Result<> CobraFlag::set(const std::string& value) {
 
 void CobraFlags::add(std::shared_ptr<CobraFlag> flag) {
   flag->default_text = text_of_default(*flag);
+  flag->default_value = flag->value_text();
   std::string name = flag->name;
   const bool added = by_name_.emplace(std::move(name), std::move(flag)).second;
   CHECK(added, "a flag is declared twice");
@@ -157,13 +206,42 @@ const CobraFlag& CobraFlags::at(std::string_view name) const {
   return *flag;
 }
 
+bool CobraFlags::any_shown() const {
+  return std::any_of(by_name_.begin(), by_name_.end(),
+                     [](const auto& f) { return !f.second->hidden && f.second->deprecated.empty(); });
+}
+
+std::vector<CobraFlag*> CobraFlags::all() const {
+  std::vector<CobraFlag*> out;
+  for (const auto& [name, flag] : by_name_) out.push_back(flag.get());
+  return out;
+}
+
+std::vector<std::string> CobraFlags::missing() const {
+  std::vector<std::string> out;
+  for (const auto& [name, flag] : by_name_) {
+    if (flag->required && !flag->changed) out.push_back(name);
+  }
+  return out;
+}
+
+Result<> CobraFlags::set(CobraFlag& flag, const std::string& value) {
+  TRY(flag.set(value));
+  if (!flag.deprecated.empty()) {
+    notices_ += fmt::format("Flag --{} has been deprecated, {}\n", flag.name, flag.deprecated);
+  }
+  return {};
+}
+
 Result<> CobraFlags::parse(const std::vector<std::string>& args) {
   words_.clear();
+  before_dashes_.reset();
   for (size_t i = 0; i < args.size();) {
     const std::string& arg = args[i++];
     if (arg.size() < 2 || arg[0] != '-') {
       words_.push_back(arg);
     } else if (arg == "--") {
+      before_dashes_ = words_.size();
       words_.insert(words_.end(), args.begin() + static_cast<ptrdiff_t>(i), args.end());
       break;
     } else {
@@ -180,10 +258,10 @@ Result<> CobraFlags::parse_long(const std::string& arg, size_t& next, const std:
   const auto it = by_name_.find(name);
   if (it == by_name_.end()) return invalid("unknown flag: --{}", name);
   CobraFlag& flag = *it->second;
-  if (equals != std::string::npos) return flag.set(arg.substr(equals + 1));
-  if (flag.kind == CobraFlag::Kind::kBool) return flag.set("true");
+  if (equals != std::string::npos) return set(flag, arg.substr(equals + 1));
+  if (flag.kind == CobraFlag::Kind::kBool) return set(flag, "true");
   if (next == args.size()) return invalid("flag needs an argument: --{}", name);
-  return flag.set(args[next++]);
+  return set(flag, args[next++]);
 }
 
 Result<> CobraFlags::parse_short(const std::string& arg, size_t& next, const std::vector<std::string>& args) {
@@ -192,16 +270,16 @@ Result<> CobraFlags::parse_short(const std::string& arg, size_t& next, const std
     const char letter = letters[0];
     CobraFlag* const flag = by_shorthand(letter);
     if (flag == nullptr) return invalid("unknown shorthand flag: {} in -{}", quote_letter(letter), letters);
-    if (letters.size() > 2 && letters[1] == '=') return flag->set(std::string(letters.substr(2)));
+    if (letters.size() > 2 && letters[1] == '=') return set(*flag, std::string(letters.substr(2)));
     if (flag->kind == CobraFlag::Kind::kBool) {
-      TRY(flag->set("true"));
+      TRY(set(*flag, "true"));
       letters.remove_prefix(1);
       continue;
     }
-    if (letters.size() > 1) return flag->set(std::string(letters.substr(1)));
+    if (letters.size() > 1) return set(*flag, std::string(letters.substr(1)));
     if (next == args.size())
       return invalid("flag needs an argument: {} in -{}", quote_letter(letter), letters);
-    return flag->set(args[next++]);
+    return set(*flag, args[next++]);
   }
   return {};
 }
@@ -210,6 +288,7 @@ std::string CobraFlags::list() const {
   std::vector<std::pair<std::string, std::string>> lines;
   size_t width = 0;
   for (const auto& [key, flag] : by_name_) {
+    if (flag->hidden || !flag->deprecated.empty()) continue;
     auto [value, help] = named_value(*flag);
     std::string left =
         flag->shorthand ? fmt::format("  -{}, --{}", flag->shorthand, key) : fmt::format("      --{}", key);
@@ -228,126 +307,6 @@ std::string CobraFlags::list() const {
     out += '\n';
   }
   return out;
-}
-
-// ---- encoding/csv ----
-
-namespace {
-
-// Lines of a text as csv's reader takes them: "\r\n" counts as "\n", a "\r" at the end of the text as nothing.
-class CsvLines {
- public:
-  explicit CsvLines(std::string_view text) : rest_(text) {}
-  // With its line feed, if it has one; nothing at the end.
-  std::optional<std::string> next() {
-    ++number_;
-    if (rest_.empty()) return std::nullopt;
-    const size_t end = rest_.find('\n');
-    std::string line(rest_.substr(0, end == std::string_view::npos ? end : end + 1));
-    rest_.remove_prefix(line.size());
-    if (line.ends_with("\r\n")) {
-      line.erase(line.size() - 2, 1);
-    } else if (line.ends_with('\r')) {
-      line.pop_back();
-    }
-    return line;
-  }
-  size_t number() const { return number_; }
-
- private:
-  std::string_view rest_;
-  size_t number_ = 0;
-};
-
-class CsvRecord {
- public:
-  explicit CsvRecord(std::string_view text) : lines_(text) {}
-
-  Result<std::vector<std::string>> read() {
-    do {
-      auto line = lines_.next();
-      if (!line) return invalid("EOF");
-      line_ = std::move(*line);
-    } while (line_.empty() || line_ == "\n");
-    first_ = lines_.number();
-    line_number_ = first_;
-    for (;;) {
-      ASSIGN_OR_RETURN(const bool more, starts_with_quote() ? quoted() : plain());
-      if (!more) return std::move(fields_);
-    }
-  }
-
- private:
-  static constexpr std::string_view kBare = "bare \" in non-quoted-field";
-  static constexpr std::string_view kQuote = "extraneous or missing \" in quoted-field";
-
-  std::string_view rest() const { return std::string_view(line_).substr(at_); }
-  bool starts_with_quote() const { return rest().starts_with('"'); }
-  bool at_line_end() const { return rest().empty() || rest() == "\n"; }
-
-  Error error(size_t line, size_t column, std::string_view why) const {
-    const std::string where = first_ == line ? "" : fmt::format("record on line {}; ", first_);
-    return invalid("{}parse error on line {}, column {}: {}", where, line, column, why);
-  }
-
-  // True if another field follows.
-  Result<bool> plain() {
-    const size_t comma = rest().find(',');
-    std::string_view field = rest().substr(0, comma);
-    if (comma == std::string_view::npos && field.ends_with('\n')) field.remove_suffix(1);
-    if (const size_t quote = field.find('"'); quote != std::string_view::npos) {
-      return error(lines_.number(), at_ + quote + 1, kBare);
-    }
-    fields_.emplace_back(field);
-    at_ += field.size() + 1;
-    return comma != std::string_view::npos;
-  }
-
-  Result<bool> quoted() {
-    std::string field;
-    ++at_;
-    for (;;) {
-      const size_t quote = rest().find('"');
-      if (quote == std::string_view::npos) {
-        field += rest();
-        at_ += rest().size();
-        auto line = lines_.next();
-        // The text ends within the quotes.
-        if (!line || line->empty()) return error(line_number_, at_ + 1, kQuote);
-        line_ = std::move(*line);
-        at_ = 0;
-        ++line_number_;
-        continue;
-      }
-      field += rest().substr(0, quote);
-      at_ += quote + 1;
-      if (starts_with_quote()) {
-        field += '"';
-        ++at_;
-      } else if (rest().starts_with(',')) {
-        ++at_;
-        fields_.push_back(std::move(field));
-        return true;
-      } else if (at_line_end()) {
-        fields_.push_back(std::move(field));
-        return false;
-      } else {
-        return error(lines_.number(), at_, kQuote);
-      }
-    }
-  }
-
-  CsvLines lines_;
-  std::string line_;
-  size_t at_ = 0, first_ = 0, line_number_ = 0;
-  std::vector<std::string> fields_;
-};
-
-}  // namespace
-
-Result<std::vector<std::string>> read_csv_line(std::string_view text) {
-  if (text.empty()) return std::vector<std::string>{};
-  return CsvRecord(text).read();
 }
 
 }  // namespace quoin::cmd

@@ -6,7 +6,8 @@
 //   --                                                  all that follows are words
 //   -                                                   a word
 //
-// Not here, since no command needs it yet: hidden and deprecated flags, kinds beyond those of CobraFlag::Kind.
+// A hidden flag is left out of lists; a deprecated one too, and says so when it is given. Numbers are Go's with base 0:
+// 0x10, 010, 1_000.
 //
 // Threads: none. Errors: kInvalidArgument with pflag's words.
 // Source: github.com/spf13/pflag 1.0.10 (Parse, FlagUsages, stringSlice), Go's encoding/csv.
@@ -14,16 +15,19 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/result.h"
+#include "cmd/cobra/csv.h"
 
 namespace quoin::cmd {
 
 struct CobraFlag {
-  enum class Kind : uint8_t { kBool, kString, kStrings, kDuration };
+  // kInt and kInt64 differ in nothing but that commands name them so; both have 64 bits.
+  enum class Kind : uint8_t { kBool, kString, kStrings, kDuration, kInt, kInt64, kUint32, kUint64, kFloat64 };
   std::string name;
   char shorthand = '\0';  // none
   Kind kind = Kind::kString;
@@ -33,9 +37,19 @@ struct CobraFlag {
   std::string text;
   std::vector<std::string> list;  // the first --name replaces the default, the next ones add
   int64_t duration_ns = 0;
-  bool changed = false;      // by the command line
-  std::string default_text;  // for the list of flags; CobraFlags::add() writes it
+  int64_t number = 0;            // kInt, kInt64
+  uint64_t unsigned_number = 0;  // kUint32, kUint64
+  double real = 0;
+  bool hidden = false;
+  bool required = false;
+  std::string deprecated;           // what to do instead; empty: not deprecated
+  std::vector<std::string> values;  // what completion offers
+  bool changed = false;             // by the command line
+  std::string default_text;         // for the list of flags; CobraFlags::add() writes it
+  std::string default_value;        // as value_text() gives it; CobraFlags::add() writes it
 
+  // The value as Go's %v prints it: "5s", "[a,b]", "false".
+  std::string value_text() const;
   // Errors: why pflag does not take the value ("invalid argument ... flag: ...").
   Result<> set(const std::string& value);
 };
@@ -54,11 +68,21 @@ class CobraFlags {
   // Of a flag that is there.
   const CobraFlag& at(std::string_view name) const;
   bool empty() const { return by_name_.empty(); }
+  // Whether list() has a line.
+  bool any_shown() const;
+  // Sorted by name.
+  std::vector<CobraFlag*> all() const;
+  // The names of required flags that were not given.
+  std::vector<std::string> missing() const;
 
   // Sets values. Stops at the first error; flags before it keep what they were given.
   Result<> parse(const std::vector<std::string>& args);
   // The words that are no flags, in their order.
   const std::vector<std::string>& words() const { return words_; }
+  // How many words stood before "--"; nothing if there was none.
+  std::optional<size_t> words_before_dashes() const { return before_dashes_; }
+  // Lines for standard error about deprecated flags that were given.
+  const std::string& notices() const { return notices_; }
 
   // A line for each flag, sorted: names, kind of value, help, default.
   std::string list() const;
@@ -69,11 +93,10 @@ class CobraFlags {
   Result<> parse_short(const std::string& arg, size_t& next, const std::vector<std::string>& args);
 
   std::map<std::string, std::shared_ptr<CobraFlag>, std::less<>> by_name_;
+  Result<> set(CobraFlag& flag, const std::string& value);
   std::vector<std::string> words_;
+  std::optional<size_t> before_dashes_;
+  std::string notices_;
 };
-
-// The first line of `text` that is not empty, in fields as encoding/csv splits them; none of an empty text.
-// Errors: "parse error on line 1, column 2: bare \" in non-quoted-field", "EOF", ...
-Result<std::vector<std::string>> read_csv_line(std::string_view text);
 
 }  // namespace quoin::cmd

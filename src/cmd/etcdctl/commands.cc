@@ -1,0 +1,27 @@
+#include "cmd/etcdctl/commands.h"
+
+#include "cmd/cobra/etcd_usage.h"
+#include "cmd/etcdctl/api_version.h"
+
+namespace quoin::ctl {
+
+Registry::Registry() : root_("etcdctl", "A simple command line client for etcd3.") {
+  root_.options = {.help_command = true, .prefix_names = true, .usage = [](const CobraCommand& c) {
+                     return cmd::etcd_usage(c, kEtcdVersion, kApiVersion);
+                   }};
+  declare_global_flags(root_);
+}
+
+CobraCommand& Registry::add(CobraCommand& parent, std::string use, std::string brief, Run run) {
+  CobraCommand& c = parent.add(std::move(use), std::move(brief));
+  c.runnable = true;
+  runs_[&c] = std::move(run);
+  return c;
+}
+
+void add_all_commands(Registry& r) {
+  add_get_command(r);
+  add_put_command(r);
+}
+
+}  // namespace quoin::ctl
