@@ -36,10 +36,8 @@ func main() {
 			os.Exit(1)
 		}
 	case "etcdutl":
-		root := &cobra.Command{Use: "etcdutl", SilenceUsage: true}
-		root.PersistentFlags().StringVarP(&utl.OutputFormat, "write-out", "w", "simple", "output format")
-		root.AddCommand(utl.NewSnapshotCommand(), utl.NewHashKVCommand(), utl.NewDefragCommand(), utl.NewMigrateCommand())
-		if err := root.Execute(); err != nil {
+		if err := etcdutl().Execute(); err != nil {
+			fmt.Fprintln(os.Stderr, "Error:", err)
 			os.Exit(1)
 		}
 	case "bbolt-check":
@@ -58,6 +56,21 @@ func main() {
 		fmt.Fprintln(os.Stderr, "unknown program", program)
 		os.Exit(2)
 	}
+}
+
+// The root of the real program, which is no package that could be imported.
+func etcdutl() *cobra.Command {
+	root := &cobra.Command{Use: "etcdutl", Short: "An administrative command line tool for etcd3.", SuggestFor: []string{"etcdutl"}}
+	root.PersistentFlags().StringVarP(&utl.OutputFormat, "write-out", "w", "simple",
+		"set the output format (fields, json, protobuf, simple, table)")
+	_ = root.RegisterFlagCompletionFunc("write-out", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return []string{"fields", "json", "protobuf", "simple", "table"}, cobra.ShellCompDirectiveDefault
+	})
+	root.AddCommand(utl.NewDefragCommand(), utl.NewSnapshotCommand(), utl.NewHashKVCommand(), utl.NewVersionCommand(),
+		utl.NewCompletionCommand(), utl.NewMigrateCommand())
+	root.SetHelpTemplate("{{.UsageString}}")
+	cobra.EnablePrefixMatching = true
+	return root
 }
 
 func check(path string) {
