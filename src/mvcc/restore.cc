@@ -42,12 +42,16 @@ class Restorer {
       return Error(Code::kCorruption, "no revision of a store");
     }
     if (records_.size() > size_t{UINT32_MAX}) return Error(Code::kCorruption, "too many records");
+    // `snapshot restore --bump-revision` raises the newest revision by a record without any bytes: the empty key, which
+    // no client can name. etcd takes it for a key that lives, so compactions keep it and hashes count it.
+    const bool raises = !tombstone && value.empty();
     // Version 0 is how the index tells a tombstone.
-    if (!tombstone && (kv.version < 1 || kv.version > RevisionNode::kVersionMax)) {
+    if (!tombstone && !raises && (kv.version < 1 || kv.version > RevisionNode::kVersionMax)) {
       return make_error(Code::kCorruption, "version {}", kv.version);
     }
     const auto node =
         tombstone ? RevisionNode::tombstone(revision)
+        : raises  ? RevisionNode::put(revision, revision.main, 1, false)
                   : RevisionNode::put(revision, kv.create_revision, kv.version, static_cast<bool>(kv.lease));
     if (node.has_lease()) leases_.emplace(static_cast<uint32_t>(records_.size()), kv.lease);
     records_.push_back({kv.key.data(), node});

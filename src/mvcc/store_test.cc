@@ -8,6 +8,7 @@
 #include <set>
 #include <thread>
 
+#include "base/crc32c.h"
 #include "base/prng.h"
 #include "mvcc/fake_backend_test.h"
 #include "mvcc/fake_leases_test.h"
@@ -437,6 +438,38 @@ TEST(Restore, NamesARecordThatNoStoreWrites) {
   ASSERT_FALSE(r);
   EXPECT_EQ(r.error().code(), Code::kCorruption);
   EXPECT_NE(r.error().text().find("scheduledCompactRev"), std::string_view::npos);
+}
+
+// What etcd's `snapshot restore --bump-revision 1000 --mark-compacted` leaves, twice.
+TEST(Restore, ARecordWithoutBytesRaisesTheRevision) {
+  FakeBackend backend;
+  FakeLeases leases;
+  metrics::Registry registry;
+  backend.append({2, 0}, false,
+                 encode_key_value({.key = "a", .create_revision = 2, .mod_revision = 2, .version = 1}));
+  backend.append({1002, 0}, false, Blob());
+  backend.append({2002, 0}, false, Blob());
+  backend.put(backend::Bucket::kMeta, "scheduledCompactRev", backend::RevisionKey({2002, 0}).view());
+  auto store = Store::restore(backend, leases, registry);
+  ASSERT_TRUE(store) << store.error().text();
+  EXPECT_EQ((*store)->revision(), 2002);
+  EXPECT_EQ((*store)->compact_revision(), 2002);
+  backend.run();
+  while ((*store)->maintain(100)) backend.run();
+  // The compaction keeps the newest record of the empty key.
+  EXPECT_TRUE((*store)->publish()->parts().records->record({2002, 0}));
+  EXPECT_FALSE(backend.view()->record({1002, 0}));
+  auto hash = HashKvRun::start((*store)->publish(), 0);
+  ASSERT_TRUE(hash);
+  ASSERT_TRUE(*hash->step(100));
+  uint32_t expected = crc32c(0, "key");
+  expected = crc32c(expected, backend::RevisionKey({2, 0}).view());
+  expected = crc32c(expected, (*backend.view()->record({2, 0})));
+  expected = crc32c(expected, backend::RevisionKey({2002, 0}).view());
+  EXPECT_EQ(hash->result().hash, expected);
+  WriteTxn& txn = (*store)->begin();
+  ASSERT_TRUE(txn.put({"b", "x", LeaseId{}}));
+  EXPECT_EQ((*store)->end(), 2003);
 }
 
 TEST(Restore, MarksRaiseTheRevision) {
