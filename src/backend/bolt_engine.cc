@@ -181,7 +181,11 @@ class BoltFactory final : public EngineFactory {
     o.no_sync = options_.unsafe_no_fsync;
     o.prefault = !filling;
     ASSIGN_OR_RETURN(auto db, bolt::Db::open(fs_, path, o));
-    TRY(make_missing_buckets(*db));
+    if (const Result<> made = make_missing_buckets(*db); !made) {
+      if (made.error().code() != Code::kInvalidArgument) return made.error();
+      return make_error(Code::kCorruption, "{}: a name of a bucket is that of a value: {}", path,
+                        made.error().text());
+    }
     // Not only where it was made just now: a process that ended before its own sync of the directory may have
     // made it, or put it in another's place.
     if (!options_.unsafe_no_fsync) {

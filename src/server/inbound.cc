@@ -99,7 +99,7 @@ void Inbound::snapshot_sent(MemberId id, bool failed) {
 }
 
 void Inbound::found_removed() {
-  s_.env.apply.post([this] { s_.stop_removed(); });
+  s_.env.apply.post([this] { s_.removed_self(); });
 }
 
 io::FileSystem& Inbound::snapshot_files() {

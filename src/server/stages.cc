@@ -221,8 +221,10 @@ void Stages::add_peers() {
 }
 
 void Stages::removed_self() {
-  // The others must hear of what this member acknowledged, and its clients get their answers.
+  // The others must hear of what this member acknowledged, and its clients get their answers; where another member was
+  // first to know, this one may be about to apply its removal.
   constexpr int64_t kGraceNs = io::kSecond;
+  if (removed_timer) return;
   removed_timer = env.timers.schedule(kGraceNs, env.apply, [this] { stop_removed(); });
 }
 

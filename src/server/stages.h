@@ -64,7 +64,7 @@ class Stages final : public RaftSink, public ApplySink {
 
   // The transport told of the end of a transfer.
   void snapshot_sent(MemberId to, bool failed);
-  // Another member says that this one was removed. It stops at once, or in a second where it found out itself.
+  // The end that removed_self() puts off for a second, however the member learned of its removal.
   void stop_removed();
   // The members that this one talks to, from now on.
   void add_peers();
