@@ -26,6 +26,18 @@ PeerNetwork::Peers* PeerNetwork::at(const std::string& url) const {
   return found == lives_.end() || !found->second->alive() ? nullptr : found->second;
 }
 
+void PeerNetwork::tell_removed(const std::string& by, const std::string& url, MemberId id) {
+  constexpr int64_t kDialAgainNs = 100 * io::kMillisecond;
+  world_.at(world_.now() + kDialAgainNs, [this, alive = std::weak_ptr<int>(alive_), by, url, id] {
+    if (alive.expired()) return;
+    const Peers* teller = at(by);
+    const Peers* removed = at(url);
+    if (teller == nullptr || removed == nullptr || removed->handler_->self() != id) return;
+    if (is_cut(url, by) || is_cut(by, url)) return tell_removed(by, url, id);
+    if (teller->handler_->removed(id)) removed->handler_->found_removed();
+  });
+}
+
 void PeerNetwork::deliver(const std::string& from, const std::string& to, raft::Message message) {
   ++counts_.sent;
   if (is_cut(from, to) || prng_.chance(faults_.drop, 1000)) {
@@ -155,6 +167,11 @@ void PeerNetwork::Peers::serve(server::PeerHandler& handler, Answer answer, Ques
 
 void PeerNetwork::Peers::add(MemberId id, std::vector<std::string> urls) {
   urls_.try_emplace(id, std::move(urls));
+}
+
+void PeerNetwork::Peers::remove(MemberId id) {
+  if (const std::string url = url_of(id); !url.empty()) net_.tell_removed(url_, url, id);
+  urls_.erase(id);
 }
 
 std::string PeerNetwork::Peers::url_of(MemberId id) const {

@@ -70,6 +70,8 @@ class PeerNetwork {
  private:
   class DatabaseOutcome;
   Peers* at(const std::string& url) const;
+  // Real members refuse the streams of one that they have removed, which dials them ten times a second.
+  void tell_removed(const std::string& by, const std::string& url, MemberId id);
   void deliver(const std::string& from, const std::string& to, raft::Message message);
   void deliver_database(const std::string& from, const std::string& to, raft::Message message,
                         std::shared_ptr<backend::SnapshotSource> source);
@@ -100,7 +102,7 @@ class PeerNetwork::Peers final : public server::Peers {
   void add(MemberId id, std::vector<std::string> urls) override;
   void add_remote(MemberId id, std::vector<std::string> urls) override { add(id, std::move(urls)); }
   void update(MemberId id, std::vector<std::string> urls) override { urls_[id] = std::move(urls); }
-  void remove(MemberId id) override { urls_.erase(id); }
+  void remove(MemberId id) override;
   void remove_all() override { urls_.clear(); }
   std::optional<io::MonotonicNs> active_since(MemberId id) const override;
   void fetch(std::string url, server::PeerRequest request, io::Executor& executor,
