@@ -53,6 +53,7 @@ constexpr std::string_view kEdges[] = {
     "power lost with a vote given",
     "removed member ended",
     "snapshots installed",
+    "slow file strand",
     "snapshots made",
     "stopped while it stood still",
     "stuck syncs",

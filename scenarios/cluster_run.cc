@@ -30,7 +30,8 @@ ClusterRun::ClusterRun(uint64_t seed)
       listeners_(cluster_, truth_, story_, edges_, seed),
       image_prng_(seed ^ 0x1346eull),
       flip_prng_(seed ^ 0xf11bull),
-      aim_prng_(seed ^ 0xa13ull) {
+      aim_prng_(seed ^ 0xa13ull),
+      slow_prng_(seed ^ 0x510full) {
   server::Config& c = base_;
   c.snapshot_count = prng_.between(10, 200);
   c.snapshot_catchup_entries = prng_.between(1, 60);
@@ -59,6 +60,8 @@ ClusterRun::ClusterRun(uint64_t seed)
   aim_at_votes_ = prng_.chance(1, 3);
   images_left_ = prng_.chance(1, 2) ? 80 : 0;
   flips_ = flip_prng_.chance(1, 3);
+  // Reading a large database in, or writing one, takes as long; the chores look in twice a second meanwhile.
+  if (slow_prng_.chance(1, 3)) slow_files_ns_ = (slow_prng_.chance(1, 2) ? 30 : 1500) * kMs;
   cluster_.network().observe([this](const raft::Message& m) { observe(m); });
 }
 
@@ -351,6 +354,10 @@ void ClusterRun::start(size_t i) {
   s.own_removal = 0;
   s.snapshot_comes = s.record_comes = s.change_comes = false;
   story_.note("m{} ({:x}) starts", i, s.id.v);
+  if (slow_files_ns_ != 0 && !healing_) {
+    cluster_.life(i).slow_files(slow_prng_.next(), slow_files_ns_);
+    edges_.met("slow file strand");
+  }
   if (s.log_cut || s.db_findings) return started_after_flip(i);
   // Its log is made, and holds nothing.
   if (first && !healing_ && prng_.chance(1, 3)) end_life(i, prng_.chance(1, 2), "killed at its first start");
@@ -412,6 +419,9 @@ std::string ClusterRun::run() {
 void ClusterRun::heal() {
   story_.note("everything is healed");
   healing_ = true;
+  for (size_t i = 0; i < seats_.size(); ++i) {
+    if (cluster_.running(i)) cluster_.life(i).slow_files(0, 0);
+  }
   cluster_.network().mend_all();
   cluster_.network().set_faults({});
   for (size_t i = 0; i < seats_.size(); ++i) {

@@ -184,8 +184,9 @@ class ClusterRun {
   std::vector<Image> images_;
   std::set<MemberId> removals_asked_, removals_open_;
   std::set<MemberId> learners_;  // added as such, and never asked to be more
-  Prng flip_prng_, aim_prng_;
+  Prng flip_prng_, aim_prng_, slow_prng_;
   bool flips_ = false;
+  int64_t slow_files_ns_ = 0;  // how long the file strand may be busy after a task; 0: never
   io::MonotonicNs ask_again_at_ = 0;
   bool healing_ = false, stranded_ = false;
   std::map<uint64_t, MemberId> leaders_;                     // by term

@@ -39,6 +39,8 @@ class Life {
   Life(sim::World& world, sim::SimDisk& disk, const server::Config& config, uint64_t seed,
        int64_t wall_jump_ns = 0, std::optional<Door> door = {}, PeerNetwork* wire = nullptr);
   ~Life();
+  // The file strand takes its time from now on: up to `max_ns` after one of ten tasks; 0: no longer.
+  void slow_files(uint64_t seed, int64_t max_ns) { file_.set_busy(Prng(seed), max_ns > 0 ? 10 : 0, max_ns); }
 
   // Opens the data directory and sets the member going.
   Result<> start();

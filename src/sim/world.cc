@@ -11,10 +11,19 @@ namespace quoin::sim {
 void SimExecutor::post(Task task) {
   if (!process_.alive()) return;
   queue_.push_back(std::move(task));
-  if (!ready_ && !process_.paused()) {
-    ready_ = true;
-    world_.ready_.push_back(this);
-  }
+  make_ready();
+}
+
+void SimExecutor::make_ready() {
+  if (ready_ || busy_ || queue_.empty() || process_.paused() || !process_.alive()) return;
+  ready_ = true;
+  world_.ready_.push_back(this);
+}
+
+void SimExecutor::set_busy(Prng prng, uint64_t one_in, int64_t max_ns) {
+  busy_prng_ = prng;
+  busy_one_in_ = one_in;
+  busy_max_ns_ = max_ns;
 }
 
 bool SimExecutor::running_here() const {
@@ -41,6 +50,14 @@ void SimExecutor::run_one() {
     }
   }
   world_.current_ = outer;
+  if (busy_one_in_ != 0 && process_.alive() && busy_prng_.chance(1, busy_one_in_)) {
+    busy_ = true;
+    const auto busy_ns = static_cast<int64_t>(busy_prng_.below(static_cast<uint64_t>(busy_max_ns_)));
+    world_.at(world_.now() + busy_ns, [this] {
+      busy_ = false;
+      make_ready();
+    });
+  }
 }
 
 void SimExecutor::drop_all() {
@@ -145,9 +162,7 @@ void Process::resume() {
   if (!alive_ || !paused_) return;
   paused_ = false;
   for (auto& executor : executors_) {
-    if (executor->queue_.empty()) continue;
-    executor->ready_ = true;
-    world_.ready_.push_back(executor.get());
+    executor->make_ready();
   }
 }
 
@@ -185,7 +200,7 @@ bool World::step() {
   ++steps_;
   executor->run_one();
   now_ += options_.task_cost_ns;
-  if (executor->ready_ && executor->queue_.empty()) {
+  if (executor->ready_ && (executor->queue_.empty() || executor->busy_)) {
     executor->ready_ = false;
     std::erase(ready_, executor);
   }

@@ -49,6 +49,9 @@ class SimExecutor final : public io::Loop {
   const std::string& name() const { return name_; }
   size_t queued() const { return queue_.size(); }
   Process& process() { return process_; }
+  // After one of `one_in` tasks, on average, nothing else runs here for up to `max_ns`: blocking calls take no time of
+  // their own. `one_in` 0 ends it. The draws are those of `prng` alone.
+  void set_busy(Prng prng, uint64_t one_in, int64_t max_ns);
 
  private:
   friend class World;
@@ -57,10 +60,15 @@ class SimExecutor final : public io::Loop {
       : world_(world), process_(process), name_(std::move(name)) {}
   void run_one();
   void drop_all();
+  void make_ready();
 
   World& world_;
   Process& process_;
   std::string name_;
+  Prng busy_prng_{0};
+  uint64_t busy_one_in_ = 0;
+  int64_t busy_max_ns_ = 0;
+  bool busy_ = false;
   std::deque<Task> queue_;
   std::deque<Task> end_of_round_;
   bool ready_ = false;  // in World::ready_
