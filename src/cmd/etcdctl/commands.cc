@@ -20,8 +20,15 @@ CobraCommand& Registry::add(CobraCommand& parent, std::string use, std::string b
 }
 
 void add_all_commands(Registry& r) {
+  add_compaction_command(r);
+  add_del_command(r);
+  add_endpoint_commands(r);
   add_get_command(r);
+  add_lease_commands(r);
   add_put_command(r);
+  add_txn_command(r);
+  add_version_command(r);
+  add_watch_command(r);
 }
 
 }  // namespace quoin::ctl

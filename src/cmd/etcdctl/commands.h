@@ -41,8 +41,15 @@ class Registry {
   std::map<const CobraCommand*, Run> runs_;
 };
 
+void add_compaction_command(Registry& r);
+void add_del_command(Registry& r);
+void add_endpoint_commands(Registry& r);
 void add_get_command(Registry& r);
+void add_lease_commands(Registry& r);
 void add_put_command(Registry& r);
+void add_txn_command(Registry& r);
+void add_version_command(Registry& r);
+void add_watch_command(Registry& r);
 
 void add_all_commands(Registry& r);
 

@@ -36,10 +36,11 @@ std::optional<std::string> StdinReader::line() {
 }
 
 std::string StdinReader::rest() {
+  const size_t read_before = buffer_.size() - at_;
   while (fill()) {
   }
-  std::string all = buffer_.substr(at_);
-  at_ = buffer_.size();
+  std::string all = buffer_.substr(at_ + read_before);
+  buffer_.resize(at_ + read_before);
   return all;
 }
 

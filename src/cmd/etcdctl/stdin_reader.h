@@ -1,5 +1,4 @@
-// Standard input line by line or whole, through one buffer for the whole program: the value of a put inside a
-// transaction comes from what its lines have left.
+// Standard input line by line or whole.
 //
 // Threads: of one at a time.
 #pragma once
@@ -12,7 +11,8 @@ class StdinReader {
  public:
   // The next line without its line feed; nothing at the end, and then for what follows the last line feed too.
   std::optional<std::string> line();
-  // All that is left.
+  // All that has not been read yet. What line() read beyond its line is not part of it, as with etcd's two readers: a put
+  // without a value in a transaction finds nothing.
   std::string rest();
 
  private:
