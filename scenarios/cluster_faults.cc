@@ -52,11 +52,14 @@ void ClusterRun::act(Act what) {
                           .error = prng_.chance(1, 2) ? 5 : 28});
     }
     case Act::kStopClean: {
-      if (!life.ready() || life.process().paused() || s.unstick_at != 0 || disk.power_lost()) return;
-      story_.note("m{} is stopped", i);
-      if (prng_.chance(1, 2)) {
+      if (life.process().paused() || s.unstick_at != 0 || disk.power_lost()) return;
+      // A member that still replays its log, joins, or installs its first database.
+      if (!life.ready() && !slow_prng_.chance(1, 2)) return;
+      if (!life.ready()) edges_.met("stopped before it was ready");
+      story_.note("m{} is stopped{}", i, life.ready() ? "" : " before it is ready");
+      if (life.ready() && prng_.chance(1, 2)) {
         stop_while_it_stands_still(i);
-      } else if (prng_.chance(1, 2)) {
+      } else if (life.ready() && prng_.chance(1, 2)) {
         auto over = std::make_shared<bool>(false);
         life.member().admin().hand_over(life.loop(), [over] { *over = true; });
         cluster_.run_until([&] { return *over || life.failure() || disk.power_lost(); }, 10 * io::kSecond);

@@ -55,6 +55,7 @@ constexpr std::string_view kEdges[] = {
     "snapshots installed",
     "slow file strand",
     "snapshots made",
+    "stopped before it was ready",
     "stopped while it stood still",
     "stuck syncs",
     "torn tails",

@@ -520,6 +520,9 @@ std::string ClusterRun::check_end() {
     if (std::string findings = check_db_image(cluster_.world(), cluster_.disk(i)); !findings.empty()) {
       return fmt::format("the database image of m{}: {}", i, findings);
     }
+    if (std::string wrong = check_conf_state_image(cluster_.world(), cluster_.disk(i)); !wrong.empty()) {
+      return fmt::format("the members of m{}: {}", i, wrong);
+    }
   }
   return {};
 }
