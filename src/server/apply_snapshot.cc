@@ -136,6 +136,12 @@ void ApplyStage::post_snapshot_sent(bool failed) {
 void ApplyStage::make_snapshot(raft::Message wanted) {
   if (stopped_) return sink_.snapshot_failed(wanted.to);
   snapshots_.sending();
+  // The database may tell of another configuration than raft has: a restore founds a cluster anew and leaves what the old
+  // one had. Whoever is sent that would not find itself in it.
+  if (!conf_change_ && applied_ >= consistent_at_start_) {
+    const std::string now = membership::conf_state_json(state_.conf_state);
+    if (state_.backend->get(backend::Bucket::kMeta, "confState") != now) state_.backend->set_conf_state(now);
+  }
   auto shared = std::make_shared<raft::Message>(std::move(wanted));
   state_.backend->snapshot([this, shared](Result<std::shared_ptr<backend::SnapshotSource>> source) {
     Error error(Code::kStopped);

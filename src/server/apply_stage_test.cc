@@ -78,7 +78,10 @@ class ApplyStageTest : public ::testing::Test, public ApplySink {
   void members_replaced(const membership::Membership&) override {}
   void removed_self() override {}
   void empty_entry_applied() override {}
-  void send_snapshot(raft::Message, std::shared_ptr<backend::SnapshotSource>) override { ++sent_; }
+  void send_snapshot(raft::Message message, std::shared_ptr<backend::SnapshotSource>) override {
+    ++sent_;
+    sent_snapshot_ = message.snapshot;
+  }
   void snapshot_failed(MemberId) override {}
   void snapshot_installed(raft::SnapshotMetadata) override {}
 
@@ -156,7 +159,8 @@ class ApplyStageTest : public ::testing::Test, public ApplySink {
     uint64_t bytes_max;
   };
   std::vector<Cut> cuts_;
-  int sent_ = 0;        // snapshots
+  int sent_ = 0;  // snapshots
+  std::shared_ptr<const raft::Snapshot> sent_snapshot_;
   Task while_opening_;  // runs when a received database is about to be read
   raft::ConfChange change_;
   absl::AnyInvocable<void(raft::ConfState)> switched_;
@@ -311,6 +315,27 @@ TEST_F(ApplyStageTest, UpkeepWaitsWhileASnapshotIsInstalled) {
       world_.run_until([&] { return read && stage_->applied() == snapshot->metadata.index; }, kMaxNs));
   const auto value = stage_->view()->get("a", 2);
   EXPECT_TRUE(value && *value);
+}
+
+// etcdutl's restore gives the database of one cluster to the members of another, and leaves the ConfState in it.
+TEST_F(ApplyStageTest, ASnapshotHasTheConfStateOfRaft) {
+  start(life_config());
+  ask(ChangeKind::kAddLearner, 77);
+  raft::ConfState state;
+  state.voters = {self_};
+  state.learners = {MemberId{77}};
+  env_.apply.post([&, done = std::exchange(switched_, nullptr)]() mutable { done(state); });
+  settle();
+  raft::ConfState old;
+  old.voters = {MemberId{5}};
+  stage_->backend().set_conf_state(membership::conf_state_json(old));
+  raft::Message wanted;
+  wanted.type = raft::MessageType::kSnap;
+  wanted.to = MemberId{77};
+  stage_->post_snapshot_wanted(std::move(wanted));
+  ASSERT_TRUE(world_.run_until([&] { return sent_ == 1; }, kMaxNs));
+  EXPECT_EQ(sent_snapshot_->metadata.conf_state.voters, state.voters);
+  EXPECT_EQ(sent_snapshot_->metadata.conf_state.learners, state.learners);
 }
 
 // A change is in the members bucket from when it is applied, and in the ConfState once raft has taken it. A stop in between
