@@ -276,7 +276,7 @@ std::string CobraCommand::usage() const {
 }
 
 std::string CobraCommand::help() const {
-  if (root().options.usage) return usage();
+  if (root().options.usage || root().options.help_is_usage) return usage();
   const std::string text = trim_right(description.empty() ? brief_ : description);
   return (text.empty() ? "" : text + "\n\n") + usage();
 }

@@ -44,6 +44,7 @@ struct CobraOptions {
   bool prefix_names = false;  // "comp" is compaction if no other name begins so
   // Writes the usage instead of cobra's own text, to standard output in each case; help is then the usage alone.
   std::function<std::string(const CobraCommand&)> usage;
+  bool help_is_usage = false;  // help is cobra's usage alone
 };
 
 class CobraCommand {
