@@ -8,6 +8,7 @@
 
 #include "base/go_text.h"
 #include "base/version.h"
+#include "cmd/etcdutl/check.h"
 #include "cmd/etcdutl/db_status.h"
 #include "cmd/etcdutl/defrag.h"
 #include "cmd/etcdutl/files.h"
@@ -188,6 +189,19 @@ int migrate_schema(const Context& c) {
   return done ? 0 : fail(c, done.error());
 }
 
+int check(const Context& c) {
+  const auto format = parse_format(c.text("write-out"));
+  if (!format) return fail(c, kExitBadFeature, "unsupported output format");
+  if (*format != Format::kSimple && *format != Format::kJson) {
+    return fail(c, kExitBadFeature, fmt::format("{} not supported as output format", c.text("write-out")));
+  }
+  if (const auto there = check_there(c.words[0]); !there) return fail(c, there.error());
+  const auto report = check_directory(c.words[0], c.text("wal-dir"), c.machine, c.terminal.job());
+  if (!report) return fail(c, report.error());
+  const int code = print(c.terminal, print_report(*report, *format));
+  return code != 0 || report->sound() ? code : kExitError;
+}
+
 int version(const Context& c) {
   const std::string_view all = kEtcdVersion;
   return print(c.terminal,
@@ -272,6 +286,14 @@ void add_migrate(CobraCommand& root) {
        .help = "Ignore migration failure and forcefully override storage version. Not recommended."});
 }
 
+void add_check(CobraCommand& root) {
+  CobraCommand& command =
+      add(root, "check <data-dir>", "Checks all files of a data directory not in use by etcd");
+  command.check_words = cmd::exact_words(1);
+  command.flags.add(
+      {.name = "wal-dir", .help = "Path to the WAL directory (within the data directory if none given)"});
+}
+
 const std::map<std::string, Handler, std::less<>>& handlers() {
   static const std::map<std::string, Handler, std::less<>> kHandlers = {
       {"etcdutl snapshot status", snapshot_status},
@@ -280,6 +302,7 @@ const std::map<std::string, Handler, std::less<>>& handlers() {
       {"etcdutl defrag", defrag},
       {"etcdutl migrate", migrate_schema},
       {"etcdutl version", version},
+      {"etcdutl check", check},
   };
   return kHandlers;
 }
@@ -309,6 +332,7 @@ std::unique_ptr<CobraCommand> make_commands() {
   add_hashkv(*root);
   add_defrag(*root);
   add_migrate(*root);
+  add_check(*root);
   add(*root, "version", "Prints the version of etcdutl");
   return root;
 }
