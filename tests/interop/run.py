@@ -39,6 +39,7 @@ DRIVERS = [
     ("kubeadm.join", "interop/kubeadm.py", ["--part", "join"], 200, 600),
     ("tcp_gateway", "interop/tcp_gateway.py", [], 400, 1200),
     ("packages", "interop/packages.py", [], 300, 300),
+    ("benchmark", "interop/benchmark.py", [], 300, 600),
     ("history", "interop/history.py", [], 300, 300),
     ("cluster.calls", "interop/cluster_calls.py", [], 300, 300),
     ("cluster.tools", "interop/cluster_tools.py", [], 300, 300),

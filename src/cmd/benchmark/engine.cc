@@ -57,8 +57,10 @@ class OneCall final : public client::Call {
     if (status == GrpcStatus::kOk) {
       done_.set_value(std::move(message_));
     } else {
-      done_.set_value(Error(status == GrpcStatus::kUnimplemented ? Code::kUnsupported : Code::kIo,
-                            error_text(status, text)));
+      // kNotFound: the server has answered, and has no such method or does not permit it.
+      const bool answered = status == GrpcStatus::kUnimplemented ||
+                            (client::is_etcd_error(text) && text != error_info(Code::kAuthFailed).text);
+      done_.set_value(Error(answered ? Code::kNotFound : Code::kIo, error_text(status, text)));
     }
   }
 
@@ -66,6 +68,12 @@ class OneCall final : public client::Call {
   std::string message_;
   std::promise<Result<std::string>> done_;
 };
+
+// Of the first call on a connection: what keeps it from standing, and its user from logging in.
+std::optional<std::string> dial_fault(const Result<std::string>& answer) {
+  if (answer || answer.error().code() == Code::kNotFound) return std::nullopt;
+  return fmt::format("dial error: {}", answer.error().text());
+}
 
 }  // namespace
 
@@ -237,8 +245,7 @@ std::optional<std::string> Engine::connect() {
   for (const auto& c : clients_) {
     const int64_t left = std::max<int64_t>(deadline - now(), io::kMillisecond);
     const auto answer = call(*c, client::methods::kStatus, "", left, wait);
-    if (answer || answer.error().code() == Code::kUnsupported) continue;
-    return fmt::format("dial error: {}", answer.error().text());
+    if (const auto fault = dial_fault(answer)) return fault;
   }
   if (arguments_.auto_sync_interval_ns > 0) {
     on_loop([this] {
@@ -267,8 +274,7 @@ std::optional<std::string> Engine::connect_one_more(client::Client** client, con
   others_.push_back(std::move(*made));
   *client = others_.back().get();
   const auto answer = call(**client, client::methods::kStatus, "", kDialNs, false);
-  if (answer || answer.error().code() == Code::kUnsupported) return std::nullopt;
-  return fmt::format("dial error: {}", answer.error().text());
+  return dial_fault(answer);
 }
 
 // ---- phases ----
