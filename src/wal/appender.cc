@@ -40,6 +40,7 @@ class Appender::Impl {
         on_failure_(std::move(on_failure)),
         encoder_(tail_.crc, tail_.hard_state, tail_.last_index),
         saved_state_(tail_.hard_state),
+        uncommitted_change_(tail_.uncommitted_change),
         purger_(fs, executor, log, tail_.dir, std::move(tail_.older)),
         supply_(fs, executor, tail_.dir, options.segment_bytes) {
     CHECK(!tail_.segments.empty());
@@ -50,10 +51,18 @@ class Appender::Impl {
     Batch batch;
     for (const raft::Entry& e : entries) batch.bytes += e.data.size() + kEntryOverheadBytes;
     batch.must_sync = !entries.empty();
+    if (!entries.empty() && entries.front().index <= uncommitted_change_) uncommitted_change_ = {};
+    for (const raft::Entry& e : entries) {
+      if (e.type != raft::EntryType::kNormal) uncommitted_change_ = e.index;
+    }
     if (!hard_state.empty()) {
       batch.must_sync |= hard_state.term != saved_state_.term || hard_state.vote != saved_state_.vote;
       // Until this commit is durable, the record counts for nothing.
       if (hard_state.commit >= uncovered_) batch.must_sync |= std::exchange(uncovered_, {}) > quoin::Index();
+      // Whoever is left in the cluster must know that the others are gone, also in its next life.
+      if (hard_state.commit >= uncommitted_change_) {
+        batch.must_sync |= std::exchange(uncommitted_change_, {}) > quoin::Index();
+      }
       batch.hard_state = saved_state_ = hard_state;
     }
     if (!entries.empty()) last_saved_ = entries.back().index;
@@ -294,6 +303,7 @@ class Appender::Impl {
   raft::HardState saved_state_;                 // newest handed to save()
   quoin::Index last_saved_ = tail_.last_index;  // handed to save()
   quoin::Index uncovered_;                      // of a snapshot record beyond saved_state_.commit; 0: none
+  quoin::Index uncommitted_change_;             // of the newest configuration change beyond it; 0: none
 
   Stage stage_ = Stage::kIdle;
   Result<> failure_;  // why kFailed

@@ -9,7 +9,8 @@
 // Rules
 //   - Completions run in the order of the calls, as tasks of the executor, never inside a call.
 //   - A batch is synced iff it has entries, a snapshot record, another term or vote than the last hard state, or
-//     the first commit that reaches a snapshot record saved before. A hard state that moves only the commit is
+//     the first commit that reaches a snapshot record or a configuration change saved before. (A voter whose only
+//     companion has been removed would wait for it for ever, had it forgotten that commit.) A hard state that moves only the commit is
 //     kept in memory otherwise and written with the next batch (or close()); only the newest is kept. A crash may
 //     lose it.
 //   - It is also written before a batch that holds a configuration change (wal/group_encoder.h).

@@ -224,6 +224,36 @@ TEST(Appender, TheCommitOfOneChangeStandsBeforeTheNextChange) {
   EXPECT_EQ(record_types(m.file(segments(m)[0])), "cmpesse");
 }
 
+// Of two voters the one that is left must not wait for the one that was removed. Nothing else may follow that change.
+TEST(Appender, TheCommitOfAChangeIsSynced) {
+  for (const bool again : {false, true}) {
+    LogMachine m(4);
+    m.create();
+    m.save(state(1, 1, 0), {entry(1, 1), conf_change_entry(1, 2), entry(1, 3)});
+    if (again) {
+      m.crash();
+      ASSERT_EQ(m.must_open().last_index, quoin::Index(3));
+    }
+    m.save(state(1, 1, 1), {});
+    m.crash();
+    EXPECT_EQ(m.must_open().hard_state, state(1, 1, 0)) << "that of an ordinary entry waits in memory";
+    m.save(state(1, 1, 2), {});
+    m.crash();
+    EXPECT_EQ(m.must_open().hard_state, state(1, 1, 2));
+    m.save(state(1, 1, 3), {});
+    m.crash();
+    EXPECT_EQ(m.must_open().hard_state, state(1, 1, 2));
+  }
+  // A change that another leader's entries replaced is none.
+  LogMachine m(4);
+  m.create();
+  m.save(state(1, 1, 0), {entry(1, 1), conf_change_entry(1, 2)});
+  m.save(state(2, 1, 0), {entry(2, 2)});
+  m.save(state(2, 1, 2), {});
+  m.crash();
+  EXPECT_EQ(m.must_open().hard_state, state(2, 1, 0));
+}
+
 // A follower that was behind gets both changes, and the commit of the first, in one batch.
 TEST(Appender, TheCommitOfOneChangeStandsBeforeTheNextChangeOfItsBatch) {
   for (uint64_t seed = 1; seed <= 100; ++seed) {

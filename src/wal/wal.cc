@@ -324,6 +324,10 @@ Result<OpenedLog> open_once(io::FileSystem& fs, const std::string& dir, const Sn
   tail.metadata = out.contents.metadata;
   tail.hard_state = out.contents.hard_state;
   tail.last_index = out.contents.last_index;
+  for (const raft::Entry& e : out.contents.entries) {
+    if (e.type != raft::EntryType::kNormal && e.index > tail.hard_state.commit)
+      tail.uncommitted_change = e.index;
+  }
   for (SegmentFile& s : segments) {
     tail.segments.push_back({std::move(s.name), s.sequence, s.index, std::move(s.file)});
   }

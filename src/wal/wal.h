@@ -72,6 +72,8 @@ struct Tail {
   Blob metadata;
   raft::HardState hard_state;
   quoin::Index last_index;
+  quoin::Index
+      uncommitted_change;  // the newest entry beyond the commit that is a configuration change; 0: none
 };
 
 struct OpenedLog {
