@@ -76,6 +76,8 @@ class Listeners::Sink final : public mvcc::WatchSink, public std::enable_shared_
                                        take(message);
                                        return true;
                                      });
+    // The stop came first; the life ends any moment.
+    if (!outcome && outcome.error().code() == Code::kServerStopped) return;
     if (!outcome) return all_.fail(fmt::format("a catch-up: {}", outcome.error().text()));
     if (*outcome != mvcc::CatchUp::Outcome::kDone) return later(&Sink::step);
     life_->member().on_apply(
