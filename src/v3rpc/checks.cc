@@ -1,6 +1,7 @@
 #include "v3rpc/checks.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <string>
 #include <string_view>
@@ -35,18 +36,39 @@ Result<> check_shape(const pb::TxnRequest& r, int64_t max_ops) {
   return {};
 }
 
-// Deleted ranges, [lo, hi). A single key k is [k, k + "\0"); here "\0" as an end is taken as it stands.
-struct Interval {
-  std::string lo, hi;
-  bool contains(std::string_view key) const { return lo <= key && key < std::string_view(hi); }
+// A set of keys as ranges [lo, hi) that do not touch: an insertion or a look costs the logarithm of their number. A single
+// key k is [k, k + "\0"); here "\0" as an end is taken as it stands.
+class KeyRanges {
+ public:
+  bool contains(std::string_view key) const {
+    auto after = ranges_.upper_bound(key);
+    return after != ranges_.begin() && key < std::string_view(std::prev(after)->second);
+  }
+  void add(std::string lo, std::string hi) {
+    if (hi <= lo) return;
+    auto at = ranges_.upper_bound(lo);
+    if (at != ranges_.begin() && std::prev(at)->second >= lo) {
+      --at;
+      lo = at->first;
+    }
+    while (at != ranges_.end() && at->first <= hi) {
+      if (at->second > hi) hi = std::move(at->second);
+      at = ranges_.erase(at);
+    }
+    ranges_.emplace_hint(at, std::move(lo), std::move(hi));
+  }
+  void add(KeyRanges&& other) {
+    if (other.ranges_.size() > ranges_.size()) ranges_.swap(other.ranges_);
+    for (const auto& [lo, hi] : other.ranges_) add(lo, hi);
+  }
+
+ private:
+  std::map<std::string, std::string, std::less<>> ranges_;
 };
 // What a list of operations writes. Views into the request.
 struct Writes {
   std::set<std::string_view> puts;
-  std::vector<Interval> deletes;
-  bool deleted(std::string_view key) const {
-    return std::any_of(deletes.begin(), deletes.end(), [&](const Interval& i) { return i.contains(key); });
-  }
+  KeyRanges deletes;
 };
 
 Result<Writes> overlap(const Ops& ops) {
@@ -54,9 +76,9 @@ Result<Writes> overlap(const Ops& ops) {
   for (const pb::RequestOp& op : ops) {
     const auto* erase = op.request_delete_range();
     if (erase == nullptr) continue;
-    Interval& i = w.deletes.emplace_back();
-    i.lo = erase->key;
-    i.hi = erase->range_end.empty() ? std::string(erase->key) + '\0' : std::string(erase->range_end);
+    std::string lo(erase->key);
+    std::string hi = erase->range_end.empty() ? lo + '\0' : std::string(erase->range_end);
+    w.deletes.add(std::move(lo), std::move(hi));
   }
   for (const pb::RequestOp& op : ops) {
     const auto* txn = op.request_txn();
@@ -64,21 +86,21 @@ Result<Writes> overlap(const Ops& ops) {
     ASSIGN_OR_RETURN(Writes then, overlap(txn->success));
     ASSIGN_OR_RETURN(Writes otherwise, overlap(txn->failure));
     for (std::string_view key : then.puts) {
-      if (w.deleted(key) || !w.puts.insert(key).second) return Error(Code::kDuplicateKey);
+      if (w.deletes.contains(key) || !w.puts.insert(key).second) return Error(Code::kDuplicateKey);
     }
     for (std::string_view key : otherwise.puts) {
       // Both branches may put the same key: only one of them runs.
-      if (w.deleted(key) || (!w.puts.insert(key).second && !then.puts.contains(key))) {
+      if (w.deletes.contains(key) || (!w.puts.insert(key).second && !then.puts.contains(key))) {
         return Error(Code::kDuplicateKey);
       }
     }
-    std::move(then.deletes.begin(), then.deletes.end(), std::back_inserter(w.deletes));
-    std::move(otherwise.deletes.begin(), otherwise.deletes.end(), std::back_inserter(w.deletes));
+    w.deletes.add(std::move(then.deletes));
+    w.deletes.add(std::move(otherwise.deletes));
   }
   for (const pb::RequestOp& op : ops) {
     const auto* put = op.request_put();
     if (put == nullptr) continue;
-    if (w.deleted(put->key) || !w.puts.insert(put->key).second) return Error(Code::kDuplicateKey);
+    if (w.deletes.contains(put->key) || !w.puts.insert(put->key).second) return Error(Code::kDuplicateKey);
   }
   return w;
 }

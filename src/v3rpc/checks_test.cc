@@ -1,6 +1,12 @@
 #include "v3rpc/checks.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+
+#include <ctime>
+#include <deque>
+
+#include "base/prng.h"
 
 namespace quoin::v3rpc {
 namespace {
@@ -68,6 +74,53 @@ TEST(CheckTxn, OverlapOfPutsAndDeletes) {
       {"deleted here, put nested", then({erase("s"), nested(then({put("s")}))}), Code::kDuplicateKey},
   };
   for (const Case& c : cases) EXPECT_EQ(code_of(check_txn(c.txn, 128)), c.want) << c.what;
+}
+
+// As many operations as 128 a transaction allow: half of the nested ones delete single keys, half put others. What they do
+// to each other is told in a time that grows little faster than their number (here: seconds, if each put is compared with
+// each deletion).
+TEST(CheckTxn, ManyDeletionsAndPutsAreComparedFast) {
+  std::deque<std::string> keys;
+  const auto key = [&](char kind) -> std::string_view {
+    keys.push_back(fmt::format("{}{}", kind, keys.size()));
+    return keys.back();
+  };
+  constexpr int kGroups = 43, kInner = 43, kLeaves = 42;
+  pb::TxnRequest txn;
+  for (int g = 0; g < kGroups; ++g) {
+    pb::TxnRequest group;
+    for (int i = 0; i < kInner; ++i) {
+      pb::TxnRequest inner;
+      for (int l = 0; l < kLeaves; ++l) {
+        inner.success.push_back(g < kGroups / 2 ? erase(key('d')) : put(key('p')));
+      }
+      group.success.push_back(nested(std::move(inner)));
+    }
+    txn.success.push_back(nested(std::move(group)));
+  }
+  const clock_t start = clock();
+  EXPECT_TRUE(check_txn(txn, 128));
+  EXPECT_LT(clock() - start, CLOCKS_PER_SEC) << "processor time";
+}
+
+// Ranges that touch, hold, or cross one another, against each of them by itself.
+TEST(CheckTxn, DeletedRangesAreTheirUnion) {
+  Prng prng(7);
+  const auto word = [&] { return std::string(1 + prng.below(2), static_cast<char>('a' + prng.below(4))); };
+  for (int round = 0; round < 3000; ++round) {
+    std::vector<std::pair<std::string, std::string>> ranges;
+    for (uint64_t i = prng.between(1, 6); i > 0; --i)
+      ranges.emplace_back(word(), prng.chance(1, 2) ? word() : "");
+    const std::string written = word();
+    pb::TxnRequest txn;
+    bool deleted = false;
+    for (const auto& [lo, hi] : ranges) {
+      txn.success.push_back(erase(lo, hi));
+      deleted |= hi.empty() ? written == lo : lo <= written && written < hi;
+    }
+    txn.success.push_back(put(written));
+    EXPECT_EQ(check_txn(txn, 128).has_value(), !deleted) << round;
+  }
 }
 
 TEST(CheckTxn, CountsAndShapes) {
