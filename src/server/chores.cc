@@ -282,9 +282,8 @@ void Chores::promote_learners() {
 // ---- compaction ----
 
 void Chores::compact() {
-  if (!s_.apply.leading()) return;
   const io::MonotonicNs now = s_.env.clock.monotonic();
-  const auto revision = compactor_->tick(now, s_.apply.store().revision());
+  const auto revision = compactor_->tick(now, s_.apply.store().revision(), s_.apply.leading());
   if (!revision) return;
   const bool periodic = s_.config.auto_compaction == Config::AutoCompaction::kPeriodic;
   LOG(s_.env.log, kInfo, periodic ? "starting auto periodic compaction" : "starting auto revision compaction",

@@ -21,16 +21,16 @@ Compactor::Compactor(Config::AutoCompaction mode, int64_t retention, io::Monoton
   }
 }
 
-std::optional<int64_t> Compactor::tick(io::MonotonicNs now, int64_t current_revision) {
+std::optional<int64_t> Compactor::tick(io::MonotonicNs now, int64_t current_revision, bool leading) {
   if (mode_ == Config::AutoCompaction::kRevision) {
     const int64_t revision = current_revision - retention_;
-    if (revision <= 0 || revision == last_revision_) return std::nullopt;
+    if (!leading || revision <= 0 || revision == last_revision_) return std::nullopt;
     return revision;
   }
   notes_.push_back(current_revision);
   while (notes_.size() > window_) notes_.pop_front();
   const int64_t revision = notes_.front();
-  if (now - last_ < wait_ns_ || revision == last_revision_) return std::nullopt;
+  if (!leading || now - last_ < wait_ns_ || revision == last_revision_) return std::nullopt;
   wait_ns_ = std::min(retention_, kHourNs);
   return revision;
 }

@@ -20,8 +20,9 @@ class Compactor {
 
   // How long to sleep between two calls of tick().
   int64_t interval_ns() const { return interval_ns_; }
-  // A revision to propose now, if any. Not called while this member does not lead.
-  std::optional<int64_t> tick(io::MonotonicNs now, int64_t current_revision);
+  // A revision to propose now, if any; none while this member does not lead. Called then, too: a leader must know the
+  // revisions of before it led, or it would take the newest for the oldest and compact all history.
+  std::optional<int64_t> tick(io::MonotonicNs now, int64_t current_revision, bool leading);
   // The proposal's outcome; one that was compacted already counts as done.
   void done(int64_t revision, bool succeeded, io::MonotonicNs now);
 

@@ -142,7 +142,7 @@ TEST(Compactor, PeriodicFiveMinutes) {
   EXPECT_EQ(c.interval_ns(), 30 * io::kSecond);
   std::vector<std::pair<int64_t, int64_t>> compactions;  // when, revision
   for (int64_t now = 0, revision = 1; now <= 16 * kMinute; now += c.interval_ns(), revision += 10) {
-    if (auto r = c.tick(now, revision)) {
+    if (auto r = c.tick(now, revision, true)) {
       compactions.emplace_back(now / io::kSecond, *r);
       c.done(*r, true, now);
     }
@@ -150,15 +150,26 @@ TEST(Compactor, PeriodicFiveMinutes) {
   EXPECT_EQ(compactions, (std::vector<std::pair<int64_t, int64_t>>{{300, 1}, {600, 101}, {900, 201}}));
 }
 
+// A follower takes notes, too: a new leader that had none would take the newest revision for one of an hour ago.
+TEST(Compactor, ANewLeaderKnowsWhatWasBefore) {
+  constexpr int64_t kMinute = 60 * io::kSecond;
+  Compactor c(Config::AutoCompaction::kPeriodic, 5 * kMinute, 0);
+  int64_t now = 0, revision = 1;
+  for (; now < 60 * kMinute; now += c.interval_ns(), revision += 10) {
+    EXPECT_FALSE(c.tick(now, revision, false)) << now;
+  }
+  EXPECT_EQ(c.tick(now, revision, true), revision - 100) << "of five minutes ago";
+}
+
 TEST(Compactor, RevisionKeepsSoManyAndRetries) {
   Compactor c(Config::AutoCompaction::kRevision, 100, 0);
-  EXPECT_FALSE(c.tick(0, 100).has_value());
-  EXPECT_EQ(c.tick(1, 150), 50);
+  EXPECT_FALSE(c.tick(0, 100, true).has_value());
+  EXPECT_EQ(c.tick(1, 150, true), 50);
   c.done(50, false, 1);
-  EXPECT_EQ(c.tick(2, 150), 50);
+  EXPECT_EQ(c.tick(2, 150, true), 50);
   c.done(50, true, 2);
-  EXPECT_FALSE(c.tick(3, 150).has_value());
-  EXPECT_EQ(c.tick(4, 151), 51);
+  EXPECT_FALSE(c.tick(3, 150, true).has_value());
+  EXPECT_EQ(c.tick(4, 151, true), 51);
 }
 
 TEST(ForceNewCluster, RemovesTheOthersAndDropsWhatIsNotCommitted) {
