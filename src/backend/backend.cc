@@ -140,6 +140,7 @@ class BackendImpl final : public Backend {
   }
   std::shared_ptr<const View> view() override;
 
+  bool closing() const override { return life_ == Life::kClosing; }
   void commit(std::function<void()> durable) override {
     when_durable([durable = std::move(durable)](const Result<SnapshotRef>& snapshot) {
       if (snapshot) durable();

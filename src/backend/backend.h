@@ -186,6 +186,8 @@ class Backend {
   virtual Index durable_index() const = 0;
   // True while the active segment is at a bound and not yet frozen: stop applying, end the task.
   virtual bool full() const = 0;
+  // close() was called: nothing may be asked of it any more.
+  virtual bool closing() const { return false; }
   // Runs on apply whenever full() turned false.
   virtual void set_not_full_callback(std::function<void()> callback) = 0;
 

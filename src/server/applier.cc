@@ -342,7 +342,12 @@ Applier::Outcome Applier::compact(const pb::CompactionRequest& r, Later& later) 
   std::function<void()> scheduled, finished;
   if (r.physical) {
     // The records are gone from the file once a commit after the last step is durable.
-    finished = [this, answer_now] { p_.backend.commit(answer_now); };
+    // Where a received snapshot replaces the state, nobody waits any longer.
+    finished = [this, answer_now, alive = std::weak_ptr<int>(alive_)] {
+      if (alive.expired()) return;
+      if (p_.backend.closing()) return answer_now();
+      p_.backend.commit(answer_now);
+    };
   } else {
     scheduled = answer_now;
   }

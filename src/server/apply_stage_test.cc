@@ -338,6 +338,39 @@ TEST_F(ApplyStageTest, ASnapshotHasTheConfStateOfRaft) {
   EXPECT_EQ(sent_snapshot_->metadata.conf_state.learners, state.learners);
 }
 
+// Whoever asked for it is answered when the snapshot has replaced what was to be compacted.
+TEST_F(ApplyStageTest, APhysicalCompactionUnderWayEndsWithTheStateItWasOf) {
+  start(life_config());
+  for (int i = 0; i < 3; ++i) post(put("a"));
+  settle();
+  bool committed = false;
+  stage_->with_backend([&] { stage_->backend().commit([&] { committed = true; }); });
+  ASSERT_TRUE(world_.run_until([&] { return committed; }, kMaxNs));
+  const auto bytes = disk_.visible_bytes(database_path(config_));
+  ASSERT_TRUE(bytes);
+  auto snapshot = std::make_shared<raft::Snapshot>();
+  snapshot->metadata.index = last_ + 10;
+  snapshot->metadata.term = Term{1};
+  snapshot->metadata.conf_state.voters = {self_};
+  snapshot->data = Blob::copy(snap::write_membership_json(membership::snapshot_state(*stage_->members()),
+                                                          snapshot->metadata.index.v));
+  auto file = file_fs_.open(fmt::format("/data/member/snap/{}", snap::snap_db_name(snapshot->metadata.index)),
+                            {.write = true, .create = true, .truncate = true});
+  ASSERT_TRUE(file && (*file)->write_at(0, *bytes));
+  // Slow enough that the records are still there when the snapshot comes.
+  env_.file.post([this] { process_.executor("file").set_busy(Prng(1), 1, 2); });
+  pb::InternalRaftRequest r;
+  r.header.emplace().id = ids_->next();
+  r.compaction.emplace().revision = 3;
+  r.compaction->physical = true;
+  waiters_.add(r.header->id, {&loop_, [this](Answer a) { answer_ = std::move(a); }, 0});
+  post(entry(raft::EntryType::kNormal, wire::encode_blob(r)));
+  stage_->post_snapshot(snapshot);
+  ASSERT_TRUE(world_.run_until([&] { return stage_->applied() == snapshot->metadata.index; }, kMaxNs));
+  settle();
+  EXPECT_TRUE(answer_ && !answer_->error);
+}
+
 // A change is in the members bucket from when it is applied, and in the ConfState once raft has taken it. A stop in between
 // must not save the one without the other: what is sent to other members would contradict itself.
 TEST_F(ApplyStageTest, AStopWaitsUntilRaftHasTakenTheConfigurationChange) {

@@ -117,15 +117,14 @@ void CorruptionCheck::schedule_periodic() {
 
 void CorruptionCheck::hash(absl::AnyInvocable<void(Result<HashRunResult>)> done) {
   hashing_ = true;
-  run_hash_kv(s_.apply.view(), 0, s_.env.file, s_.env.apply, s_.env.clock, s_.metrics.hash_rev_seconds,
-              [this, done = std::move(done)](Result<HashRunResult> result) mutable {
-                hashing_ = false;
-                if (stopped_) {
-                  if (stop_done_) std::exchange(stop_done_, nullptr)();
-                  return;
-                }
-                done(std::move(result));
-              });
+  s_.hash_runs.run(0, s_.env.apply, [this, done = std::move(done)](Result<HashRunResult> result) mutable {
+    hashing_ = false;
+    if (stopped_) {
+      if (stop_done_) std::exchange(stop_done_, nullptr)();
+      return;
+    }
+    done(std::move(result));
+  });
 }
 
 void CorruptionCheck::check_now() {

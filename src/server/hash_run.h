@@ -1,11 +1,13 @@
-// HashKV in steps on the file strand, so that commits run in between.
+// HashKV in steps on the file strand, one run after the other: a commit waits for one step at most, however many ask.
 //
-// Threads: run_hash_kv on any thread. Lifetime: executors, clock and histogram outlive the run, which ends
-// with the call of `done`; it holds the view until then. Errors: kCompacted, kFutureRev (told at once, before
-// anything is posted), kCorruption, kIo.
+// Threads: run() and stop() on any thread. Lifetime: executors, clock and histogram outlive what runs; `view` may be
+// called, on the file strand, until stop() has been called and the strand has done what was posted before.
+// Bounds: a run that waits holds no view. Errors: kCompacted, kFutureRev (told at once; of what was compacted while it
+// waited later), kCorruption, kIo, kServerStopped.
 #pragma once
 #include <absl/functional/any_invocable.h>
 
+#include <functional>
 #include <memory>
 
 #include "base/metrics.h"
@@ -20,9 +22,20 @@ struct HashRunResult {
   int64_t revision = 0;  // the store's, when the run began
 };
 
-// `revision` 0: the newest. `done` on `reply`, or from within the call.
-void run_hash_kv(std::shared_ptr<const mvcc::ReadView> view, int64_t revision, io::Executor& file,
-                 io::Executor& reply, const io::Clock& clock, metrics::Histogram& seconds,
-                 absl::AnyInvocable<void(Result<HashRunResult>)> done);
+class HashRuns {
+ public:
+  // The newest view, from any thread.
+  using View = std::function<std::shared_ptr<const mvcc::ReadView>()>;
+  HashRuns(View view, io::Executor& file, const io::Clock& clock, metrics::Histogram& seconds);
+
+  // `revision` 0: the newest. `done` on `reply`, or from within the call.
+  void run(int64_t revision, io::Executor& reply, absl::AnyInvocable<void(Result<HashRunResult>)> done);
+  // What waits or runs ends with kServerStopped after the step under way.
+  void stop();
+
+ private:
+  struct Queue;
+  const std::shared_ptr<Queue> queue_;
+};
 
 }  // namespace quoin::server

@@ -90,6 +90,7 @@ void Member::run(io::Executor& executor, Task ready, std::function<void(Error)> 
 void Member::stop(io::Executor& executor, Task done) {
   Stages& s = *stages_;
   s.logins.passwords().close();
+  s.hash_runs.stop();
   s.chores.post_stop([&s, &executor, done = std::move(done)]() mutable {
     s.raft.post_stop(s.env.append, [&s, &executor, done = std::move(done)](raft::HardState hs) mutable {
       s.appender.post_close(hs, s.env.apply, [&s, &executor, done = std::move(done)]() mutable {
@@ -333,11 +334,10 @@ void Member::hash(io::Executor& executor, absl::AnyInvocable<void(Result<backend
 
 void Member::hash_kv(int64_t revision, io::Executor& executor,
                      absl::AnyInvocable<void(Result<HashKv>)> done) {
-  run_hash_kv(view(), revision, stages_->env.file, executor, stages_->env.clock,
-              stages_->metrics.hash_rev_seconds, [done = std::move(done)](Result<HashRunResult> r) mutable {
-                if (!r) return done(r.error());
-                done(HashKv{r->kv.hash, r->kv.compact_revision, r->kv.hash_revision, r->revision});
-              });
+  stages_->hash_runs.run(revision, executor, [done = std::move(done)](Result<HashRunResult> r) mutable {
+    if (!r) return done(r.error());
+    done(HashKv{r->kv.hash, r->kv.compact_revision, r->kv.hash_revision, r->revision});
+  });
 }
 
 void Member::defragment(io::Executor& executor, absl::AnyInvocable<void(Result<>)> done) {

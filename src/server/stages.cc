@@ -82,6 +82,7 @@ Stages::Stages(Config c, Environment e, RaftStageOptions options, Bootstrapped b
             return open_received(config, env, index, std::move(probe), compactions);
           },
           [this](Error error) { failed(std::move(error)); }),
+      hash_runs([this] { return apply.view(); }, env.file, env.clock, metrics.hash_rev_seconds),
       chores(*this),
       admin(*this),
       inbound(*this),

@@ -17,6 +17,7 @@
 #include "server/apply_stage.h"
 #include "server/bootstrap.h"
 #include "server/chores.h"
+#include "server/hash_run.h"
 #include "server/inbound.h"
 #include "server/logins.h"
 #include "server/member.h"
@@ -100,6 +101,7 @@ class Stages final : public RaftSink, public ApplySink {
   RaftStage raft;
   AppendStage appender;
   ApplyStage apply;
+  HashRuns hash_runs;
   Chores chores;
   Admin admin;
   Inbound inbound;
