@@ -92,6 +92,8 @@ class CobraCommand {
   CobraFlags own_flags() const;
   CobraFlags inherited_flags() const;
   CobraFlags all_flags() const;
+  // Of the root: makes the command help, once, if options ask for it. read() does.
+  void add_help_command();
   // Makes the flag --help, once.
   void add_help_flag();
   std::vector<std::string> without_flags(const std::vector<std::string>& args) const;
@@ -102,7 +104,6 @@ class CobraCommand {
   bool takes_next_word(const std::string& arg) const;
   std::string suggestions(std::string_view word) const;
   std::string unknown_child(std::vector<std::string>& args, const CobraCommand& found) const;
-  void add_help_command();
   void show_help_of(std::vector<std::string> words, CobraOutcome& o);
 
   const std::string use_, brief_;

@@ -21,6 +21,7 @@ CobraCommand& Registry::add(CobraCommand& parent, std::string use, std::string b
 
 void add_all_commands(Registry& r) {
   add_compaction_command(r);
+  add_completion_command(r);
   add_del_command(r);
   add_endpoint_commands(r);
   add_get_command(r);

@@ -42,6 +42,7 @@ class Registry {
 };
 
 void add_compaction_command(Registry& r);
+void add_completion_command(Registry& r);
 void add_del_command(Registry& r);
 void add_endpoint_commands(Registry& r);
 void add_get_command(Registry& r);

@@ -1,4 +1,5 @@
 // Source: etcd's client/pkg/srv/srv.go (GetClient), Go's net.LookupSRV.
+#include <arpa/inet.h>
 #include <arpa/nameser.h>
 #include <netinet/in.h>
 #include <resolv.h>
@@ -15,13 +16,21 @@ struct Record {
   std::string target;  // with its trailing dot
 };
 
+// The server that was asked, as Go's resolver names it: " on 127.0.0.1:53".
+std::string asked_server() {
+  char text[INET_ADDRSTRLEN];
+  if (_res.nscount == 0 || inet_ntop(AF_INET, &_res.nsaddr_list[0].sin_addr, text, sizeof text) == nullptr)
+    return "";
+  return fmt::format(" on {}:{}", text, ntohs(_res.nsaddr_list[0].sin_port));
+}
+
 // The look-up of one service; an error is in the words of Go's resolver.
 tl::expected<std::vector<Record>, std::string> look_up(const std::string& service,
                                                        const std::string& domain) {
   const std::string name = fmt::format("_{}._tcp.{}", service, domain);
   unsigned char answer[NS_MAXMSG];
   const int size = res_query(name.c_str(), ns_c_in, ns_t_srv, answer, sizeof answer);
-  if (size < 0) return tl::unexpected(fmt::format("lookup {}: no such host", name));
+  if (size < 0) return tl::unexpected(fmt::format("lookup {}{}: no such host", name, asked_server()));
   ns_msg message;
   if (ns_initparse(answer, size, &message) != 0)
     return tl::unexpected(fmt::format("lookup {}: malformed answer", name));

@@ -1,6 +1,7 @@
 // etcdctl: reads the command line, runs one command, and ends with its exit code.
 #include <unistd.h>
 
+#include "cmd/cobra/completion.h"
 #include "cmd/etcdctl/commands.h"
 #include "cmd/etcdctl/output.h"
 
@@ -10,7 +11,8 @@ namespace {
 int run(const std::vector<std::string>& words) {
   Registry registry;
   add_all_commands(registry);
-  cmd::CobraOutcome o = registry.root().read(words);
+  const auto completed = cmd::complete(registry.root(), words);
+  cmd::CobraOutcome o = completed ? *completed : registry.root().read(words);
   out().put(o.out);
   if (!o.err.empty()) put_error(o.err);
   if (o.command == nullptr) return o.error.empty() ? kExitOk : kExitError;

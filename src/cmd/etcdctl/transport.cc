@@ -131,8 +131,9 @@ class GrpcTransport final : public Transport {
                                    config_.send_bytes_max)},
               ""};
     }
+    if (deadline.passed()) return {too_late(), ""};
     const std::shared_ptr<grpc::Channel> channel = pick(deadline);
-    if (!channel) return {not_connected(deadline), ""};
+    if (!channel) return {not_connected(), ""};
     grpc::ClientContext context;
     prepare(context, deadline, metadata);
     const RpcMethod method(path, RpcMethod::NORMAL_RPC);
@@ -142,8 +143,13 @@ class GrpcTransport final : public Transport {
     RpcError error = read_status(status, deadline);
     // Without a connection grpc++ names the target as the peer.
     const bool reached = channel->GetState(false) == GRPC_CHANNEL_READY || !error.by_deadline;
-    if (!reached) return {not_connected(deadline), ""};
+    if (!reached) return {not_connected(), ""};
     if (error.by_deadline) error.message = "context deadline exceeded";
+    // The one text of grpc++ that differs from grpc-go's and that a user's own flag brings about.
+    if (error.status == GrpcStatus::kResourceExhausted &&
+        error.message.starts_with("Received message larger")) {
+      error.message = "grpc: r" + error.message.substr(1);
+    }
     return {error, peer_address(context.peer())};
   }
 
@@ -151,7 +157,7 @@ class GrpcTransport final : public Transport {
                                     std::optional<RpcError>& error) override {
     const std::shared_ptr<grpc::Channel> channel = pick(deadline);
     if (!channel) {
-      error = not_connected(deadline);
+      error = not_connected();
       return nullptr;
     }
     auto s = std::make_unique<GrpcStream>(channel, path);
@@ -238,7 +244,9 @@ class GrpcTransport final : public Transport {
     return true;
   }
 
-  RpcError not_connected(const Deadline&) const {
+  static RpcError too_late() { return {GrpcStatus::kDeadlineExceeded, "context deadline exceeded", true}; }
+
+  RpcError not_connected() const {
     std::string why;
     for (const Endpoint& e : config_.endpoints) {
       if (why = dial_error(e); !why.empty()) break;
