@@ -2,6 +2,7 @@
 
 #include "base/result.h"
 #include "cmd/etcdctl/commands.h"
+#include "cmd/etcdctl/endpoint_list.h"
 #include "cmd/etcdctl/endpoint_views.h"
 #include "cmd/etcdctl/methods.h"
 #include "cmd/etcdctl/output.h"
@@ -9,28 +10,6 @@
 
 namespace quoin::ctl {
 namespace {
-
-// --endpoints as they were written, or what all members advertise to clients.
-Or<std::vector<std::string>> endpoints_of(Session& s) {
-  if (!s.flag("cluster")) return s.list("endpoints");
-  auto client = s.connect();
-  if (!client) {
-    Ending e = client.error();
-    e.code = kExitError;
-    return tl::unexpected(e);
-  }
-  pb::MemberListRequest request;
-  request.set_linearizable(true);
-  const auto members = (*client)->call(kMemberList, request, s.deadline());
-  if (!members) {
-    return tl::unexpected(fail(kExitError, "failed to fetch endpoints from etcd cluster member list: {}",
-                               members.error().text()));
-  }
-  std::vector<std::string> out;
-  for (const auto& m : members->members())
-    out.insert(out.end(), m.clienturls().begin(), m.clienturls().end());
-  return out;
-}
 
 void look_at_alarms(Client& client, Deadline deadline, EndpointHealth& h) {
   pb::AlarmRequest request;
@@ -148,6 +127,27 @@ Ending run_hashkv(Session& s) {
 }
 
 }  // namespace
+
+Or<std::vector<std::string>> endpoints_of(Session& s) {
+  if (!s.flag("cluster")) return s.list("endpoints");
+  auto client = s.connect();
+  if (!client) {
+    Ending e = client.error();
+    e.code = kExitError;
+    return tl::unexpected(e);
+  }
+  pb::MemberListRequest request;
+  request.set_linearizable(true);
+  const auto members = (*client)->call(kMemberList, request, s.deadline());
+  if (!members) {
+    return tl::unexpected(fail(kExitError, "failed to fetch endpoints from etcd cluster member list: {}",
+                               members.error().text()));
+  }
+  std::vector<std::string> out;
+  for (const auto& m : members->members())
+    out.insert(out.end(), m.clienturls().begin(), m.clienturls().end());
+  return out;
+}
 
 void add_endpoint_commands(Registry& r) {
   CobraCommand& endpoint = r.root().add("endpoint <subcommand>", "Endpoint related commands");
