@@ -17,7 +17,7 @@ bool is_passing(const RpcError& e) {
 }  // namespace
 
 std::optional<RpcError> Watcher::open() {
-  auto opened = client_.stream(kWatch, Deadline::never(), true);
+  auto opened = client_.stream(kWatch, Deadline::never(), needs_leader_);
   if (!opened) return std::move(opened.error());
   pb::WatchRequest create;
   *create.mutable_create_request() = request_;

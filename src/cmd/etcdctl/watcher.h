@@ -26,8 +26,9 @@ struct WatchAnswer {
 
 class Watcher {
  public:
-  // The client outlives it.
-  Watcher(Client& client, pb::WatchCreateRequest request) : client_(client), request_(std::move(request)) {}
+  // The client outlives it. `needs_leader`: it ends when the member has no leader.
+  Watcher(Client& client, pb::WatchCreateRequest request, bool needs_leader = true)
+      : client_(client), request_(std::move(request)), needs_leader_(needs_leader) {}
   // Waits. Nothing: the watch has ended.
   std::optional<WatchAnswer> next();
   // Asks the server to tell how far it is; next() returns that.
@@ -47,6 +48,7 @@ class Watcher {
 
   Client& client_;
   pb::WatchCreateRequest request_;
+  const bool needs_leader_;
   bool created_ = false, ended_ = false;
   int pause_ms_ = 1;
   std::mutex mutex_;
