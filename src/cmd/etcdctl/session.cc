@@ -7,6 +7,7 @@
 #include "base/go_text.h"
 #include "base/result.h"
 #include "cmd/etcd/flags_text.h"
+#include "cmd/etcdctl/credentials.h"
 #include "cmd/etcdctl/output.h"
 
 namespace quoin::ctl {
@@ -21,6 +22,34 @@ Or<std::string> read_file(const std::string& path) {
 }
 
 }  // namespace
+
+Or<User> read_user(const std::string& user, const std::string& password, std::string_view prompt) {
+  if (user.empty()) return User{};
+  if (!password.empty()) return User{user, password};
+  if (const size_t colon = user.find(':'); colon != std::string::npos) {
+    return User{user.substr(0, colon), user.substr(colon + 1)};
+  }
+  auto typed = ask_password(prompt);
+  if (!typed) return tl::unexpected(std::move(typed.error()));
+  return User{user, std::move(*typed)};
+}
+
+Or<TlsConfig> read_tls(const TlsFiles& files) {
+  if (files.certificate.empty() != files.key.empty()) {
+    return tl::unexpected(bad_arguments("KeyFile and CertFile must both be present[key: {}, cert: {}]",
+                                        files.key, files.certificate));
+  }
+  TlsConfig tls;
+  tls.enabled = !files.certificate.empty() || !files.ca.empty();
+  for (const auto& [path, into] : {std::pair(&files.certificate, &tls.certificate),
+                                   std::pair(&files.key, &tls.key), std::pair(&files.ca, &tls.ca)}) {
+    if (path->empty()) continue;
+    auto pem = read_file(*path);
+    if (!pem) return tl::unexpected(std::move(pem.error()));
+    *into = std::move(*pem);
+  }
+  return tls;
+}
 
 Or<ClientConfig> Session::config() {
   if (!config_) {
@@ -65,38 +94,21 @@ Or<ClientConfig> Session::read_config() {
     if (given(name) && text(name).empty())
       return bad(bad_arguments("empty string is passed to --{} option", name));
   }
-  if (const std::string& user = text("user"); !user.empty()) {
-    c.user = user;
-    c.password = text("password");
-    const size_t colon = user.find(':');
-    if (c.password.empty() && colon != std::string::npos) {
-      c.user = user.substr(0, colon);
-      c.password = user.substr(colon + 1);
-    } else if (c.password.empty()) {
-      auto typed = ask_password("Password: ");
-      if (!typed) return bad(std::move(typed.error()));
-      c.password = std::move(*typed);
-    }
-  }
+  auto user = read_user(text("user"), text("password"), "Password: ");
+  if (!user) return bad(std::move(user.error()));
+  c.user = std::move(user->name);
+  c.password = std::move(user->password);
   const auto format = read_format(text("write-out"));
   if (!format) return bad(fail(kExitBadFeature, "unsupported output format"));
   printer_ = {*format, flag("hex")};
 
-  const std::string &cert = text("cert"), &key = text("key"), &ca = text("cacert");
+  auto tls = read_tls({.certificate = text("cert"), .key = text("key"), .ca = text("cacert")});
+  if (!tls) return bad(std::move(tls.error()));
+  c.tls = std::move(*tls);
   c.tls.skip_verify = flag("insecure-skip-tls-verify");
   if (!flag("insecure-discovery")) c.tls.server_name = domain;
-  c.tls.enabled = !cert.empty() || !key.empty() || !ca.empty() || !c.tls.server_name.empty() ||
-                  c.tls.skip_verify || !flag("insecure-transport");
-  if (cert.empty() != key.empty()) {
-    return bad(bad_arguments("KeyFile and CertFile must both be present[key: {}, cert: {}]", key, cert));
-  }
-  for (const auto& [path, into] :
-       {std::pair(&cert, &c.tls.certificate), std::pair(&key, &c.tls.key), std::pair(&ca, &c.tls.ca)}) {
-    if (path->empty()) continue;
-    auto pem = read_file(*path);
-    if (!pem) return bad(std::move(pem.error()));
-    *into = std::move(*pem);
-  }
+  c.tls.enabled =
+      c.tls.enabled || !c.tls.server_name.empty() || c.tls.skip_verify || !flag("insecure-transport");
   return c;
 }
 
