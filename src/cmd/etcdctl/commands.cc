@@ -26,6 +26,7 @@ void add_all_commands(Registry& r) {
   add_endpoint_commands(r);
   add_get_command(r);
   add_lease_commands(r);
+  add_member_commands(r);
   add_put_command(r);
   add_txn_command(r);
   add_version_command(r);

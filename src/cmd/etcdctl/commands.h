@@ -47,6 +47,7 @@ void add_del_command(Registry& r);
 void add_endpoint_commands(Registry& r);
 void add_get_command(Registry& r);
 void add_lease_commands(Registry& r);
+void add_member_commands(Registry& r);
 void add_put_command(Registry& r);
 void add_txn_command(Registry& r);
 void add_version_command(Registry& r);
