@@ -29,7 +29,9 @@ void add_all_commands(Registry& r) {
   add_lease_commands(r);
   add_member_commands(r);
   add_put_command(r);
+  add_role_commands(r);
   add_txn_command(r);
+  add_user_commands(r);
   add_version_command(r);
   add_watch_command(r);
 }

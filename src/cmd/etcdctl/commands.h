@@ -50,7 +50,9 @@ void add_get_command(Registry& r);
 void add_lease_commands(Registry& r);
 void add_member_commands(Registry& r);
 void add_put_command(Registry& r);
+void add_role_commands(Registry& r);
 void add_txn_command(Registry& r);
+void add_user_commands(Registry& r);
 void add_version_command(Registry& r);
 void add_watch_command(Registry& r);
 
