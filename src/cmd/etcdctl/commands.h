@@ -41,6 +41,7 @@ class Registry {
   std::map<const CobraCommand*, Run> runs_;
 };
 
+void add_alarm_commands(Registry& r);
 void add_auth_commands(Registry& r);
 void add_compaction_command(Registry& r);
 void add_completion_command(Registry& r);
