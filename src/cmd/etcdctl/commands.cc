@@ -24,6 +24,7 @@ void add_all_commands(Registry& r) {
   add_auth_commands(r);
   add_compaction_command(r);
   add_completion_command(r);
+  add_defrag_command(r);
   add_del_command(r);
   add_endpoint_commands(r);
   add_get_command(r);

@@ -45,6 +45,7 @@ void add_alarm_commands(Registry& r);
 void add_auth_commands(Registry& r);
 void add_compaction_command(Registry& r);
 void add_completion_command(Registry& r);
+void add_defrag_command(Registry& r);
 void add_del_command(Registry& r);
 void add_endpoint_commands(Registry& r);
 void add_get_command(Registry& r);
