@@ -26,10 +26,12 @@ void add_all_commands(Registry& r) {
   add_completion_command(r);
   add_defrag_command(r);
   add_del_command(r);
+  add_downgrade_commands(r);
   add_endpoint_commands(r);
   add_get_command(r);
   add_lease_commands(r);
   add_member_commands(r);
+  add_move_leader_command(r);
   add_put_command(r);
   add_role_commands(r);
   add_txn_command(r);
