@@ -34,6 +34,7 @@ void add_all_commands(Registry& r) {
   add_move_leader_command(r);
   add_put_command(r);
   add_role_commands(r);
+  add_snapshot_commands(r);
   add_txn_command(r);
   add_user_commands(r);
   add_version_command(r);

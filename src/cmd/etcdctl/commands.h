@@ -55,6 +55,7 @@ void add_member_commands(Registry& r);
 void add_move_leader_command(Registry& r);
 void add_put_command(Registry& r);
 void add_role_commands(Registry& r);
+void add_snapshot_commands(Registry& r);
 void add_txn_command(Registry& r);
 void add_user_commands(Registry& r);
 void add_version_command(Registry& r);
