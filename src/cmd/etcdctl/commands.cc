@@ -27,9 +27,11 @@ void add_all_commands(Registry& r) {
   add_defrag_command(r);
   add_del_command(r);
   add_downgrade_commands(r);
+  add_elect_command(r);
   add_endpoint_commands(r);
   add_get_command(r);
   add_lease_commands(r);
+  add_lock_command(r);
   add_member_commands(r);
   add_move_leader_command(r);
   add_put_command(r);
