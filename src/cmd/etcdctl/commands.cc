@@ -32,6 +32,7 @@ void add_all_commands(Registry& r) {
   add_get_command(r);
   add_lease_commands(r);
   add_lock_command(r);
+  add_make_mirror_command(r);
   add_member_commands(r);
   add_move_leader_command(r);
   add_put_command(r);

@@ -53,6 +53,7 @@ void add_endpoint_commands(Registry& r);
 void add_get_command(Registry& r);
 void add_lease_commands(Registry& r);
 void add_lock_command(Registry& r);
+void add_make_mirror_command(Registry& r);
 void add_member_commands(Registry& r);
 void add_move_leader_command(Registry& r);
 void add_put_command(Registry& r);
