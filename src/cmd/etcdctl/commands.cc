@@ -22,6 +22,7 @@ CobraCommand& Registry::add(CobraCommand& parent, std::string use, std::string b
 void add_all_commands(Registry& r) {
   add_alarm_commands(r);
   add_auth_commands(r);
+  add_check_commands(r);
   add_compaction_command(r);
   add_completion_command(r);
   add_defrag_command(r);

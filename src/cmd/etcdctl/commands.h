@@ -43,6 +43,7 @@ class Registry {
 
 void add_alarm_commands(Registry& r);
 void add_auth_commands(Registry& r);
+void add_check_commands(Registry& r);
 void add_compaction_command(Registry& r);
 void add_completion_command(Registry& r);
 void add_defrag_command(Registry& r);
