@@ -209,8 +209,7 @@ TEST_F(ClientTest, AServerThatStopsGentlyLosesNoCall) {
   run(io::kMillisecond);
   OneCall call;
   for (int i = 0; i < 10; ++i) EXPECT_EQ(ask(call, methods::kPut), "0 ") << i;
-  FakeServer::respond(*table->find(waiting), "late");
-  a_.shut_down();
+  a_.run([&] { FakeServer::respond(*table->find(waiting), "late"); });
   run(10 * io::kSecond);
   for (auto& c : calls) EXPECT_EQ(c->outcome(), "0 ");
 }
@@ -232,7 +231,9 @@ TEST_F(ClientTest, AStreamGoesBothWaysAndMayBeOnHold) {
   EXPECT_EQ(client_->queued_bytes(call), 0u);
   on_loop([&] { client_->hold(call, true); });
   const std::string message(10'000, 'm');
-  for (int i = 0; i < 1000; ++i) a_.watch.call->send({}, Blob::copy(message));
+  a_.run([&] {
+    for (int i = 0; i < 1000; ++i) a_.watch.call->send({}, Blob::copy(message));
+  });
   run(10 * io::kSecond);
   EXPECT_LE(call.messages.size(), 27u) << "one window";
   EXPECT_GE(call.messages.size(), 5u);
@@ -242,7 +243,7 @@ TEST_F(ClientTest, AStreamGoesBothWaysAndMayBeOnHold) {
   on_loop([&] { client_->half_close(call); });
   run(io::kSecond);
   EXPECT_TRUE(a_.watch.half_closed);
-  a_.watch.call->finish(GrpcStatus::kOk, "");
+  a_.run([&] { a_.watch.call->finish(GrpcStatus::kOk, ""); });
   run(io::kSecond);
   EXPECT_EQ(call.ends, 1);
   EXPECT_EQ(call.outcome(), "0 ");

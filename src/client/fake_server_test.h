@@ -64,11 +64,17 @@ class FakeServer {
   }
   void stop_listening() { listener_.reset(); }
   void shut_down() {
-    for (auto& t : transports_) t->shutdown();
+    run([this] {
+      for (auto& t : transports_) t->shutdown();
+    });
   }
   void cut() {
-    for (auto& t : transports_) t->close();
+    run([this] {
+      for (auto& t : transports_) t->close();
+    });
   }
+  // On the server's loop, soon.
+  void run(Task task) { loop_.post(std::move(task)); }
   static void respond(grpc::Call& call, std::string_view bytes) { call.respond(Blob::copy(bytes)); }
 
   Unary put, range, authenticate;

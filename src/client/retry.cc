@@ -7,7 +7,7 @@ namespace quoin::client {
 
 namespace {
 
-constexpr std::array kClientErrors = {
+constexpr std::array kTexts = {
 #define X(name, status, text) std::string_view(text),
     QUOIN_ERRORS(X)
 #undef X
@@ -15,13 +15,17 @@ constexpr std::array kClientErrors = {
 
 }  // namespace
 
-// Texts that etcd's server says and its clients have no name for do not begin like this.
 bool is_etcd_error(std::string_view text) {
-  constexpr std::array kNoNames = {std::string_view("etcdserver: request cancelled"),
-                                   std::string_view("etcdserver: unknown method")};
-  return text.starts_with("etcdserver: ") &&
-         std::find(kClientErrors.begin(), kClientErrors.end(), text) != kClientErrors.end() &&
-         std::find(kNoNames.begin(), kNoNames.end(), text) == kNoNames.end();
+  // What the server says and its clients have no name for.
+  constexpr std::array kNoNames = {Code::kRequestCancelled,      Code::kUnknownMethod,
+                                   Code::kTimeoutLeaderTransfer, Code::kInvalidClientApiVersion,
+                                   Code::kPermissionNotGiven,    Code::kTimeoutWaitAppliedIndex,
+                                   Code::kWatchCanceled};
+  if (!text.starts_with("etcdserver: ")) return false;
+  for (const Code code : kNoNames) {
+    if (text == error_info(code).text) return false;
+  }
+  return std::find(kTexts.begin(), kTexts.end(), text) != kTexts.end();
 }
 
 bool safe_to_retry(Retry retry, GrpcStatus status, std::string_view text) {
