@@ -1,10 +1,10 @@
-// One call of a client, as its user sees it. The user derives from it, owns it and may use it again for the next call:
-// its buffers stay, and nothing is allocated for a call that fits them.
+// One call of a client, as its user sees it. The user derives from it, owns it and may use it again for the
+// next call: its buffers stay, and nothing is allocated for a call that fits them.
 //
-// Threads: the client's loop. Lifetime: from Client::unary() or open() until on_end() the call must live; dropping an
-// active one cancels it without a word.
-// Re-entrance: within its methods everything of the client may be called but close() and the destructor, also a new
-// call with the same object within on_end().
+// Threads: the client's loop. Lifetime: from Client::unary() or open() until on_end() the call must live;
+// dropping an active one cancels it without a word.
+// Re-entrance: within its methods everything of the client may be called but close() and the destructor, also
+// a new call with the same object within on_end().
 #pragma once
 #include <string>
 #include <string_view>
@@ -31,7 +31,8 @@ using Metadata = std::vector<std::pair<std::string, std::string>>;
 
 struct CallOptions {
   io::MonotonicNs deadline = INT64_MAX;  // INT64_MAX: none
-  // While no endpoint can be reached the call waits, until its deadline. Otherwise it fails as soon as that is known.
+  // While no endpoint can be reached the call waits, until its deadline. Otherwise it fails as soon as that
+  // is known.
   bool wait_for_ready = true;
   const Metadata* metadata = nullptr;  // lives until the call ends; names in lower case
 };

@@ -7,11 +7,12 @@
 //                no longer takes it; calls wait for that.
 //   Deadlines    are watched here, and told to the server.
 //
-// Threads: the loop of the environment. Lifetime: options' credentials and the environment outlive it; while calls
-// are active close() comes before the destructor; those made after it end without a word if the destructor comes first.
-// Bounds: Options::queued_bytes_max for requests of all calls that have not ended, and what streams sent and no server
-// has taken; beyond it unary() and open() fail with kResourceExhausted. A stream's own queue its user bounds:
-// queued_bytes() and Call::on_all_sent().
+// Threads: the loop of the environment. Lifetime: options' credentials and the environment outlive it; while
+// calls are active close() comes before the destructor; those made after it end without a word if the
+// destructor comes first.
+// Bounds: Options::queued_bytes_max for requests of all calls that have not ended, and what streams sent and
+// no server has taken; beyond it unary() and open() fail with kResourceExhausted. A stream's own queue its
+// user bounds: queued_bytes() and Call::on_all_sent().
 // Source: etcd's client/v3; spec cli 2.4, 2.5.
 #pragma once
 #include <deque>

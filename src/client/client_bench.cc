@@ -1,6 +1,6 @@
-// What a Put costs the client: unary calls over a socket to an echo on another thread, many in flight. Instructions of
-// the client alone: valgrind --tool=callgrind --separate-threads=yes client_bench --benchmark_filter=... and the sum of
-// the thread "bench" by the number of calls.
+// What a Put costs the client: unary calls over a socket to an echo on another thread, many in flight.
+// Instructions of the client alone: valgrind --tool=callgrind --separate-threads=yes client_bench
+// --benchmark_filter=... and the sum of the thread "bench" by the number of calls.
 #include <benchmark/benchmark.h>
 
 #include <future>

@@ -12,7 +12,8 @@
 namespace quoin::client {
 
 struct Endpoint {
-  // Whether its connections are TLS: a text without a scheme leaves that to whether the client has credentials.
+  // Whether its connections are TLS: a text without a scheme leaves that to whether the client has
+  // credentials.
   enum class Security : uint8_t { kPlain, kTls, kAsClient };
   std::string text;  // as given
   io::ListenAddress address;

@@ -33,8 +33,8 @@ struct ConnectionOptions {
   size_t max_receive_bytes = INT32_MAX;        // a message
   uint32_t stream_window_bytes = 1 << 20;      // what a call on hold may still be sent
   int64_t dial_timeout_ns = 20 * io::kSecond;  // until the server's first frame
-  // Pings after so long a silence of the server; 0: none. gRPC's client does not ask more often than every ten
-  // seconds.
+  // Pings after so long a silence of the server; 0: none. gRPC's client does not ask more often than every
+  // ten seconds.
   int64_t keepalive_time_ns = 0;
   int64_t keepalive_timeout_ns = 20 * io::kSecond;
   bool keepalive_without_calls = false;

@@ -3,10 +3,12 @@
 //   kConnecting ──► kReady ──(lost)──► kConnecting
 //        └──(failed)──► kFailed ──(after a pause)──► kConnecting, which counts as kFailed until it succeeds
 //
-// The pauses are gRPC's: one second, then 1.6 times as long each time, at most two minutes, a fifth by chance, counted
-// from the attempt's beginning. A connection that was ready and is lost is dialled again at once.
+// The pauses are gRPC's: one second, then 1.6 times as long each time, at most two minutes, a fifth by
+// chance, counted from the attempt's beginning. A connection that was ready and is lost is dialled again at
+// once.
 //
-// Threads: the loop. Lifetime: the listener outlives the link; the link may be dropped within none of its callbacks.
+// Threads: the loop. Lifetime: the listener outlives the link; the link may be dropped within none of its
+// callbacks.
 #pragma once
 #include <memory>
 #include <string>

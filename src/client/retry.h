@@ -23,12 +23,12 @@ constexpr int64_t kRetryWaitNs = 25 * io::kMillisecond;
 
 // Whether the failure leads to another attempt without more ado.
 bool safe_to_retry(Retry retry, GrpcStatus status, std::string_view text);
-// Whether a new token may help. `has_password`: the client can get one. Without, an old revision alone leads to another
-// attempt, as of a client known by its certificate.
+// Whether a new token may help. `has_password`: the client can get one. Without, an old revision alone leads
+// to another attempt, as of a client known by its certificate.
 bool token_is_stale(GrpcStatus status, std::string_view text, bool has_password);
 
-// Before attempt `attempt` (the first is 0): every time a majority of the endpoints has been tried a pause of 25 ms, a
-// tenth more or less.
+// Before attempt `attempt` (the first is 0): every time a majority of the endpoints has been tried a pause of
+// 25 ms, a tenth more or less.
 int64_t retry_pause_ns(unsigned attempt, size_t endpoints, Prng& prng);
 
 // Whether a text is one of those that etcd's clients know as an error of its server.

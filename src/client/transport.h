@@ -1,11 +1,12 @@
 // One connection to a server: a gRPC client connection on an io::Stream.
 //
 // Output is coalesced: what one round of the loop produced leaves in one write at its end. No more than
-// kOutputHigh bytes are handed to the stream; the rest waits in the calls (grpc::ClientConnection::queued_bytes()).
+// kOutputHigh bytes are handed to the stream; the rest waits in the calls
+// (grpc::ClientConnection::queued_bytes()).
 //
-// Threads: the loop. Lifetime: the owner drops it by retire(), which may be called from within its callbacks; no
-// callback of the owner follows. The environment outlives it.
-// The end: a connection that is lost ends its calls with kUnavailable and grpc-go's text.
+// Threads: the loop. Lifetime: the owner drops it by retire(), which may be called from within its callbacks;
+// no callback of the owner follows. The environment outlives it. The end: a connection that is lost ends its
+// calls with kUnavailable and grpc-go's text.
 #pragma once
 #include <memory>
 #include <string>
@@ -28,7 +29,8 @@ class Transport final : private io::StreamHandler {
     virtual void on_ready(Transport&) = 0;
     // It takes no new calls; those open go on.
     virtual void on_draining(Transport&) = 0;
-    // Its calls have ended. `error`: grpc-go's text of a connection that never was ready, otherwise of no use.
+    // Its calls have ended. `error`: grpc-go's text of a connection that never was ready, otherwise of no
+    // use.
     virtual void on_lost(Transport&, const std::string& error) = 0;
   };
 

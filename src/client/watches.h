@@ -1,13 +1,13 @@
-// Watches that outlive the stream they run on: when it breaks, a new one is opened and each watch goes on behind what it
-// was told last, with no event lost or doubled.
+// Watches that outlive the stream they run on: when it breaks, a new one is opened and each watch goes on
+// behind what it was told last, with no event lost or doubled.
 //
-// All watches share one stream. Each is asked for with an identity of ours; a server that keeps it (etcd since 3.4) may
-// answer in any order, so all can be asked for at once. One that chooses its own (etcd's proxy) is asked for one at a
-// time. A stream that ends with another code than kUnavailable or kInternal is not opened again: its watches end (etcd's
-// client/v3/watch.go, isHaltErr).
+// All watches share one stream. Each is asked for with an identity of ours; a server that keeps it (etcd
+// since 3.4) may answer in any order, so all can be asked for at once. One that chooses its own (etcd's
+// proxy) is asked for one at a time. A stream that ends with another code than kUnavailable or kInternal is
+// not opened again: its watches end (etcd's client/v3/watch.go, isHaltErr).
 //
-// Threads: the client's loop. Lifetime: the client outlives it. A watch may be started and stopped, and dropped, within
-// the callbacks of any watch.
+// Threads: the client's loop. Lifetime: the client outlives it. A watch may be started and stopped, and
+// dropped, within the callbacks of any watch.
 // Bounds: what is received is handed on at once; hold() makes the server wait (one window still arrives).
 #pragma once
 #include <deque>
@@ -34,8 +34,8 @@ class Watch {
   Watch() = default;
   Watch(const Watch&) = delete;
   virtual ~Watch();
-  // Events, progress, the news that it was created (once), or that it was cancelled: then it is over. `bytes` are the
-  // whole message, decoded as `response`; both live during the call.
+  // Events, progress, the news that it was created (once), or that it was cancelled: then it is over. `bytes`
+  // are the whole message, decoded as `response`; both live during the call.
   virtual void on_response(const wire::etcdserverpb::WatchResponse& response, std::string_view bytes) = 0;
   // Its stream ended for good: it is over.
   virtual void on_lost(GrpcStatus status, std::string_view text) = 0;

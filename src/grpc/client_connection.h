@@ -3,9 +3,9 @@
 // Threads: confined to its owner. Time is passed in.
 // Lifetime: a listener must live until its on_end(), or until the connection is destroyed (no event then).
 // Re-entrance: listeners may start, feed and cancel calls; they must not call feed(), produce() or close().
-// Bounds: what is sent and not yet taken by the peer waits in memory: queued_bytes() tells how much, of all calls
-// and of one. What is received is handed on at once, and windows are given back at once but for calls on hold: of
-// such a call one window (Options::stream_window_bytes) arrives at most. A message is at most
+// Bounds: what is sent and not yet taken by the peer waits in memory: queued_bytes() tells how much, of all
+// calls and of one. What is received is handed on at once, and windows are given back at once but for calls
+// on hold: of such a call one window (Options::stream_window_bytes) arrives at most. A message is at most
 // Options::max_message_bytes.
 // Source of codes and texts: grpc-go's http2_client.go and http_util.go.
 #pragma once
@@ -27,11 +27,11 @@ class ClientListener {
   virtual ~ClientListener() = default;
   // `message` lives during the call.
   virtual void on_message(http2::StreamId call, std::string_view message) = 0;
-  // The last event. Without a status from the server: kUnavailable (connection), kCanceled, kInternal, or what
-  // an answer that is not gRPC's means.
+  // The last event. Without a status from the server: kUnavailable (connection), kCanceled, kInternal, or
+  // what an answer that is not gRPC's means.
   virtual void on_end(http2::StreamId call, GrpcStatus status, std::string_view text) = 0;
-  // Instead of on_end(): the server has not looked at the call (a stream above a GOAWAY's last, or refused), which
-  // may be made again, whatever it is.
+  // Instead of on_end(): the server has not looked at the call (a stream above a GOAWAY's last, or refused),
+  // which may be made again, whatever it is.
   virtual void on_refused(http2::StreamId call, std::string_view text) {
     on_end(call, GrpcStatus::kUnavailable, text);
   }

@@ -1,5 +1,6 @@
 // What an answer means to a client that is not a gRPC status: heads of other servers, resets.
-// Source: grpc-go's internal/transport (HTTPStatusConvTab, http2ErrConvTab, operateHeaders). Pure; any thread.
+// Source: grpc-go's internal/transport (HTTPStatusConvTab, http2ErrConvTab, operateHeaders). Pure; any
+// thread.
 #pragma once
 #include <optional>
 #include <string>

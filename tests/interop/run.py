@@ -41,6 +41,7 @@ DRIVERS = [
     ("etcdctl", "interop/etcdctl.py", [], 300, 300),
     ("packages", "interop/packages.py", [], 300, 300),
     ("benchmark", "interop/benchmark.py", [], 300, 600),
+    ("grpc_proxy", "interop/grpc_proxy.py", [], 600, 1800),
     ("history", "interop/history.py", [], 300, 300),
     ("cluster.calls", "interop/cluster_calls.py", [], 300, 300),
     ("cluster.tools", "interop/cluster_tools.py", [], 300, 300),

@@ -1,4 +1,4 @@
-// The etcd program: from a command line to a running member, or to a gateway.
+// The etcd program: from a command line to a running member, to a gateway or to a proxy.
 #include "cmd/etcd/config.h"
 #include "cmd/etcd/config_log.h"
 #include "cmd/etcd/data_dir.h"
@@ -6,6 +6,7 @@
 #ifdef QUOIN_FAILPOINTS
 #include "cmd/etcd/failpoints.h"
 #endif
+#include "cmd/etcd/grpc_proxy.h"
 #include "cmd/etcd/process.h"
 #include "cmd/etcd/signals.h"
 #include "cmd/etcd/stop_guard.h"
@@ -30,6 +31,7 @@ int run(const std::vector<std::string>& args, const Environment& environment) {
   }
 #endif
   if (args.size() > 1 && args[1] == "gateway") return run_gateway(args, signals);
+  if (args.size() > 1 && args[1] == "grpc-proxy") return run_grpc_proxy(args, signals);
   Command command = read_command_line(args, environment);
   signals.watch();
   Logging logging = start_logging(command);

@@ -184,6 +184,11 @@ GatewayCommand read_gateway_command(const std::vector<std::string>& args) {
           {}};
 }
 
+Result<std::vector<std::string>> discover_endpoints(const GatewayOptions& o, const GatewayWorld& world) {
+  ASSIGN_OR_RETURN(Discovered found, discover(o, world));
+  return std::move(found.endpoints);
+}
+
 GatewayPlanOrEnd plan_gateway(const GatewayOptions& o, const GatewayWorld& world) {
   const auto discovered = discover(o, world);
   if (!discovered) return ends("", fmt::format("{}\n", discovered.error().text()));

@@ -61,6 +61,8 @@ struct GatewayWorld {
   std::function<Result<>(const std::string& path)> check_trusted;
   log::Logger& log;
 };
+// The endpoints that --discovery-srv names; empty without it. Errors: etcd's text.
+Result<std::vector<std::string>> discover_endpoints(const GatewayOptions& options, const GatewayWorld& world);
 GatewayPlanOrEnd plan_gateway(const GatewayOptions& options, const GatewayWorld& world);
 
 // Returns the exit code if it does not start; else a signal ends the process.
