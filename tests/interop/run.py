@@ -57,6 +57,7 @@ DRIVERS = [
     ("cluster.readme", "interop/cluster_readme.py", [], 120, 120),
     ("etcdutl", "interop/etcdutl.py", [], 400, 400),
     ("etcdutl.check", "interop/etcdutl_check.py", [], 200, 1200),
+    ("cluster.runbook", "interop/runbook.py", [], 300, 1800),
     ("interchange.swap", "interop/interchange.py", ["--only", "swap"], 300, 900),
     ("interchange.versions", "interop/interchange.py", ["--only", "versions"], 200, 200),
     ("interchange.snapshots", "interop/interchange.py", ["--only", "snapshots"], 200, 200),
