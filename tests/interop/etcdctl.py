@@ -14,6 +14,7 @@ import os
 import pathlib
 import re
 import shlex
+import socket
 import subprocess
 import sys
 import threading
@@ -26,6 +27,11 @@ from etcdctl_case import MASKED, mask_log_line  # noqa: E402
 from members import Failure, Member, Skip, die_with_parent, drive, expect, run  # noqa: E402
 
 
+# Takes connections and says nothing.
+SILENT_SOCKET = socket.create_server(("127.0.0.1", 0))
+SILENT = f"127.0.0.1:{SILENT_SOCKET.getsockname()[1]}"
+
+
 class Tool:
     """One of the two programs, with the member it talks to and what it printed for later cases."""
 
@@ -34,7 +40,7 @@ class Tool:
         self.member = member
         self.is_real = is_real
         self.folder = folder
-        self.names = {"endpoint": member.endpoint if member else "127.0.0.1:1"}
+        self.names = {"endpoint": member.endpoint if member else "127.0.0.1:1", "silent": SILENT}
 
     def run(self, case):
         words = case.words(self.names)
@@ -197,6 +203,8 @@ def main(tools, args, folder):
         work.mkdir()
         both = [Tool([tools.oracle, "etcdctl"], pair[0], True, work), Tool([program], pair[1], False, work)]
         comparison.run_list([c for c in cases if c.server], *both, kind, args.go_on)
+        if group == "shared":
+            try_broken_outputs(pair[1])
         for m in pair:
             m.end()
 
@@ -210,6 +218,19 @@ def main(tools, args, folder):
                       f"echo \"${{COMPREPLY[*]}}\"")
             said = run(["bash", "-c", script]).stdout.strip()
             expect(said == expected, f"bash completes {line!r} to {said!r}, not {expected!r}")
+
+    def try_broken_outputs(member):
+        """A reader that goes away ends both programs in the same way; a full disk is an error for ours alone."""
+        endpoint = ["--endpoints", member.endpoint]
+        for i in range(2):
+            run([program, *endpoint, "put", f"large{i}"], stdin="x" * 900_000)
+        for tool in ([program], [tools.oracle, "etcdctl"]):
+            line = shlex.join(map(str, [*tool, *endpoint, "get", "large", "--prefix"]))
+            said = run(["bash", "-c", f"{line} | head -c 10 >/dev/null; echo ${{PIPESTATUS[0]}}"]).stdout.strip()
+            expect(said == "141", f"{line} with a broken pipe ended with {said}")
+        full = run(["bash", "-c", f"{shlex.join(map(str, [program, *endpoint, 'get', 'large0']))} >/dev/full"], check=False)
+        expect(full.returncode == 1 and full.stderr == "Error: write /dev/stdout: no space left on device\n",
+               f"a full disk: exit {full.returncode}, {full.stderr!r}")
 
     def run_alone(cases):
         """Those that ask no server."""
@@ -226,6 +247,7 @@ def main(tools, args, folder):
         for job in jobs:
             job.result()
 
+    comparison.meant["get a >/dev/full"] = "ours says that the disk is full and exits 1; 3.6 exits 0"
     print("Differences that are meant:")
     for title, why in [*MASKED, *sorted(comparison.meant.items())]:
         print(f"  {title}\n      {why}")

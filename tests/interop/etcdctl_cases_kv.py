@@ -62,6 +62,8 @@ FAULTS = [
         "--endpoints 127.0.0.1:1 endpoint hashkv --command-timeout 300ms",
         "--endpoints 127.0.0.1:1 get a --user a:b --dial-timeout 300ms",
         "--discovery-srv nowhere.invalid get a",
+        "--endpoints {silent} get a --command-timeout 500ms",
+        "--endpoints {silent} get a --user a:b --dial-timeout 500ms",
     )],
     alone("--endpoints http://127.0.0.1:1,127.0.0.1:3 del a --command-timeout 300ms",
           mask=((r"dial tcp (127.0.0.1:3|<endpoint>)", "dial tcp E"),)),

@@ -9,6 +9,7 @@
 #include "cmd/etcd/flags_text.h"
 #include "cmd/etcdctl/credentials.h"
 #include "cmd/etcdctl/output.h"
+#include "cmd/etcdctl/tls_check.h"
 
 namespace quoin::ctl {
 namespace {
@@ -48,6 +49,9 @@ Or<TlsConfig> read_tls(const TlsFiles& files) {
     if (!pem) return tl::unexpected(std::move(pem.error()));
     *into = std::move(*pem);
   }
+  std::string wrong = files.certificate.empty() ? "" : pair_error(tls.certificate, tls.key);
+  if (wrong.empty() && !files.ca.empty()) wrong = authorities_error(tls.ca);
+  if (!wrong.empty()) return tl::unexpected(bad_arguments("{}", wrong));
   return tls;
 }
 

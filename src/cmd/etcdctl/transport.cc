@@ -24,6 +24,7 @@
 #include "base/check.h"
 #include "base/result.h"
 #include "cmd/etcdctl/dial_error.h"
+#include "cmd/etcdctl/tls_check.h"
 
 namespace quoin::ctl {
 namespace {
@@ -193,15 +194,11 @@ class GrpcTransport final : public Transport {
     // Each transport has connections of its own: etcd's client has, and endpoints are asked one by one.
     args.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
     args.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
-    const Endpoint::Tls first = config_.endpoints[0].tls;
-    const bool secure =
-        first == Endpoint::Tls::kAlways || (first == Endpoint::Tls::kIfConfigured && config_.tls.enabled);
-    const auto credentials = secure ? tls_credentials(config_.tls) : grpc::InsecureChannelCredentials();
+    const auto credentials = secure() ? tls_credentials(config_.tls) : grpc::InsecureChannelCredentials();
     for (const Endpoint& e : config_.endpoints) {
       grpc::ChannelArguments own = args;
-      const std::string& name = config_.tls.server_name.empty() ? e.server_name : config_.tls.server_name;
-      if (secure) own.SetSslTargetNameOverride(name);
-      if (e.is_unix && !secure) own.SetString(GRPC_ARG_DEFAULT_AUTHORITY, "localhost");
+      if (secure()) own.SetSslTargetNameOverride(server_name(e));
+      if (e.is_unix && !secure()) own.SetString(GRPC_ARG_DEFAULT_AUTHORITY, "localhost");
       channels_.push_back(grpc::CreateCustomChannel(e.target, credentials, own));
     }
     waiting_.resize(channels_.size());
@@ -246,18 +243,31 @@ class GrpcTransport final : public Transport {
 
   static RpcError too_late() { return {GrpcStatus::kDeadlineExceeded, "context deadline exceeded", true}; }
 
+  bool secure() const {
+    const Endpoint::Tls first = config_.endpoints[0].tls;
+    return first == Endpoint::Tls::kAlways || (first == Endpoint::Tls::kIfConfigured && config_.tls.enabled);
+  }
+
+  const std::string& server_name(const Endpoint& e) const {
+    return config_.tls.server_name.empty() ? e.server_name : config_.tls.server_name;
+  }
+
   RpcError not_connected() const {
     std::string why;
     for (const Endpoint& e : config_.endpoints) {
-      if (why = dial_error(e); !why.empty()) break;
+      const auto handshake = [&](int fd) {
+        const std::string said = handshake_error(fd, config_.tls, system_roots(), server_name(e));
+        return said.empty() ? said : "transport: authentication handshake failed: " + said;
+      };
+      why = secure() ? dial_error(e, handshake) : dial_error(e);
+      if (!why.empty()) break;
     }
-    const std::string text =
-        why.empty() ? "context deadline exceeded"
-                    : fmt::format(
-                          "latest balancer error: connection error: desc = \"transport: Error while "
-                          "dialing: {}\"",
-                          why);
-    return {GrpcStatus::kDeadlineExceeded, text, true};
+    if (why.empty()) {
+      why = "context deadline exceeded while waiting for connections to become ready";
+    } else {
+      why = fmt::format("latest balancer error: connection error: desc = \"{}\"", why);
+    }
+    return {GrpcStatus::kDeadlineExceeded, why, true};
   }
 
   const TransportConfig config_;
