@@ -38,6 +38,7 @@ DRIVERS = [
     ("kubeadm", "interop/kubeadm.py", ["--part", "manifest", "--part", "older"], 200, 400),
     ("kubeadm.join", "interop/kubeadm.py", ["--part", "join"], 200, 600),
     ("tcp_gateway", "interop/tcp_gateway.py", [], 400, 1200),
+    ("etcdctl.sessions", "interop/etcdctl_sessions.py", [], 300, 300),
     ("etcdctl", "interop/etcdctl.py", [], 300, 300),
     ("packages", "interop/packages.py", [], 300, 300),
     ("benchmark", "interop/benchmark.py", [], 300, 600),
