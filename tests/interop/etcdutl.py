@@ -7,13 +7,16 @@ as three."""
 import json
 import os
 import pathlib
+import pty
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
-from members import Failure, Member, drive, expect, free_port, run  # noqa: E402
+from members import Member, die_with_parent, drive, expect, free_port, run  # noqa: E402
 
 BUCKETS = ["alarm", "auth", "authRoles", "authUsers", "cluster", "key", "lease", "members", "members_removed", "meta"]
 
@@ -334,7 +337,7 @@ def running_member(tools, pair, folder):
     """While a member runs, defrag waits and says so; a signal ends it."""
     member = Member(folder / "running").start(tools.ours)
     said = subprocess.run([pair.ours, "defrag", "--data-dir", member.data], capture_output=True, text=True, timeout=60,
-                          check=False, preexec_fn=lambda: __import__("signal").alarm(3))
+                          check=False, preexec_fn=lambda: signal.alarm(3))
     expect(f'waiting for etcd to close and release its lock on "{member.database}". To defrag a running etcd instance, use '
            "`etcdctl defrag` instead.\n" in said.stderr, f"defrag of a running member: {said}")
     member.stop()
@@ -348,6 +351,38 @@ def no_room(pair):
     broken = subprocess.run(f"{pair.ours} version | true; echo ${{PIPESTATUS[0]}}", shell=True, executable="/bin/bash",
                             capture_output=True, text=True, check=True)
     expect(broken.stdout in ("0\n", "141\n") and not broken.stderr, f"{broken}")
+
+
+def interrupted(pair):
+    """Ctrl-C in the midst of a restore: nothing stays behind, one line, and the end that the signal would have brought."""
+    folder = pair.folders["ours"]
+    with open(folder / "large", "wb") as f:
+        f.truncate(8 << 30)  # takes longer to copy than to interrupt
+    child = subprocess.Popen([pair.ours, "snapshot", "restore", "large", "--data-dir", "out", "--skip-hash-check"], cwd=folder,
+                             stderr=subprocess.PIPE, text=True, preexec_fn=die_with_parent)
+    deadline = time.monotonic() + 30
+    while not (folder / "out/member.restoring/snap/db").exists():
+        expect(time.monotonic() < deadline, "the restore does not begin")
+        time.sleep(0.01)
+    child.send_signal(signal.SIGINT)
+    said = child.communicate(timeout=60)[1]
+    expect(child.returncode == -signal.SIGINT and said.endswith("Error: interrupted\n"), f"{child.returncode}: {said}")
+    expect(not (folder / "out").exists(), "an interrupted restore left something behind")
+    (folder / "large").unlink()
+
+
+def on_a_terminal(pair):
+    """Progress is shown on a terminal alone, and taken away again."""
+    master, slave = pty.openpty()
+    done = subprocess.run([pair.ours, "snapshot", "restore", "plain.snap", "--data-dir", "out"], cwd=pair.folders["ours"],
+                          stderr=slave, stdout=subprocess.PIPE, check=True)
+    os.close(slave)
+    shown = os.read(master, 1 << 16).decode()
+    os.close(master)
+    expect("copying the snapshot: 0 B of " in shown and not done.stdout, f"on a terminal: {shown}")
+    last = shown.rindex("\r\x1b[K")
+    expect("restored snapshot" in shown[last:], f"the line of progress stays: {shown}")
+    pair.remove("out")
 
 
 def main(tools, args, folder):
@@ -364,6 +399,8 @@ def main(tools, args, folder):
     damaged_files(pair, plain)
     rewriting(tools, pair)
     no_room(pair)
+    interrupted(pair)
+    on_a_terminal(pair)
     print(f"{pair.compared} command lines compared", flush=True)
     running_member(tools, pair, folder)
     members_start(tools, pair, folder, plain)
