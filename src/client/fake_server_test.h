@@ -55,6 +55,7 @@ class FakeServer {
     methods_.add_unary("etcdserverpb.KV", "Range", range);
     methods_.add_unary("etcdserverpb.Auth", "Authenticate", authenticate);
     methods_.add_stream("etcdserverpb.Watch", "Watch", grpc::MethodKind::kBidiStream, watch);
+    methods_.add_stream("etcdserverpb.Lease", "LeaseKeepAlive", grpc::MethodKind::kBidiStream, keep_alive);
   }
   void listen() {
     auto l = host_.listen({.host = "", .port = 2379}, {&loop_},
@@ -78,7 +79,7 @@ class FakeServer {
   static void respond(grpc::Call& call, std::string_view bytes) { call.respond(Blob::copy(bytes)); }
 
   Unary put, range, authenticate;
-  Stream watch;
+  Stream watch, keep_alive;
 
  private:
   void accepted(std::unique_ptr<io::Stream> s) {
