@@ -170,9 +170,9 @@ class Machine:
         for program in self.local.iterdir():
             if program.name not in (*self.machines.commands, *COMMANDS):
                 program.unlink()
-        for path in ("/var/lib/etcd", "/var/log/journal", "/var/backups", "/backup", "/run", "/tmp", "/root"):
+        for path in ("/var/lib", "/var/lib/etcd", "/var/log/journal", "/var/backups", "/backup", "/run", "/tmp", "/root"):
             shutil.rmtree(self.file(path), ignore_errors=True)
-            self.file(path).mkdir(parents=True)
+            self.file(path).mkdir(parents=True, exist_ok=True)
 
     def cut(self, other):
         """Nothing reaches the other machine from here: its address leads to hardware that nobody has."""
@@ -223,8 +223,13 @@ class Machines:
             if asked == "ours" and not there:
                 raise Failure(f"no {tool} of ours stands beside {tools.ours[0]}")
             if there and asked == "auto":
-                known = run([beside / tool, "help"], check=False).stdout
-                lacking = [c for c in NEEDED[tool] if not re.search(rf"^\s+{c}\s", known, re.M)]
+                helps = {}
+                lacking = []
+                for command in NEEDED[tool]:
+                    *parent, name = command.split()
+                    text = helps.setdefault(tuple(parent), run([beside / tool, *parent, "--help"], check=False).stdout)
+                    if not re.search(rf"^\s+{name}\s", text, re.M):
+                        lacking.append(command)
                 if lacking:
                     print(f"the {tool} beside {tools.ours[0].name} has no `{lacking[0]}` yet: that of a real 3.6 is used", flush=True)
                     there = False
