@@ -407,7 +407,7 @@ def h2load(tools, member, folder, long):
     if not shutil.which("h2load"):
         print("h2load is not there (Debian's nghttp2-client): not compared", flush=True)
         return
-    total, conns, clients, rounds, value = (100_000, 8, 128, 5, 256) if long else (6000, 8, 128, 3, 256)
+    total, conns, clients, rounds, value = (50_000, 8, 128, 9, 256) if long else (6000, 8, 128, 3, 256)
     message = b"\x0a\x08" + b"\0" * 8 + b"\x12" + varint(value) + b"v" * value
     body = folder / "put"
     body.write_bytes(b"\0" + struct.pack(">I", len(message)) + message)
@@ -427,9 +427,10 @@ def h2load(tools, member, folder, long):
     cost = {k: [statistics.median(x) for x in zip(*v)] for k, v in costs.items()}
     for k in ("h2load", "ours"):
         print(f"{k:<8}{rate[k]:10.0f} Put/s   CPU of a Put: tool {cost[k][0]:6.1f} us, member {cost[k][1]:6.1f} us", flush=True)
-    ratio = rate["ours"] / rate["h2load"]
+    # Of neighbours in time: what else the machine does changes from round to round.
+    ratio = statistics.median(o / h for o, h in zip(rates["ours"], rates["h2load"]))
     share = cost["ours"][0] / sum(cost["h2load"])
-    print(f"our rate / h2load's: {ratio:.2f}; CPU of our tool / (h2load + member): {share:.2f}", flush=True)
+    print(f"our rate / h2load's, round by round: {ratio:.2f}; CPU of our tool / (h2load + member): {share:.2f}", flush=True)
     share_max = 0.5 if long else 0.75
     expect(not long or 0.9 <= ratio <= 1.1, f"the rates differ: {rates}")
     expect(share <= share_max, f"a Put costs too much: {costs}")

@@ -14,8 +14,9 @@ namespace {
 
 constexpr int kExitCobra = 255, kExitFault = 1;
 constexpr uint64_t kClientsMax = 1'000'000, kConnsMax = 100'000;
-constexpr int64_t kCountMax =
-    100'000'000;  // of what has memory of its own: keys, watchers, streams, bytes of a value
+// Of what has memory of its own: keys, watchers, bytes of a value.
+constexpr int64_t kCountMax = 100'000'000;
+constexpr int64_t kStreamsMax = 1'000'000;
 
 constexpr std::array<std::pair<std::string_view, Command>, 10> kCommands = {{
     {"put", Command::kPut},
@@ -150,6 +151,13 @@ std::string fault_of(const Arguments& a, const std::vector<std::string>& words, 
     if (f != nullptr && (f->number < 0 || f->number > kCountMax)) {
       return fmt::format("expected --{} between 0 and {}, got ({})\n", flag, kCountMax, f->number);
     }
+  }
+  if (a.streams > kStreamsMax) {
+    return fmt::format("expected --streams between 0 and {}, got ({})\n", kStreamsMax, a.streams);
+  }
+  const bool of_each = has("watch-per-stream") || has("watchers-per-stream");
+  if (of_each && a.streams * a.watchers > kCountMax) {
+    return fmt::format("expected no more than {} watchers, got ({})\n", kCountMax, a.streams * a.watchers);
   }
   if (a.command == Command::kWatch && a.watched_keys == 0)
     return "expected positive --watched-key-total, got (0)\n";

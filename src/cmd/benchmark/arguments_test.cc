@@ -65,6 +65,10 @@ TEST(Arguments, Faults) {
   EXPECT_EQ(fault({"put", "-w", "table"}), "unknown output format \"table\", expected simple or json\n");
   EXPECT_EQ(fault({"put", "--conns=0"}), "expected --conns between 1 and 100000, got (0)\n");
   EXPECT_EQ(fault({"put", "--val-size=-1"}), "expected --val-size between 0 and 100000000, got (-1)\n");
+  EXPECT_EQ(fault({"watch", "--streams=1000001"}),
+            "expected --streams between 0 and 1000000, got (1000001)\n");
+  EXPECT_EQ(fault({"watch", "--streams=1000000", "--watch-per-stream=100000000"}),
+            "expected no more than 100000000 watchers, got (100000000000000)\n");
   EXPECT_NE(fault({"mvcc", "put"}).find("mvcc put: it measures the storage engine"), std::string::npos);
   for (const auto& words : std::vector<std::vector<std::string>>{{"range"},
                                                                  {"range", "a", "b", "c"},

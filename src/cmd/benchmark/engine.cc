@@ -153,6 +153,7 @@ Result<std::string> Engine::call(client::Client& client, const client::Method& m
   auto answer = call->answer();
   on_loop([&] {
     client::CallOptions options{.wait_for_ready = wait_for_ready};
+    if (timeout_ns <= 0) timeout_ns = arguments_.stall_timeout_ns;
     if (timeout_ns > 0) options.deadline = now() + timeout_ns;
     client.unary(*call, method, request, options);
   });

@@ -66,7 +66,8 @@ class Engine {
   }
   // Runs `f` on the loop and waits for it.
   void on_loop(std::function<void()> f);
-  // One call, its answer. Errors: GrpcError's text.
+  // One call, its answer. Without a timeout --stall-timeout bounds it. Errors: kNotFound if the server has answered that it
+  // does not do this, else kIo; both with error_text().
   Result<std::string> call(client::Client& client, const client::Method& method, std::string_view request,
                            int64_t timeout_ns = 0, bool wait_for_ready = true);
 

@@ -18,7 +18,6 @@ void Load::begin(Engine& engine) {
   for (Report* r : reports_) r->begin(now, unix_now);
   pace_.begin(now);
   if (total_ == 0 || workers_.empty()) return all_completed();
-  idle_.reserve(workers_.size());
   for (auto& w : workers_) next(*w, now);
 }
 
@@ -52,8 +51,8 @@ void Load::tick() {
   if (stopped_) return;
   const io::MonotonicNs now = engine_->now();
   while (!idle_.empty() && next_ < total_ && pace_.due(next_) <= now) {
-    Worker& worker = *idle_.back();
-    idle_.pop_back();
+    Worker& worker = *idle_.front();
+    idle_.pop_front();
     start(worker, now);
   }
   if (!idle_.empty() && next_ < total_) arm(now);

@@ -6,6 +6,7 @@
 // Rate: the timer that starts due operations fires at most every kTickNs, so an operation may start so much late, which
 // counts in latencies from the intended start.
 #pragma once
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -66,7 +67,7 @@ class Load : public Phase {
   Engine* engine_ = nullptr;
   uint64_t next_ = 0, completed_ = 0;
   size_t running_ = 0;
-  std::vector<Worker*> idle_;  // they wait until an operation is due
+  std::deque<Worker*> idle_;  // they wait until an operation is due, and go in turn
   std::unique_ptr<io::Timer> timer_;
   bool stopped_ = false;
   std::function<void()> when_completed_;

@@ -206,8 +206,9 @@ class Script {
   uint64_t expected_events(const std::vector<std::string>& keys, size_t watchers) const {
     std::map<std::string_view, uint64_t> of_key;
     for (size_t i = 0; i < watchers; ++i) ++of_key[keys[i % keys.size()]];
+    const uint64_t puts = count(a_.total), rounds = puts / keys.size(), rest = puts % keys.size();
     uint64_t sum = 0;
-    for (size_t i = 0; i < count(a_.total); ++i) sum += of_key[keys[i % keys.size()]];
+    for (size_t i = 0; i < keys.size(); ++i) sum += of_key[keys[i]] * (rounds + (i < rest ? 1 : 0));
     return sum;
   }
 

@@ -1,5 +1,7 @@
 #include "cmd/benchmark/stm.h"
 
+#include <absl/container/flat_hash_set.h>
+
 #include <algorithm>
 #include <array>
 #include <optional>
@@ -76,10 +78,11 @@ class StmWorker final : public Worker, private client::Call {
     const auto wanted = static_cast<uint64_t>(arguments_.keys_per_txn);
     numbers_.clear();
     // Floyd's way: each set is as likely as any other.
+    drawn_.clear();
     for (uint64_t j = space - wanted; j < space; ++j) {
-      const uint64_t n = prng_.below(j + 1);
-      const bool there = std::find(numbers_.begin(), numbers_.end(), n) != numbers_.end();
-      numbers_.push_back(there ? j : n);
+      uint64_t n = prng_.below(j + 1);
+      if (!drawn_.insert(n).second) drawn_.insert(n = j);
+      numbers_.push_back(n);
     }
     for (size_t i = numbers_.size(); i > 1; --i) std::swap(numbers_[i - 1], numbers_[prng_.below(i)]);
     keys_.clear();
@@ -201,6 +204,7 @@ class StmWorker final : public Worker, private client::Call {
   std::unique_ptr<Mutex> mutex_;
   bool locking_ = false;
   std::vector<uint64_t> numbers_;
+  absl::flat_hash_set<uint64_t> drawn_;
   std::vector<std::string> keys_, values_;
   std::vector<Read> reads_;  // of the first keys, in their order
   bool fetched_ = false;     // by a commit that failed

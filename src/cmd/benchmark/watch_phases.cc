@@ -1,5 +1,6 @@
 #include "cmd/benchmark/watch_phases.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "client/methods.h"
@@ -176,7 +177,8 @@ PutAndHear::PutAndHear(WatchStreams& streams, client::Client& client, const Opti
       pace_(options.rate),
       puts_(puts),
       events_(events),
-      times_(options.total),
+      times_(std::min<uint64_t>(options.total, 2 * kOutstandingMax)),
+      watchers_(options.watchers),
       heard_(streams.size()),
       left_(options.total * options.watchers) {
   expected = left_;
@@ -194,6 +196,8 @@ void PutAndHear::started() {
 }
 
 void PutAndHear::put_when_due(io::MonotonicNs now) {
+  paused_ = sent_ * watchers_ - events_heard_ >= kOutstandingMax;
+  if (paused_) return;
   if (!pace_.limited() || pace_.due(next_) <= now) return put(now);
   timer_ = engine().after(pace_.due(next_) - now, [this] {
     if (!stopped()) put(engine().now());
@@ -202,7 +206,8 @@ void PutAndHear::put_when_due(io::MonotonicNs now) {
 
 void PutAndHear::put(io::MonotonicNs now) {
   started_ = now;
-  if (from_start_) times_[next_] = now;
+  times_[next_ % times_.size()] = from_start_ ? now : 0;
+  ++sent_;
   client_.unary(*this, client::methods::kPut, request_, {});
 }
 
@@ -211,7 +216,7 @@ void PutAndHear::on_end(GrpcStatus status, std::string_view text) {
   if (status != GrpcStatus::kOk) return engine().failed("put: " + error_text(status, text));
   const io::MonotonicNs now = engine().now();
   puts_.add(pace_.limited() ? pace_.due(next_) : started_, started_, now);
-  if (!from_start_) times_[next_] = now;
+  if (!from_start_) times_[next_ % times_.size()] = now;
   if (++next_ < total_) return put_when_due(now);
   if (left_ == 0) finish();
 }
@@ -221,12 +226,13 @@ void PutAndHear::events(WatchStream& stream, size_t watch_id, size_t count) {
   if (heard.size() <= watch_id) heard.resize(watch_id + 1);
   const io::MonotonicNs now = engine().now();
   uint64_t& at = heard[watch_id];
-  for (; count > 0 && at < total_; --count, ++at, --left_) {
-    const io::MonotonicNs put = times_[at];
+  for (; count > 0 && at < sent_ && left_ > 0; --count, ++at, --left_, ++events_heard_) {
+    const io::MonotonicNs put = times_[at % times_.size()];
     events_.add(put == 0 ? now : put, now);
     progress(1);
   }
-  if (left_ == 0 && next_ == total_) finish();
+  if (left_ == 0 && next_ == total_) return finish();
+  if (paused_ && next_ < total_) put_when_due(now);
 }
 
 // ---- watch-get ----

@@ -91,9 +91,12 @@ class WatchEvents final : public WatchPhase {
   std::unique_ptr<Puts> puts_;
 };
 
-// watch-latency and watch-fanout: puts to one key, one after the other, which all watchers hear.
+// watch-latency and watch-fanout: puts to one key, one after the other, which all watchers hear. The next put waits while
+// kOutstandingMax events have not come, so that neither side piles them up without end. Events of puts that somebody else
+// makes to the key are taken for those of ours.
 class PutAndHear final : public WatchPhase, private client::Call {
  public:
+  static constexpr uint64_t kOutstandingMax = 1 << 20;
   struct Options {
     std::string key, value;
     uint64_t total = 0;
@@ -120,8 +123,13 @@ class PutAndHear final : public WatchPhase, private client::Call {
   std::string request_;
   Pace pace_;
   Report &puts_, &events_;
-  std::vector<io::MonotonicNs> times_;  // of each put its start or its end; 0: not yet
-  uint64_t next_ = 0;
+  // Of the last puts, each in its place modulo the size: its start or its end; 0: not yet. No watcher lags behind by more
+  // puts than there are outstanding events.
+  std::vector<io::MonotonicNs> times_;
+  const uint64_t watchers_;
+  uint64_t next_ = 0, sent_ = 0;  // the put that runs or comes next; how many have begun
+  uint64_t events_heard_ = 0;
+  bool paused_ = false;  // too many events are outstanding
   io::MonotonicNs started_ = 0;
   std::vector<std::vector<uint64_t>> heard_;  // of each stream and watcher: how many events
   uint64_t left_;
