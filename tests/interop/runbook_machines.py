@@ -39,6 +39,7 @@ root=$1/root
 mount --make-rprivate /
 mount --rbind /usr "$root/usr"
 mount --bind "$1/local" "$root/usr/local/bin"
+[ ! -d /etc/alternatives ] || mount --bind /etc/alternatives "$root/etc/alternatives"
 mount --rbind /dev "$root/dev"
 mount -t proc proc "$root/proc"
 hostname "$2"
@@ -61,17 +62,14 @@ class Machine:
         self.log = self.file("/var/log/journal/etcd.service")
         Member.members.append(self)  # its log is shown when a driver fails
         for d in ("usr", "proc", "dev", "opt/programs", "root", "tmp", "run", "etc/systemd/system", "etc/default", "etc/etcd",
-                  "etc/cron.d", "var/lib/etcd", "var/log", "var/backups", "backup", "home", "mnt"):
+                  "etc/cron.d", "etc/ssl", "etc/alternatives", "var/lib/etcd", "var/log", "var/backups", "backup", "home", "mnt"):
             (self.root / d).mkdir(parents=True)
         self.local.mkdir()
         for link in ("bin", "sbin", "lib", "lib64"):
             if os.path.islink(f"/{link}"):
                 (self.root / link).symlink_to(os.readlink(f"/{link}"))
-        for kept in ("passwd", "group", "nsswitch.conf", "ssl", "ld.so.cache", "alternatives", "localtime"):
-            source = pathlib.Path("/etc") / kept
-            if source.is_dir():
-                shutil.copytree(source, self.root / "etc" / kept, symlinks=True, ignore=lambda *_: ["private"])
-            elif source.exists():
+        for kept in ("passwd", "group", "nsswitch.conf", "ssl/openssl.cnf", "ld.so.cache", "localtime"):
+            if (source := pathlib.Path("/etc") / kept).exists():
                 shutil.copy(source, self.root / "etc" / kept)
         (self.root / "etc/resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
         (self.root / "etc/hosts").write_text(machines.hosts)
@@ -87,7 +85,7 @@ class Machine:
         for name_, program in machines.commands.items():
             self.command(name_, program)
         for name_ in COMMANDS:
-            shutil.copy(HERE / "runbook_commands.py", self.local / name_)
+            (self.local / name_).write_text(machines.script, encoding="utf-8")
             (self.local / name_).chmod(0o755)
         self.keeper = subprocess.Popen(
             ["unshare", "--mount", "--net", "--pid", "--uts", "--fork", "--kill-child", "bash", "-c", FIRST, "first",
@@ -176,6 +174,7 @@ class Machine:
 
     def cut(self, other):
         """Nothing reaches the other machine from here: its address leads to hardware that nobody has."""
+        self.machines.cuts.add((self.name, other.name))
         for address in (other.host, *other.aliases):
             self.ip("neigh", "replace", address, "lladdr", "02:00:00:00:00:99", "dev", "eth0", "nud", "permanent")
 
@@ -212,7 +211,9 @@ class Machines:
         unit = (ROOT / "deploy" / "etcd.service").read_text(encoding="utf-8").replace("/usr/bin/etcd", "/usr/local/bin/etcd")
         self.files = {"/etc/systemd/system/etcd.service": unit, **files}
         folder.mkdir(parents=True)
-        self.all = {}
+        self.all, self.cuts = {}, set()
+        # Without what a user has installed for Python, which it would look for at each command.
+        self.script = (HERE / "runbook_commands.py").read_text(encoding="utf-8").replace("/usr/bin/env python3", "/usr/bin/python3 -IS", 1)
         self.tls, self.scheme = None, "http"
         beside = tools.ours[0].parent
         self.programs = {"etcd": tools.ours[0], "oracle": tools.oracle}
@@ -266,10 +267,9 @@ class Machines:
                 time.sleep(0.1)
 
     def heal_all(self):
-        for a in self.all.values():
-            for b in self.all.values():
-                if a is not b:
-                    a.heal(b)
+        for a, b in self.cuts:
+            self.all[a].heal(self.all[b])
+        self.cuts.clear()
 
     def close(self):
         self.agent.close()
