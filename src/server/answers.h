@@ -30,6 +30,8 @@ struct Answer {
   // The rest of a long response. It is sent in these parts, since copying it whole takes 100 ms for a million
   // values.
   std::vector<Blob> parts;
+  // When apply began with the entry, and when it had done it; for the line about a slow request.
+  io::MonotonicNs apply_began = 0, apply_ended = 0;
   size_t bytes() const {
     size_t sum = body.size();
     for (const Blob& part : parts) sum += part.size();

@@ -312,7 +312,7 @@ void ApplyStage::apply_request(const raft::Entry& entry, const pb::InternalRaftR
     Applier::Outcome outcome;
     outcome.answer.error = apply_cluster_request(request, effective);
     if (stopped_ || !effective) return;
-    note_applied_request(request, outcome, start);
+    note_applied_request(request, start, &outcome);
     outcome.answer.revision = state_.store->revision();
     if (waiter) answer(std::move(*waiter), std::move(outcome.answer));
     return;
@@ -323,7 +323,9 @@ void ApplyStage::apply_request(const raft::Entry& entry, const pb::InternalRaftR
   if (wanted && request.compaction) {
     // Its answer comes later, or at once from within apply().
     *deferred = std::exchange(waiter, std::nullopt);
-    later = [this, deferred](Answer a) {
+    later = [this, deferred, start](Answer a) {
+      a.apply_began = start;
+      a.apply_ended = clock_.monotonic();
       if (*deferred) answer(std::move(**deferred), std::move(a));
       deferred->reset();
       outbox_.flush();
@@ -341,7 +343,7 @@ void ApplyStage::conclude(const raft::Entry& entry, const pb::InternalRaftReques
     if (waiter) answer(std::move(*waiter), {.error = Error(Code::kServerStopped)});
     return fail(outcome.fault->prefixed(fmt::format("entry {}", entry.index)));
   }
-  note_applied_request(request, outcome, start);
+  note_applied_request(request, start, &outcome);
   if (outcome.raise_nospace) {
     LOG(log_, kWarn, "message exceeded backend quota; raising alarm", {"quota-size-bytes", quota_.limit()},
         {"quota-size", std::to_string(quota_.limit())});
@@ -371,16 +373,19 @@ void ApplyStage::raise_nospace(Waiter waiter, Answer outcome) {
   sink_.propose({.id = id, .data = wire::encode_blob(request)});
 }
 
-void ApplyStage::note_applied_request(const pb::InternalRaftRequest& request, const Applier::Outcome& outcome,
-                                      io::MonotonicNs start) {
-  const int64_t took = clock_.monotonic() - start;
-  const Error* error = outcome.answer.error ? &*outcome.answer.error : nullptr;
+void ApplyStage::note_applied_request(const pb::InternalRaftRequest& request, io::MonotonicNs start,
+                                      Applier::Outcome* outcome) {
+  const io::MonotonicNs end = clock_.monotonic();
+  const int64_t took = end - start;
+  outcome->answer.apply_began = start;
+  outcome->answer.apply_ended = end;
+  const Error* error = outcome->answer.error ? &*outcome->answer.error : nullptr;
   const bool success = error == nullptr || error->code() == Code::kCompacted;
   metrics_.applied(operation_name(request), success, static_cast<double>(took) / 1e9);
   const bool slow = slow_requests_.slow(took);
   if (!slow && success) [[likely]]
     return;
-  const std::string text = request_text(request), response = response_text(outcome);
+  const std::string text = request_text(request), response = response_text(*outcome);
   if (slow) slow_requests_.warn(took, "", text, response, error);
   if (!success) slow_requests_.failed(took, text, response, *error);
 }

@@ -187,8 +187,9 @@ class ApplyStage {
   // Logs, raises the alarm, answers.
   void conclude(const raft::Entry& entry, const wire::etcdserverpb::InternalRaftRequest& request,
                 std::optional<Waiter> waiter, Applier::Outcome outcome, io::MonotonicNs start);
-  void note_applied_request(const wire::etcdserverpb::InternalRaftRequest& request,
-                            const Applier::Outcome& outcome, io::MonotonicNs start);
+  // Metrics and lines about it; the outcome's answer is told the times.
+  void note_applied_request(const wire::etcdserverpb::InternalRaftRequest& request, io::MonotonicNs start,
+                            Applier::Outcome* outcome);
   std::string response_text(const Applier::Outcome& outcome) const;
   static bool is_cluster_request(const wire::etcdserverpb::InternalRaftRequest& request);
   // Also of entries that the database holds already: the membership as of each index counts.

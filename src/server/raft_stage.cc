@@ -4,6 +4,7 @@
 #include "failpoint/failpoint.h"
 #include "raft/codec.h"
 #include "server/raft_probe.h"
+#include "server/slow_trace.h"
 
 namespace quoin::server {
 
@@ -425,13 +426,13 @@ void RaftStage::on_read_state(const raft::ReadState& state) {
     probe_->slow_reads.inc();
     return;
   }
-  std::vector<Reader> readers = std::move(round_->readers);
+  WaitApplied wait{state.index, std::move(round_->readers), round_->started, clock_.monotonic(), applied()};
   round_.reset();
-  if (applied() >= state.index) {
-    complete(std::move(readers), {});
+  if (wait.applied >= wait.index) {
+    read_round_done(std::move(wait));
   } else {
     // Rounds end in the order they began and their indexes do not fall.
-    wait_applied_.push_back({state.index, std::move(readers)});
+    wait_applied_.push_back(std::move(wait));
     applied_wanted_.store(true);
     release_applied_readers();
   }
@@ -446,10 +447,28 @@ void RaftStage::note_applied(Index index) {
 void RaftStage::release_applied_readers() {
   const Index now(applied_.load());
   while (!wait_applied_.empty() && wait_applied_.front().index <= now) {
-    complete(std::move(wait_applied_.front().readers), {});
+    read_round_done(std::move(wait_applied_.front()));
     wait_applied_.pop_front();
   }
   if (wait_applied_.empty()) applied_wanted_.store(false);
+}
+
+void RaftStage::read_round_done(WaitApplied round) {
+  complete(std::move(round.readers), {});
+  // One that did not have to wait for apply ended when the answer came.
+  const bool waited = round.applied < round.index;
+  if (!waited && !slow_trace(round.received - round.started)) [[likely]]
+    return;
+  const io::MonotonicNs now = clock_.monotonic();
+  if (!slow_trace(now - round.started)) return;
+  log_trace(
+      log_, clock_, "linearizableReadLoop",
+      TraceFields()
+          .add("readStateIndex", static_cast<int64_t>(round.index.v))
+          .add("appliedIndex", static_cast<int64_t>(round.applied.v)),
+      round.started, now,
+      {{"read index received", round.received}, {"applied index is now lower than readState.Index", now}},
+      ListedSteps::kAll);
 }
 
 void RaftStage::complete(std::vector<Reader>&& readers, const Result<>& result) {

@@ -181,9 +181,12 @@ class RaftStage {
     std::vector<Reader> readers;
     io::MonotonicNs started = 0, sent = 0;
   };
+  // A round's readers, from the leader's answer until it is applied.
   struct WaitApplied {
     Index index;
     std::vector<Reader> readers;
+    io::MonotonicNs started = 0, received = 0;  // of the round
+    Index applied;                              // when the answer came
   };
   struct Parked {
     Proposal proposal;
@@ -224,6 +227,7 @@ class RaftStage {
   void send_read_index();
   void on_read_state(const raft::ReadState& state);
   void release_applied_readers();
+  void read_round_done(WaitApplied round);
   void complete(std::vector<Reader>&& readers, const Result<>& result);
   void fail_read_round(Error error);
   void check_read_round(io::MonotonicNs now);

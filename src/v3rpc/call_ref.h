@@ -29,6 +29,7 @@ class CallRef {
   explicit CallRef(const grpc::Call& call) : table_(&call.table()), id_(call.id()), work_(call.work()) {}
 
   bool ended() const { return table_->find(id_) == nullptr; }
+  bool is(const grpc::Call& call) const { return id_ == call.id(); }
   // Runs `f(grpc::Call&)` unless the call has ended.
   template <class F>
   void with(F&& f) const {

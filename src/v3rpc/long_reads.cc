@@ -17,6 +17,10 @@ void LongReads::add(grpc::Call& call, std::unique_ptr<server::SteppedRead> read,
   want_turn();
 }
 
+bool LongReads::reading(const grpc::Call& call) const {
+  return std::any_of(readings_.begin(), readings_.end(), [&](const Reading& r) { return r.call.is(call); });
+}
+
 void LongReads::want_turn() {
   if (readings_.empty() || std::exchange(turn_wanted_, true)) return;
   loop_.turns->add([this] { take_turn(); });

@@ -31,6 +31,8 @@ class LongReads {
   // Answers a unary call with a read that is complete.
   void respond(grpc::Call& call, server::SteppedRead& read);
   size_t size() const { return readings_.size(); }
+  // Whether this call's read goes on. Looks at all of them: for what is rare.
+  bool reading(const grpc::Call& call) const;
 
  private:
   struct Reading {

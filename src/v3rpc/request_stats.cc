@@ -1,9 +1,7 @@
 #include "v3rpc/request_stats.h"
 
-#include <cstdlib>
-#include <ctime>
-
 #include "server/request_text.h"
+#include "server/slow_trace.h"
 #include "wire/message.h"
 
 namespace quoin::v3rpc {
@@ -16,20 +14,6 @@ struct Stats {
   int64_t request_count = -1, request_bytes = -1, response_count = -1, response_bytes = -1;
   std::string content;
 };
-
-// As the time stamp of a line.
-std::string time_text(io::WallNs wall) {
-  std::time_t seconds = wall / io::kSecond;
-  std::tm tm{};
-  localtime_r(&seconds, &tm);
-  std::string zone = "Z";
-  if (tm.tm_gmtoff != 0) {
-    const long minutes = std::labs(tm.tm_gmtoff) / 60;
-    zone = fmt::format("{}{:02}{:02}", tm.tm_gmtoff < 0 ? '-' : '+', minutes / 60, minutes % 60);
-  }
-  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}{}", tm.tm_year + 1900, tm.tm_mon + 1,
-                     tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, wall % io::kSecond / 1'000, zone);
-}
 
 template <class Request>
 void describe(std::string_view bytes, int64_t count, Stats* out) {
@@ -79,7 +63,7 @@ void log_request_stats(log::Logger& log, log::Level level, const grpc::Call& cal
                        size_t response_bytes, io::WallNs start, int64_t took_ns) {
   const Stats s = stats_of(call, request, response_bytes);
   const std::string method = fmt::format("/{}/{}", call.method().service, call.method().name);
-  const std::string start_text = time_text(start);
+  const std::string start_text = server::time_text(start);
   log.log(log::Event{level,
                      "request stats",
                      {{"start time", start_text},

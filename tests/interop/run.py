@@ -20,6 +20,7 @@ DRIVERS = [
     ("malformed", "interop/malformed.py", [], 200, 200),
     ("connections", "interop/connections.py", [], 200, 200),
     ("slow_lines", "interop/slow_lines.py", [], 200, 200),
+    ("trace_lines", "interop/trace_lines.py", [], 200, 200),
     ("own_checks", "interop/own_checks.py", [], 200, 200),
     ("logs", "interop/logs.py", [], 240, 240),
     ("http", "interop/http_endpoints.py", [], 120, 120),
