@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "base/prng.h"
 #include "raft/memory_storage.h"
 
@@ -76,6 +78,45 @@ class Node {
   Prng prng_{1};
   Observer observer_;
 };
+
+// Whoever sends read after read while no majority answers takes a bounded amount of memory.
+TEST(RawNode, ReadsOfOthersAreBounded) {
+  for (const bool early : {false, true}) {
+    Node n(3);
+    if (early) {
+      ASSERT_TRUE(n.node->campaign());
+      n.settle();
+      ASSERT_TRUE(n.node->step(n.from(2, MessageType::kVoteResp)));
+      n.settle();
+      ASSERT_EQ(n.node->raft().role(), Role::kLeader);
+    } else {
+      n.lead(1);
+    }
+    constexpr size_t kBound = 1024;
+    for (size_t i = 0; i < 5 * kBound; ++i) {
+      Message m = n.from(2, MessageType::kReadIndex);
+      m.entries.emplace_back().data = Blob::copy(std::to_string(i));
+      ASSERT_TRUE(n.node->step(std::move(m)));
+      if (i % 100 == 0) n.settle();
+    }
+    n.node->read_index(Blob::copy("own"));  // is not refused for it
+    n.settle();
+    if (early) {
+      Message m = n.from(2, MessageType::kAppResp);
+      m.index = n.node->raft().log().last_index();
+      ASSERT_TRUE(n.node->step(std::move(m)));
+      n.settle();
+    }
+    Message ack = n.from(2, MessageType::kHeartbeatResp);
+    ack.context = Blob::copy("own");
+    ASSERT_TRUE(n.node->step(std::move(ack)));
+    const auto sent = n.settle();
+    const auto answers = static_cast<size_t>(std::count_if(
+        sent.begin(), sent.end(), [](const Message& m) { return m.type == MessageType::kReadIndexResp; }));
+    EXPECT_EQ(answers, kBound) << early;
+    ASSERT_EQ(n.read_states.size(), 1u) << early;
+  }
+}
 
 // A leader that was replaced without knowing it would answer old data, were less than a majority enough.
 TEST(RawNode, AReadIndexIsAnsweredByAMajorityOfFive) {

@@ -3,6 +3,10 @@
 
 namespace quoin::raft {
 
+namespace {
+constexpr size_t kEarlyOfOthersMax = 1024;  // as in read_only.cc
+}  // namespace
+
 bool Raft::committed_in_term() const {
   return log_.term_or_zero(log_.committed()) == term_;
 }
@@ -13,7 +17,8 @@ void Raft::on_read_index(Message&& m) {
   // A new leader does not know yet how far its predecessor had committed; its first own commit tells. That is so for
   // a single voter too, where the other one was removed. etcd does not wait there.
   if (!committed_in_term()) {
-    early_reads_.push_back(std::move(m));
+    if (!m.from || m.from == id_ || early_reads_.size() < kEarlyOfOthersMax)
+      early_reads_.push_back(std::move(m));
     return;
   }
   serve_read_index(std::move(m));

@@ -5,12 +5,20 @@
 
 namespace quoin::raft {
 
+namespace {
+// Reads of other members that wait at a time. A member asks once in each of its rounds, and once more every half second
+// while it hears nothing, so even a large cluster has some dozens. One more is dropped, as without a leader; whoever
+// asked asks again. This member's own reads are bounded by itself.
+constexpr size_t kOfOthersMax = 1024;
+}  // namespace
+
 std::deque<ReadOnly::Read>::iterator ReadOnly::find(std::string_view context) {
   return std::find_if(queue_.begin(), queue_.end(),
                       [&](const Read& r) { return r.context().view() == context; });
 }
 
 void ReadOnly::add(Index index, Message&& request) {
+  if (request.from && queue_.size() >= kOfOthersMax) return;
   if (find(request.entries.front().data.view()) != queue_.end()) return;
   queue_.push_back({std::move(request), index, {}});
 }
