@@ -105,6 +105,51 @@ Result<Writes> overlap(const Ops& ops) {
   return w;
 }
 
+// Fields with a length, one after another. False at the end, and before anything else.
+class Fields {
+ public:
+  explicit Fields(std::string_view bytes) : rest_(bytes) {}
+  bool next() {
+    uint64_t tag, size;
+    if (!varint(&tag) || (tag & 7) != 2 || !varint(&size) || size > rest_.size()) return false;
+    number = tag >> 3;
+    value = rest_.substr(0, size);
+    rest_.remove_prefix(size);
+    return true;
+  }
+  uint64_t number = 0;
+  std::string_view value;
+
+ private:
+  bool varint(uint64_t* v) {
+    *v = 0;
+    for (size_t i = 0; i < rest_.size() && i < 10; ++i) {
+      const auto byte = static_cast<uint8_t>(rest_[i]);
+      *v |= static_cast<uint64_t>(byte & 0x7f) << (7 * i);
+      if (byte < 0x80) {
+        rest_.remove_prefix(i + 1);
+        return true;
+      }
+    }
+    return false;
+  }
+  std::string_view rest_;
+};
+
+bool has_more_ops_than(std::string_view txn, uint64_t max, int depth) {
+  constexpr uint64_t kCompare = 1, kFailure = 3, kNested = 4;  // kNested: of an operation
+  constexpr int kDepthMax = 32;
+  uint64_t counts[kFailure + 1] = {};
+  for (Fields f(txn); f.next();) {
+    if (f.number > kFailure) return false;
+    if (++counts[f.number] > max) return true;
+    Fields op(f.value);
+    if (f.number == kCompare || !op.next() || op.number != kNested || depth == kDepthMax) continue;
+    if (has_more_ops_than(op.value, max, depth + 1)) return true;
+  }
+  return false;
+}
+
 template <class Enum>
 bool within(Enum value, Enum last) {
   return static_cast<int32_t>(value) >= 0 && static_cast<int32_t>(value) <= static_cast<int32_t>(last);
@@ -131,6 +176,13 @@ Result<> check_put(const pb::PutRequest& r) {
 Result<> check_delete_range(const pb::DeleteRangeRequest& r) {
   if (r.key.empty()) return Error(Code::kEmptyKey);
   return {};
+}
+
+bool has_too_many_ops(std::string_view txn, uint64_t max_ops) {
+  // A short message has few.
+  constexpr size_t kOpBytesMin = 2;
+  const uint64_t max = std::max(max_ops, kOpsDecoded);
+  return txn.size() / kOpBytesMin > max && has_more_ops_than(txn, max, 0);
 }
 
 Result<> check_txn(const pb::TxnRequest& r, uint64_t max_ops) {

@@ -7,6 +7,7 @@
 #include <deque>
 
 #include "base/prng.h"
+#include "wire/message.h"
 
 namespace quoin::v3rpc {
 namespace {
@@ -138,6 +139,40 @@ TEST(CheckTxn, CountsAndShapes) {
   // No request set.
   EXPECT_EQ(code_of(check_txn(then({pb::RequestOp{}}), 2)), Code::kKeyNotFound);
   EXPECT_EQ(code_of(check_txn(then({put("")}), 2)), Code::kEmptyKey);
+}
+
+TEST(CheckTxn, VeryManyOperationsAreCountedWithoutDecoding) {
+  const auto encoded = [](const pb::TxnRequest& txn) { return wire::encode_string(txn); };
+  const auto of = [](size_t n) {
+    pb::TxnRequest txn;
+    txn.failure.resize(n);
+    return txn;
+  };
+  EXPECT_FALSE(has_too_many_ops("", 128));
+  EXPECT_FALSE(has_too_many_ops(encoded(of(kOpsDecoded)), 128));
+  EXPECT_TRUE(has_too_many_ops(encoded(of(kOpsDecoded + 1)), 128));
+  EXPECT_TRUE(has_too_many_ops(encoded(of(100'000)), 128));
+  EXPECT_FALSE(has_too_many_ops(encoded(of(100'000)), 100'000));  // so many may be
+  EXPECT_TRUE(has_too_many_ops(encoded(of(100'001)), 100'000));
+  // Of each list by itself, and inside others.
+  pb::TxnRequest three = of(kOpsDecoded);
+  three.success.resize(kOpsDecoded);
+  three.compare.resize(kOpsDecoded);
+  EXPECT_FALSE(has_too_many_ops(encoded(three), 128));
+  three.compare.resize(kOpsDecoded + 1);
+  EXPECT_TRUE(has_too_many_ops(encoded(three), 128));
+  EXPECT_TRUE(has_too_many_ops(encoded(then({put("a"), nested(then({nested(of(kOpsDecoded + 1))}))})), 128));
+  // One put with a large value is one.
+  const std::string large(1 << 20, '\x12');
+  pb::RequestOp op;
+  auto& request = op.set_request_put();
+  request.key = "k";
+  request.value = large;
+  EXPECT_FALSE(has_too_many_ops(encoded(then({op})), 128));
+  // What is no message is the decoder's to refuse.
+  const std::string many = encoded(of(100'000));
+  EXPECT_FALSE(has_too_many_ops("\x08\x01" + many, 128));
+  EXPECT_FALSE(has_too_many_ops(std::string(4000, '\xff'), 128));
 }
 
 TEST(CheckPutAndRange, OrderOfRefusals) {

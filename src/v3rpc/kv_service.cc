@@ -198,9 +198,12 @@ void KvService::delete_range(grpc::Call& call, std::string_view bytes) {
 }
 
 void KvService::txn(grpc::Call& call, std::string_view bytes) {
+  const uint64_t max_ops = loop_.member.config().max_txn_ops;
+  if (has_too_many_ops(bytes, max_ops)) [[unlikely]]
+    return call.fail(Error(Code::kTooManyOps));
   auto request = decode_or_fail<pb::TxnRequest>(call, bytes);
   if (!request || !quota_admits(loop_, call, server::txn_cost(*request))) return;
-  if (Result<> ok = check_txn(*request, loop_.member.config().max_txn_ops); !ok) return call.fail(ok.error());
+  if (Result<> ok = check_txn(*request, max_ops); !ok) return call.fail(ok.error());
   if (!server::is_read_only(*request)) return write(call, raft_field::kTxn, *request, bytes, trace_txn);
   if (server::is_serializable(*request)) return answer_read_only_txn(call, bytes);
   loop_.port.read_index(CallRef(call).then([this, bytes](grpc::Call& c, const Result<>& confirmed) {
