@@ -61,6 +61,8 @@ bool ClusterRun::stranded() {
     if (!cluster_.running(i) || cluster_.life(i).failure() || !seats_[i].started) return false;
     if (cluster_.member(i).learner()) continue;
     if (cluster_.member(i).leader()) return false;
+    // A joiner to whom nobody has sent anything yet.
+    if (cluster_.member(i).members().empty()) continue;
     size_t voters = 0;
     for (const membership::Member& m : cluster_.member(i).members()) {
       if (m.is_learner) continue;
