@@ -1,5 +1,8 @@
 #include "tls/credentials.h"
 
+#include <functional>
+#include <set>
+
 #include "base/check.h"
 #include "tls/context.h"
 #include "tls/key_pair.h"
@@ -140,16 +143,28 @@ Result<std::shared_ptr<const Credentials::Trust>> Credentials::system_trust(cons
                                                                             io::FileSystem& files) {
   auto trust = std::make_shared<Trust>();
   trust->of_system = true;
-  for (const std::string& path : options.system_root_files) {
+  // Folders hold what the file holds, and links to their own files: each certificate counts once.
+  std::set<std::string, std::less<>> seen;
+  const auto add = [&](const std::string& path) {
     const auto text = io::read_file(files, path, kFileBytesMax);
-    if (!text) continue;
+    if (!text) return false;
     // As Go: a block that is no certificate, or that cannot be parsed, is left out.
     std::string_view rest = *text;
     while (auto block = next_pem_block(rest)) {
-      if (block->type != "CERTIFICATE") continue;
+      if (block->type != "CERTIFICATE" || !seen.emplace(block->bytes).second) continue;
       if (auto one = parse_certificate(block->bytes)) trust->certificates.push_back(std::move(*one));
     }
-    break;
+    return true;
+  };
+  for (const std::string& path : options.system_root_files) {
+    if (add(path)) break;
+  }
+  for (const std::string& folder : options.system_root_dirs) {
+    const auto entries = files.list(folder);
+    if (!entries) continue;
+    for (const io::DirEntry& e : *entries) {
+      if (!e.directory) add(folder + "/" + e.name);
+    }
   }
   return std::shared_ptr<const Trust>(std::move(trust));
 }

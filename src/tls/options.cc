@@ -61,6 +61,24 @@ std::vector<std::string> Options::default_system_root_files() {
           "/etc/ssl/cert.pem"};                                 // Alpine
 }
 
+std::vector<std::string> Options::default_system_root_dirs() {
+  return {"/etc/ssl/certs",       // SLES
+          "/etc/pki/tls/certs"};  // Fedora, RHEL
+}
+
+void Options::override_system_roots(const char* ssl_cert_file, const char* ssl_cert_dir) {
+  if (ssl_cert_file != nullptr && *ssl_cert_file != '\0') system_root_files = {ssl_cert_file};
+  if (ssl_cert_dir == nullptr || *ssl_cert_dir == '\0') return;
+  system_root_dirs.clear();
+  std::string_view rest = ssl_cert_dir;
+  for (;;) {
+    const size_t colon = rest.find(':');
+    system_root_dirs.emplace_back(rest.substr(0, colon));
+    if (colon == std::string_view::npos) return;
+    rest.remove_prefix(colon + 1);
+  }
+}
+
 Result<Version> parse_version(std::string_view name) {
   if (name.empty()) return Version::kDefault;
   if (name == "TLS1.2") return Version::kTls12;

@@ -40,8 +40,9 @@ struct Options {
   std::vector<std::string> allowed_cns, allowed_hostnames;
   // The client role: the name that the server's certificate must be for. Empty: the host dialled.
   std::string server_name;
-  // Files that may hold the system's roots; the first one that can be read counts.
+  // Where the system's roots stand: in the first of the files that can be read, and in all files of the folders.
   std::vector<std::string> system_root_files = default_system_root_files();
+  std::vector<std::string> system_root_dirs = default_system_root_dirs();
 
   // Neither certificate nor key: https URLs cannot be served.
   bool empty() const { return cert_file.empty() && key_file.empty(); }
@@ -49,8 +50,13 @@ struct Options {
   // The value of `tls-info` in etcd's log lines: "cert = c, key = k, client-cert=, ...".
   std::string describe() const;
 
+  // What SSL_CERT_FILE and SSL_CERT_DIR say (one file; folders with ':' between them) stands in place of the defaults.
+  // Null or empty: not set.
+  void override_system_roots(const char* ssl_cert_file, const char* ssl_cert_dir);
+
   // Where Go looks on Linux.
   static std::vector<std::string> default_system_root_files();
+  static std::vector<std::string> default_system_root_dirs();
 };
 
 // "TLS1.2", "TLS1.3" or nothing. `unexpected TLS version "x" (must be one of: TLS1.2, TLS1.3)`.

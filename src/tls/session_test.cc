@@ -273,6 +273,45 @@ TEST_F(SessionTest, ServerCertificatesThatAreRefused) {
   EXPECT_EQ(client->identity().names.common_name, "server");
 }
 
+// Go's rules for the roots of the system: the first readable file, and all files of the folders.
+TEST_F(SessionTest, RootsOfTheSystem) {
+  const std::string right = ca_.cert_pem(), other = testing::make_ca("other").cert_pem();
+  const auto trusts = [&](const Options& o) {
+    auto server = session(server_options(), Role::kServer), client = session(o, Role::kClient);
+    shake(*client, *server);
+    return client->state() == State::kOpen;
+  };
+  Options co;  // without a pair
+  co.system_root_files = {files_.path("missing"), files_.write("first", "# nothing\n" + other),
+                          files_.write("second", right)};
+  co.system_root_dirs = {files_.path("no-such-folder")};
+  EXPECT_FALSE(trusts(co));  // the second file is not looked at
+  std::filesystem::create_directories(files_.path("roots/below"));
+  files_.write("roots/junk", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+  files_.write("roots/below/ca.pem", right);
+  co.system_root_dirs.push_back(files_.path("roots"));
+  EXPECT_FALSE(trusts(co));  // folders below are not looked at
+  files_.write("roots/ca.pem", right);
+  std::filesystem::create_symlink("ca.pem", files_.path("roots/5ed36f99.0"));
+  EXPECT_TRUE(trusts(co));
+
+  // The variables stand in place of the defaults.
+  Options fresh;
+  fresh.override_system_roots(nullptr, "");
+  EXPECT_EQ(fresh.system_root_files, Options::default_system_root_files());
+  EXPECT_EQ(fresh.system_root_dirs, Options::default_system_root_dirs());
+  fresh.override_system_roots(files_.path("second").c_str(), nullptr);
+  EXPECT_EQ(fresh.system_root_dirs, Options::default_system_root_dirs());
+  fresh.system_root_dirs.clear();
+  EXPECT_TRUE(trusts(fresh));
+  fresh.override_system_roots("/no/such/file",
+                              (files_.path("no-such-folder") + ":" + files_.path("roots")).c_str());
+  EXPECT_EQ(fresh.system_root_dirs.size(), 2u);
+  EXPECT_TRUE(trusts(fresh));
+  fresh.override_system_roots(nullptr, files_.path("no-such-folder").c_str());
+  EXPECT_FALSE(trusts(fresh));
+}
+
 TEST_F(SessionTest, IntermediatesComeWithTheCertificate) {
   const Issued middle = issue({.cn = "middle", .ca = true}, &ca_);
   const Issued leaf = issue({.cn = "deep"}, &middle);

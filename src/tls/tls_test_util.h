@@ -245,6 +245,7 @@ class Files {
     o.key_file = write(name + ".key", pair.key_pem());
     if (trusted != nullptr) o.trusted_ca_file = write(name + ".ca", trusted->cert_pem());
     o.system_root_files.clear();
+    o.system_root_dirs.clear();
     return o;
   }
 

@@ -1,6 +1,7 @@
 #include "cmd/etcd/tls_setup.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <utility>
 
@@ -53,7 +54,10 @@ TlsSetup::TlsSetup(Config& config, io::FileSystem& file_system, io::Executor& fi
       peer_handshakes_("peer-tls", usable_processors()),
       lookups_("names", 1),
       client_limit_(kHandshakesMax),
-      peer_limit_(kHandshakesMax) {}
+      peer_limit_(kHandshakesMax) {
+  for (tls::Options* options : {&config.client_tls, &config.peer_tls})
+    options->override_system_roots(std::getenv("SSL_CERT_FILE"), std::getenv("SSL_CERT_DIR"));
+}
 
 TlsSetup::~TlsSetup() = default;
 
