@@ -115,7 +115,8 @@ def command_lines(pair):
                  "migrate --data-dir nope --target-version 3", "migrate --data-dir nope --target-version 3.4",
                  "migrate --data-dir nope --target-version a.b", "migrate --data-dir nope --target-version 03.5",
                  "migrate --data-dir nope --target-version 3.6-x", "hashkv -w", "snapshot status -x nope",
-                 "snapshot status -wjson nope", "help version", "snapshot status -- --nope"):
+                 "snapshot status -wjson nope", "help version", "snapshot status -- --nope", "completion", "completion -h",
+                 "completion tcsh", "completion bash zsh"):
         pair.same(*line.split())
 
 
@@ -377,8 +378,14 @@ def on_a_terminal(pair):
     done = subprocess.run([pair.ours, "snapshot", "restore", "plain.snap", "--data-dir", "out"], cwd=pair.folders["ours"],
                           stderr=slave, stdout=subprocess.PIPE, check=True)
     os.close(slave)
-    shown = os.read(master, 1 << 16).decode()
+    shown = b""
+    while True:
+        try:
+            shown += os.read(master, 1 << 16)
+        except OSError:  # nobody writes to it any more
+            break
     os.close(master)
+    shown = shown.decode()
     expect("copying the snapshot: 0 B of " in shown and not done.stdout, f"on a terminal: {shown}")
     last = shown.rindex("\r\x1b[K")
     expect("restored snapshot" in shown[last:], f"the line of progress stays: {shown}")

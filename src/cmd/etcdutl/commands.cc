@@ -8,6 +8,7 @@
 
 #include "base/go_text.h"
 #include "base/version.h"
+#include "cmd/cobra/completion.h"
 #include "cmd/etcdutl/check.h"
 #include "cmd/etcdutl/db_status.h"
 #include "cmd/etcdutl/defrag.h"
@@ -16,6 +17,7 @@
 #include "cmd/etcdutl/migrate.h"
 #include "cmd/etcdutl/printer.h"
 #include "cmd/etcdutl/restore.h"
+#include "cmd/etcdutl/restore_flags.h"
 #include "io/executor.h"
 #include "posix/clock.h"
 #include "posix/file.h"
@@ -95,17 +97,6 @@ Result<std::unique_ptr<bolt::Db>> open_to_write(const Context& c, const std::str
   });
 }
 
-std::vector<std::string> split_commas(const std::string& text) {
-  std::vector<std::string> out(1);
-  for (const char c : text) {
-    if (c == ',')
-      out.emplace_back();
-    else
-      out.back() += c;
-  }
-  return out;
-}
-
 // ---- the commands ----
 
 int snapshot_status(const Context& c) {
@@ -125,21 +116,9 @@ int snapshot_status(const Context& c) {
 
 int snapshot_restore(const Context& c) {
   if (c.words.size() != 1) return fail(c, kExitBadArgs, "snapshot restore requires exactly one argument");
-  RestoreOptions o;
-  o.bump_revision = c.flags.at("bump-revision").unsigned_number;
-  if ((o.bump_revision > 0) != c.flags.at("mark-compacted").boolean) {
-    return fail(c, kExitBadArgs, "--mark-compacted required if --revision-bump > 0");
-  }
-  o.snapshot = c.words[0];
-  o.name = c.text("name");
-  o.data_dir = c.text("data-dir");
-  o.wal_dir = c.text("wal-dir");
-  o.initial_cluster = c.text("initial-cluster");
-  o.initial_cluster_token = c.text("initial-cluster-token");
-  o.peer_urls = split_commas(c.text("initial-advertise-peer-urls"));
-  o.skip_hash_check = c.flags.at("skip-hash-check").boolean;
-  o.map_bytes = c.flags.at("initial-memory-map-size").unsigned_number;
-  const auto done = restore_snapshot(o, c.machine, c.terminal.job());
+  const auto options = read_restore_flags(c.flags, c.words[0]);
+  if (!options) return fail(c, kExitBadArgs, options.error().text());
+  const auto done = restore_snapshot(*options, c.machine, c.terminal.job());
   return done ? 0 : fail(c, done.error());
 }
 
@@ -208,6 +187,10 @@ int version(const Context& c) {
                fmt::format("etcdutl version: {}\nAPI version: {}\n", all, all.substr(0, all.rfind('.'))));
 }
 
+int completion(const Context& c) {
+  return print(c.terminal, cmd::completion_script(c.words[0], "etcdutl"));
+}
+
 using Handler = int (*)(const Context&);
 
 // ---- the tree ----
@@ -222,36 +205,7 @@ void add_snapshot(CobraCommand& root) {
   CobraCommand& parent = root.add("snapshot <subcommand>", "Manages etcd node snapshots");
   CobraCommand& restore = add(parent, "restore <filename> --data-dir {output dir} [options]",
                               "Restores an etcd member snapshot to an etcd directory");
-  const RestoreOptions d;
-  auto& f = restore.flags;
-  f.add({.name = "data-dir", .help = "Path to the output data directory"});
-  f.add({.name = "wal-dir", .help = "Path to the WAL directory (use --data-dir if none given)"});
-  f.add({.name = "initial-cluster",
-         .help = "Initial cluster configuration for restore bootstrap",
-         .text = d.initial_cluster});
-  f.add({.name = "initial-cluster-token",
-         .help = "Initial cluster token for the etcd cluster during restore bootstrap",
-         .text = d.initial_cluster_token});
-  f.add({.name = "initial-advertise-peer-urls",
-         .help = "List of this member's peer URLs to advertise to the rest of the cluster",
-         .text = d.peer_urls[0]});
-  f.add({.name = "name", .help = "Human-readable name for this member", .text = d.name});
-  f.add({.name = "skip-hash-check",
-         .kind = CobraFlag::Kind::kBool,
-         .help = "Ignore snapshot integrity hash value (required if copied from data directory)"});
-  f.add({.name = "initial-memory-map-size",
-         .kind = CobraFlag::Kind::kUint64,
-         .help =
-             "Initial memory map size of the database in bytes. It uses the default value if not defined or "
-             "defined to 0",
-         .unsigned_number = d.map_bytes});
-  f.add({.name = "bump-revision",
-         .kind = CobraFlag::Kind::kUint64,
-         .help = "How much to increase the latest revision after restore"});
-  f.add({.name = "mark-compacted",
-         .kind = CobraFlag::Kind::kBool,
-         .help = "Mark the latest revision after restore as the point of scheduled compaction (required if "
-                 "--bump-revision > 0, disallowed otherwise)"});
+  declare_restore_flags(restore.flags);
   add(parent, "status <filename>", "Gets backend snapshot status of a given file");
 }
 
@@ -294,6 +248,13 @@ void add_check(CobraCommand& root) {
       {.name = "wal-dir", .help = "Path to the WAL directory (within the data directory if none given)"});
 }
 
+void add_completion(CobraCommand& root) {
+  CobraCommand& command = add(root, "completion [bash|zsh|fish|powershell]", "Generate completion script");
+  command.flags_in_use_line = false;
+  command.values = {"bash", "zsh", "fish", "powershell"};
+  command.check_words = cmd::all_of({cmd::exact_words(1), cmd::only_values()});
+}
+
 const std::map<std::string, Handler, std::less<>>& handlers() {
   static const std::map<std::string, Handler, std::less<>> kHandlers = {
       {"etcdutl snapshot status", snapshot_status},
@@ -302,6 +263,7 @@ const std::map<std::string, Handler, std::less<>>& handlers() {
       {"etcdutl defrag", defrag},
       {"etcdutl migrate", migrate_schema},
       {"etcdutl version", version},
+      {"etcdutl completion", completion},
       {"etcdutl check", check},
   };
   return kHandlers;
@@ -327,12 +289,14 @@ std::unique_ptr<CobraCommand> make_commands() {
   root->persistent.add({.name = "write-out",
                         .shorthand = 'w',
                         .help = "set the output format (fields, json, protobuf, simple, table)",
-                        .text = "simple"});
+                        .text = "simple",
+                        .values = {"fields", "json", "protobuf", "simple", "table"}});
   add_snapshot(*root);
   add_hashkv(*root);
   add_defrag(*root);
   add_migrate(*root);
   add_check(*root);
+  add_completion(*root);
   add(*root, "version", "Prints the version of etcdutl");
   return root;
 }
@@ -341,7 +305,8 @@ int run_etcdutl(const std::vector<std::string>& words) {
   std::signal(SIGPIPE, SIG_IGN);  // see print(); an engine at work must not be cut off by its log
   Terminal terminal;
   const auto root = make_commands();
-  const cmd::CobraOutcome read = root->read(words);
+  const auto completed = cmd::complete(*root, words);
+  const cmd::CobraOutcome read = completed ? *completed : root->read(words);
   if (!read.err.empty()) terminal.say(read.err);
   if (!read.error.empty()) return fail(terminal, kExitError, read.error);
   if (read.command == nullptr) return print(terminal, read.out);
