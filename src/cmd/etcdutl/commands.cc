@@ -206,6 +206,9 @@ void add_snapshot(CobraCommand& root) {
   CobraCommand& restore = add(parent, "restore <filename> --data-dir {output dir} [options]",
                               "Restores an etcd member snapshot to an etcd directory");
   declare_restore_flags(restore.flags);
+  declare_restore_flags(add(parent, "restore <filename> --data-dir {output dir} [options]",
+                            "Restores an etcd member snapshot to an etcd directory")
+                            .flags);
   add(parent, "status <filename>", "Gets backend snapshot status of a given file");
 }
 
