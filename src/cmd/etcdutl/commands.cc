@@ -203,9 +203,6 @@ CobraCommand& add(CobraCommand& parent, std::string use, std::string brief) {
 
 void add_snapshot(CobraCommand& root) {
   CobraCommand& parent = root.add("snapshot <subcommand>", "Manages etcd node snapshots");
-  CobraCommand& restore = add(parent, "restore <filename> --data-dir {output dir} [options]",
-                              "Restores an etcd member snapshot to an etcd directory");
-  declare_restore_flags(restore.flags);
   declare_restore_flags(add(parent, "restore <filename> --data-dir {output dir} [options]",
                             "Restores an etcd member snapshot to an etcd directory")
                             .flags);
