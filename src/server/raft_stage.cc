@@ -358,6 +358,20 @@ void RaftStage::run_ready() {
   publish();
 }
 
+namespace {
+// A vote asked for with entries that are not durable yet could be granted to a later life of this member, which has lost
+// them and asks in the same term. So it leaves with what the write of these entries releases.
+void hold_votes(raft::Ready* ready) {
+  const auto others = [](const raft::Message& m) { return m.type != raft::MessageType::kVote; };
+  std::vector<raft::Message>& messages = ready->messages;
+  if (std::all_of(messages.begin(), messages.end(), others)) return;  // but in an election
+  const auto votes = std::stable_partition(messages.begin(), messages.end(), others);
+  ready->append_responses.insert(ready->append_responses.begin(), std::make_move_iterator(votes),
+                                 std::make_move_iterator(messages.end()));
+  messages.erase(votes, messages.end());
+}
+}  // namespace
+
 void RaftStage::handle_ready(raft::Ready ready) {
   if (ready.soft_state) soft_state_changed(*ready.soft_state);
   for (const raft::ReadState& state : ready.read_states) on_read_state(state);
@@ -369,14 +383,7 @@ void RaftStage::handle_ready(raft::Ready ready) {
   FAILPOINT_IF(node_->raft().role() == raft::Role::kLeader, raftBeforeLeaderSend);
   FAILPOINT_IF(node_->raft().role() != raft::Role::kLeader && !ready.messages.empty(),
                raftBeforeFollowerSend);
-  // But a vote asked for with entries that are not durable yet could be granted to a later life of this member, which has
-  // lost them and asks in the same term.
-  const auto votes =
-      std::stable_partition(ready.messages.begin(), ready.messages.end(),
-                            [](const raft::Message& m) { return m.type != raft::MessageType::kVote; });
-  ready.append_responses.insert(ready.append_responses.begin(), std::make_move_iterator(votes),
-                                std::make_move_iterator(ready.messages.end()));
-  ready.messages.erase(votes, ready.messages.end());
+  hold_votes(&ready);
   if (!ready.messages.empty()) send(std::move(ready.messages));
   // The end of a batch that needs no disk; of others it is in post_appended().
   FAILPOINT_IF(!ready.needs_append(), raftBeforeAdvance);
