@@ -22,8 +22,8 @@ std::string usage_text() {
   etcd gateway start [flags]
     Forward TCP connections to the members of a cluster.
 
-  etcd grpc-proxy ...
-    etcd's proxy of calls. This version of Quoin does not have it.
+  etcd grpc-proxy start [flags]
+    Answer calls in the place of the members, with a cache, and share watches and keepalives.
 )";
 }
 
