@@ -460,10 +460,6 @@ Command Reader::finish(Result<> outcome) {
 
 Command Reader::run() {
   std::vector<std::string> words(args_.begin() + (args_.empty() ? 0 : 1), args_.end());
-  if (!words.empty() && words[0] == "grpc-proxy") {
-    command_.err = "Error: etcd grpc-proxy is not served by this version of Quoin\n";
-    return exit_with(1);
-  }
   switch (flags_.parse(words)) {
     case FlagSet::Outcome::kHelp:
       command_.err = usage_text();

@@ -14,10 +14,10 @@
 #include "base/go_text.h"
 #include "client/methods.h"
 #include "cmd/etcd/config_url.h"
-#include "cmd/etcd/descriptors.h"
 #include "cmd/etcd/grpc_proxy.h"
 #include "cmd/etcd/notify.h"
 #include "cmd/etcd/process_stats.h"
+#include "cmd/etcd/proxy_process.h"
 #include "cmd/grpcproxy/server.h"
 #include "posix/clock.h"
 #include "posix/executors.h"
@@ -43,30 +43,6 @@ constexpr size_t kHandshakesMax = 4096;
 // A connection, and its share of those to members.
 constexpr uint64_t kDescriptorsEach = 2;
 
-int finish(const GatewayEnd& end) {
-  std::fputs(end.out.c_str(), stdout);
-  std::fflush(stdout);
-  std::fputs(end.err.c_str(), stderr);
-  return end.exit_code;
-}
-
-size_t connections_max() {
-  const uint64_t open_max = descriptor_limit().open_max;
-  const uint64_t left = open_max > DescriptorLimit::kReserved ? open_max - DescriptorLimit::kReserved : 0;
-  return static_cast<size_t>(std::max<uint64_t>(1, left / kDescriptorsEach));
-}
-
-// The signal kills it as it kills etcd's, once the last log lines are written, if somebody reads them.
-void die_with_log(int number, posix::LogSink& log) {
-  std::promise<void> written;
-  std::thread([&] {
-    log.flush();
-    written.set_value();
-  }).detach();
-  written.get_future().wait_for(std::chrono::seconds(1));
-  EndingSignals::die_by(number, EndingSignals::kKilled);
-}
-
 std::string host_name() {
   char name[256] = {};
   return gethostname(name, sizeof name - 1) == 0 ? name : "";
@@ -84,7 +60,7 @@ Result<io::ListenAddress> listen_address(const std::string& text) {
     }
   }
   a.port = static_cast<uint16_t>(port);
-  a.connections_max = connections_max();
+  a.connections_max = connections_within_limit(kDescriptorsEach);
   return a;
 }
 

@@ -1,14 +1,12 @@
 // The gateway on the real machine.
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <future>
 #include <random>
-#include <thread>
 
 #include "base/check.h"
-#include "cmd/etcd/descriptors.h"
 #include "cmd/etcd/notify.h"
+#include "cmd/etcd/proxy_process.h"
 #include "cmd/etcd/tcp_gateway.h"
 #include "front/tcp_forwarder.h"
 #include "posix/clock.h"
@@ -26,13 +24,6 @@ namespace {
 // Two of an open connection; the third is the share of those that are dialled by name, which try two addresses at a
 // time.
 constexpr uint64_t kDescriptorsEach = 3;
-
-int finish(const GatewayEnd& end) {
-  std::fputs(end.out.c_str(), stdout);
-  std::fflush(stdout);
-  std::fputs(end.err.c_str(), stderr);
-  return end.exit_code;
-}
 
 Result<> dial_once(io::Network& network, io::Loop& loop, const std::string& host, uint16_t port) {
   constexpr int64_t kDialNs = 5 * io::kSecond;  // etcd's
@@ -66,23 +57,6 @@ Result<> check_trusted(const std::string& path) {
   return {};
 }
 
-size_t connections_max() {
-  const uint64_t open_max = descriptor_limit().open_max;
-  const uint64_t left = open_max > DescriptorLimit::kReserved ? open_max - DescriptorLimit::kReserved : 0;
-  return static_cast<size_t>(std::max<uint64_t>(1, left / kDescriptorsEach));
-}
-
-// The signal kills it as it kills etcd's, once the last log lines are written, if somebody reads them.
-void die_with_log(int number, posix::LogSink& log) {
-  std::promise<void> written;
-  std::thread([&] {
-    log.flush();
-    written.set_value();
-  }).detach();
-  written.get_future().wait_for(std::chrono::seconds(1));
-  EndingSignals::die_by(number, EndingSignals::kKilled);
-}
-
 // Everything lives until a signal ends the process.
 int serve(GatewayPlan plan, int64_t retry_ns, posix::UvNetwork& network, posix::UvLoop& loop,
           posix::LogSink& log, EndingSignals& signals) {
@@ -92,7 +66,7 @@ int serve(GatewayPlan plan, int64_t retry_ns, posix::UvNetwork& network, posix::
   front::TcpForwarder forwarder({std::move(plan.backends), retry_ns, (uint64_t{random()} << 32) | random()},
                                 loop, network, timers, log);
   plan.listen.wait = true;
-  plan.listen.connections_max = connections_max();
+  plan.listen.connections_max = connections_within_limit(kDescriptorsEach);
   auto listener = network.listen(plan.listen, {&loop}, [&](std::unique_ptr<io::Stream> client) {
     forwarder.accepted(std::move(client));
   });
