@@ -14,21 +14,15 @@
 #include "base/go_text.h"
 #include "cmd/etcdctl/dial_error.h"
 #include "membership/go_url.h"
+#include "tls/ossl.h"
 
 namespace quoin::ctl {
 namespace {
 
-template <auto f>
-struct Free {
-  template <class T>
-  void operator()(T* p) const {
-    f(p);
-  }
-};
-using Bio = std::unique_ptr<BIO, Free<BIO_free_all>>;
-using Context = std::unique_ptr<SSL_CTX, Free<SSL_CTX_free>>;
-using Certificate = std::unique_ptr<X509, Free<X509_free>>;
-using Key = std::unique_ptr<EVP_PKEY, Free<EVP_PKEY_free>>;
+using Bio = std::unique_ptr<BIO, tls::Freer<BIO_free_all>>;
+using Context = tls::SslCtxPtr;
+using Certificate = tls::X509Ptr;
+using Key = tls::PkeyPtr;
 
 Bio memory(const std::string& text) {
   return Bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));

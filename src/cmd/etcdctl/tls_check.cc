@@ -11,22 +11,16 @@
 #include <memory>
 
 #include "base/result.h"
+#include "tls/ossl.h"
 
 namespace quoin::ctl {
 namespace {
 
-template <auto Free>
-struct Freed {
-  template <class T>
-  void operator()(T* p) const {
-    Free(p);
-  }
-};
-using Bio = std::unique_ptr<BIO, Freed<BIO_free>>;
-using Certificate = std::unique_ptr<X509, Freed<X509_free>>;
-using Key = std::unique_ptr<EVP_PKEY, Freed<EVP_PKEY_free>>;
-using Context = std::unique_ptr<SSL_CTX, Freed<SSL_CTX_free>>;
-using Connection = std::unique_ptr<SSL, Freed<SSL_free>>;
+using Bio = std::unique_ptr<BIO, tls::Freer<BIO_free>>;
+using Certificate = tls::X509Ptr;
+using Key = tls::PkeyPtr;
+using Context = tls::SslCtxPtr;
+using Connection = tls::SslPtr;
 
 Bio read(const std::string& pem) {
   return Bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));

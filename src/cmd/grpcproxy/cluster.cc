@@ -125,6 +125,7 @@ class Others {
   std::unique_ptr<io::Timer> timer_;
 };
 
+// etcd's proxy does not pass it on either; these are its words.
 struct Promote final : grpc::UnaryHandler {
   void call(grpc::Call& call, std::string_view) override {
     call.fail(GrpcStatus::kUnknown, "not implemented");
